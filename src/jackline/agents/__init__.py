@@ -1,0 +1,1 @@
+"""Agents: the protocol, the default one on Pydantic AI, and plain functions."""

@@ -1,0 +1,68 @@
+"""The built-in agent: a model, the tools of MCP servers, and an operator's manners."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Final
+
+from pydantic_ai import Agent
+
+from jackline.agents.models import build_model
+from jackline.agents.naming import BUILT_IN
+from jackline.agents.pydantic import PydanticAgent
+from jackline.agents.pydantic_history import FORMAT
+from jackline.context import RunContext, running_call
+from jackline.mcp import toolset
+from jackline.mcp_config import load_servers
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from pydantic_ai import RunContext as ModelContext
+
+    from jackline.events import Json
+    from jackline.settings import Settings
+
+INSTRUCTIONS: Final = """\
+You are an operator's assistant on live systems. The operator watches everything you say and do.
+- Look before you act: read the real state with tools; never guess at it.
+- Say in a short sentence what you are about to do and why, then do it. One change at a time.
+- Some tools wait for a person's approval. If a call is denied, take the reason seriously, do not try the
+  same by another way, and say what you would do instead.
+- If the arguments of a call were changed before it was approved, go on from what was really executed.
+- After a change, check with a tool that it worked, and say what you saw.
+- If a call's outcome is unknown, check the real state before doing anything that depends on it.
+- End with what you found, what you changed and what is left to do. Be brief and exact; no guesses as facts.
+"""
+
+DESCRIPTION: Final = "Looks after systems with the tools of MCP servers; asks before it changes anything"
+
+
+def built_in(settings: Settings, environ: Mapping[str, str]) -> PydanticAgent:
+    """The built-in agent as the settings want it. Raises `ConfigError`."""
+    choice = build_model(settings)
+    servers = load_servers(settings.mcp_config, environ) if choice.calls_tools else []
+    toolsets = [toolset(server, on_progress=_report) for server in servers]
+    agent = Agent[RunContext, str](
+        choice.model,
+        deps_type=RunContext,
+        name=BUILT_IN,
+        description=DESCRIPTION,
+        instructions=settings.instructions or INSTRUCTIONS,
+        toolsets=toolsets,
+    )
+    return PydanticAgent(
+        agent,
+        name=BUILT_IN,
+        revision=f"{BUILT_IN}-{FORMAT}",
+        rules=settings.tools,
+        servers={server.origin for server in servers},
+        choice=choice,
+    )
+
+
+async def _report(ctx: ModelContext[Any], report: Json) -> None:
+    """A tool's report of how far it is, as an entry of its call."""
+    deps: object = ctx.deps
+    call_id = running_call.get("")
+    if isinstance(deps, RunContext) and call_id:
+        await deps.progress(call_id, report)

@@ -1,0 +1,122 @@
+"""Agents made with Pydantic AI: the operator's own, and the built-in one."""
+
+from __future__ import annotations
+
+from contextlib import AsyncExitStack, asynccontextmanager
+from typing import TYPE_CHECKING, Any, cast
+
+from pydantic_ai import RunContext as ModelContext
+from pydantic_ai.models import Model
+from pydantic_ai.models.test import TestModel
+from pydantic_ai.usage import RunUsage
+
+from jackline.agents.pydantic_errors import Backoff
+from jackline.agents.pydantic_steps import Setup, Steps
+from jackline.agents.pydantic_tools import describe
+from jackline.tools import AgentSpec
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncGenerator, Callable, Collection, Mapping
+
+    from pydantic_ai.agent import AbstractAgent
+    from pydantic_ai.tools import ToolDefinition
+
+    from jackline.agents.models import ModelChoice
+    from jackline.context import RunContext
+    from jackline.events import Json
+    from jackline.settings import ToolRule
+    from jackline.tools import ToolSpec
+
+
+class PydanticAgent:
+    """A `pydantic_ai.Agent` as a worker drives it. The agent itself is never changed.
+
+    Its own tools run as their developer declared them (`requires_approval` and the like are asked
+    about), unless `rules` say otherwise. `servers`: ids of its toolsets whose tools are judged by their
+    annotations instead. `choice`: the model, where the agent brings none; it runs while the agent is
+    opened. `deps(ctx)`: what its tools get as `ctx.deps`; without it, the run's `RunContext`.
+    """
+
+    def __init__(
+        self,
+        agent: AbstractAgent[Any, Any],
+        *,
+        name: str,
+        revision: str,
+        rules: Mapping[str, ToolRule] | None = None,
+        servers: Collection[str] = (),
+        choice: ModelChoice | None = None,
+        deps: Callable[[RunContext], object] | None = None,
+        backoff: Backoff | None = None,
+    ) -> None:
+        self._agent = agent
+        self._name = name
+        self._revision = revision
+        self._choice = choice
+        self._deps = deps
+        self._rules = rules or {}
+        self._servers = frozenset(servers)
+        self._setup = Setup(
+            agent=agent,
+            describe=self._describe,
+            rules=self._rules,
+            backoff=backoff or Backoff(),
+            model=None if choice is None else choice.model,
+        )
+
+    @property
+    def name(self) -> str:
+        """See `Agent.name`."""
+        return self._name
+
+    @property
+    def revision(self) -> str:
+        """See `Agent.revision`."""
+        return self._revision
+
+    @property
+    def repeats_itself(self) -> bool:
+        """It goes on from its checkpoint."""
+        return False
+
+    @asynccontextmanager
+    async def opened(self) -> AsyncGenerator[None]:
+        """Its model and its toolsets (MCP servers), for as long as runs are driven."""
+        async with AsyncExitStack() as stack:
+            if self._choice is not None:
+                await stack.enter_async_context(self._choice)
+            for toolset in self._agent.toolsets:
+                await stack.enter_async_context(toolset)
+            yield
+
+    async def describe(self) -> AgentSpec:
+        """See `Agent.describe`. Tools that depend on the run are shown as they are without one."""
+        # Toolsets want a run's context; none is under way, and nothing of this one reaches a model.
+        model = self._setup.model or TestModel()
+        ctx = ModelContext[Any](deps=None, model=model, usage=RunUsage())
+        specs: dict[str, ToolSpec] = {}
+        for toolset in self._agent.toolsets:
+            for tool in (await toolset.get_tools(ctx)).values():
+                if tool.tool_def.kind != "output":
+                    specs[tool.tool_def.name] = self._describe(tool.tool_def)
+        return AgentSpec(
+            name=self._name,
+            revision=self._revision,
+            description=self._agent.description or "",
+            model=self._label(),
+            tools=tuple(specs.values()),
+        )
+
+    async def run(self, ctx: RunContext) -> Json:
+        """See `Agent.run`."""
+        deps = ctx if self._deps is None else self._deps(ctx)
+        return await Steps(self._setup, ctx, deps).run()
+
+    def _describe(self, tool_def: ToolDefinition) -> ToolSpec:
+        return describe(tool_def, rules=self._rules, servers=self._servers)
+
+    def _label(self) -> str:
+        if self._choice is not None:
+            return self._choice.label
+        model = cast("object", getattr(self._agent, "model", None))
+        return model.model_name if isinstance(model, Model) else str(model or "")

@@ -1,0 +1,245 @@
+"""The commands and their options. What they do is imported when one of them is run."""
+
+from __future__ import annotations
+
+from pathlib import Path  # noqa: TC003 - typer reads the annotations
+from typing import TYPE_CHECKING, Annotated, Literal
+
+import typer
+
+from jackline.cli.options import (
+    DEFAULT_URL,
+    Call,
+    FollowOn,
+    Json,
+    Reason,
+    Run,
+    Token,
+    Url,
+    parse_json,
+    parse_object,
+)
+
+if TYPE_CHECKING:
+    from jackline.cli.orders import Target
+
+# Plain help: the pretty one imports rich, which takes longer than the help itself.
+app = typer.Typer(
+    add_completion=False,
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+    help="Run agents on long tasks; watch, approve and stop them from anywhere.",
+)
+
+
+@app.callback(invoke_without_command=True)
+def root(
+    version: Annotated[bool, typer.Option("--version", help="Say the version and exit.")] = False,
+) -> None:
+    """Run agents on long tasks; watch, approve and stop them from anywhere."""
+    if version:
+        from importlib.metadata import version as of
+
+        typer.echo(of("jackline"))
+        raise typer.Exit
+
+
+@app.command()
+def serve(
+    *,
+    host: Annotated[str | None, typer.Option(help="The address to listen on.  [127.0.0.1]")] = None,
+    port: Annotated[int | None, typer.Option(min=0, max=65535, help="The port to listen on.  [8787]")] = None,
+    agent: Annotated[
+        str | None, typer.Option(metavar="FILE.py:NAME", help="Your agent, instead of the default one.")
+    ] = None,
+    redis: Annotated[
+        str | None, typer.Option(metavar="URL", help="Redis or Valkey, instead of the embedded store.")
+    ] = None,
+    role: Annotated[
+        Literal["web", "worker", "all"] | None, typer.Option(help="What to run here.  [all]")
+    ] = None,
+    model: Annotated[
+        str | None, typer.Option(help="The default agent's model: demo, local, openai:NAME, …  [demo]")
+    ] = None,
+    mcp_config: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="MCP servers whose tools the default agent has.")
+    ] = None,
+    data_dir: Annotated[
+        Path | None, typer.Option(metavar="FOLDER", help="Where the embedded store lives.")
+    ] = None,
+    config: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="The settings' file.  [jackline.toml]")
+    ] = None,
+) -> None:
+    """Serve: a web process and a worker, until told to stop."""
+    from jackline.cli.serve import serve as start
+
+    code = start(
+        host=host,
+        port=port,
+        agent=agent,
+        redis=redis,
+        role=role,
+        model=model,
+        mcp_config=mcp_config,
+        data_dir=data_dir,
+        config=config,
+    )
+    raise typer.Exit(code)
+
+
+@app.command()
+def chat(
+    message: Annotated[
+        str, typer.Argument(metavar="MESSAGE", help="What to ask for; - reads it from stdin.")
+    ],
+    *,
+    conversation: Annotated[
+        str | None, typer.Option("--conversation", metavar="ID", help="Go on with this conversation.")
+    ] = None,
+    agent: Annotated[str | None, typer.Option(metavar="NAME", help="The agent to ask.")] = None,
+    on_busy: Annotated[
+        Literal["reject", "queue", "stop"],
+        typer.Option(
+            "--on-busy", help="When the conversation has an active run: fail, wait for it, or stop it."
+        ),
+    ] = "reject",
+    url: Url = DEFAULT_URL,
+    token: Token = None,
+    json: Json = False,
+) -> None:
+    """Start a run and watch it. On a terminal its questions are asked; Ctrl-C stops it or leaves it."""
+    from jackline.cli import orders
+
+    code = orders.chat(
+        _target(url, token, json), message, conversation_id=conversation, agent=agent, on_busy=on_busy
+    )
+    raise typer.Exit(code)
+
+
+@app.command()
+def tail(
+    run: Run,
+    *,
+    after: Annotated[str, typer.Option(metavar="SEQ", help="Begin after this entry.")] = "0",
+    until_pause: Annotated[
+        bool, typer.Option("--until-pause", help="End when the run waits for an approval, too.")
+    ] = False,
+    url: Url = DEFAULT_URL,
+    token: Token = None,
+    json: Json = False,
+) -> None:
+    """Watch a run, from its beginning to its end."""
+    from jackline.cli import orders
+
+    raise typer.Exit(orders.tail(_target(url, token, json), run, after=after, until_pause=until_pause))
+
+
+@app.command()
+def runs(
+    *,
+    state: Annotated[str | None, typer.Option(help="Only runs in this state.")] = None,
+    conversation: Annotated[
+        str | None, typer.Option("--conversation", metavar="ID", help="Only runs of this conversation.")
+    ] = None,
+    limit: Annotated[int, typer.Option(min=1, max=1000, help="How many.")] = 20,
+    cursor: Annotated[str | None, typer.Option(help="Where the page before ended.")] = None,
+    url: Url = DEFAULT_URL,
+    token: Token = None,
+    json: Json = False,
+) -> None:
+    """List runs, newest first."""
+    from jackline.cli import orders
+
+    code = orders.runs(
+        _target(url, token, json), state=state, conversation_id=conversation, limit=limit, cursor=cursor
+    )
+    raise typer.Exit(code)
+
+
+@app.command()
+def approve(
+    call: Call,
+    *,
+    args: Annotated[
+        str | None, typer.Option(metavar="JSON", help="Arguments to run it with instead.")
+    ] = None,
+    outcome: Annotated[
+        Literal["retry", "done", "abort"] | None,
+        typer.Option(help="For a call whose outcome is not known: what to make of it."),
+    ] = None,
+    result: Annotated[
+        str | None, typer.Option(metavar="JSON", help="With --outcome done: the result it had.")
+    ] = None,
+    reason: Reason = None,
+    follow: FollowOn = False,
+    url: Url = DEFAULT_URL,
+    token: Token = None,
+    json: Json = False,
+) -> None:
+    """Approve a tool call, or settle one whose outcome is not known."""
+    if outcome is None and result is not None:
+        raise typer.BadParameter("goes with --outcome done", param_hint="--result")
+    if outcome is not None and args is not None:
+        raise typer.BadParameter("a call with an outcome has run; its arguments stand", param_hint="--args")
+    edited, value = parse_object("--args", args), parse_json("--result", result)
+    from jackline.cli import orders
+
+    approved = True if outcome is None else None
+    decision = orders.Decision(
+        call_id=call, approve=approved, args=edited, outcome=outcome, result=value, reason=reason
+    )
+    raise typer.Exit(orders.decide(_target(url, token, json), decision, follow=follow))
+
+
+@app.command()
+def deny(
+    call: Call,
+    *,
+    reason: Reason = None,
+    follow: FollowOn = False,
+    url: Url = DEFAULT_URL,
+    token: Token = None,
+    json: Json = False,
+) -> None:
+    """Deny a tool call; the agent is told, and the run goes on."""
+    from jackline.cli import orders
+
+    decision = orders.Decision(call_id=call, approve=False, reason=reason)
+    raise typer.Exit(orders.decide(_target(url, token, json), decision, follow=follow))
+
+
+@app.command()
+def stop(
+    run: Run,
+    *,
+    reason: Reason = None,
+    after_step: Annotated[
+        bool, typer.Option("--after-step", help="Let the calls that run finish; start nothing more.")
+    ] = False,
+    wait: Annotated[
+        float | None,
+        typer.Option(min=0, metavar="SECONDS", help="Wait until it is quiet, and say what was done."),
+    ] = None,
+    url: Url = DEFAULT_URL,
+    token: Token = None,
+    json: Json = False,
+) -> None:
+    """Stop a run. Accepted at once, whatever the run is doing."""
+    from jackline.cli import orders
+
+    code = orders.stop(
+        _target(url, token, json),
+        run,
+        reason=reason,
+        mode="after_step" if after_step else "immediate",
+        wait_s=wait,
+    )
+    raise typer.Exit(code)
+
+
+def _target(url: str, token: str | None, as_json: bool) -> Target:
+    from jackline.cli import orders
+
+    return orders.Target(url=url, token=token, json=as_json)

@@ -1,0 +1,221 @@
+"""What is asked of the person at the terminal, one question at a time. Pure: frames, lines and
+interrupts go in, prompts and actions come out."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Final, Literal, cast
+
+from jackline.client.api import Decision
+from jackline.client.frames import Entry, Frame, Gap
+from jackline.client.shape import items, members
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+_MENU: Final = "[s]top the run, [l]eave it running, [c]ontinue? "
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Send:
+    """Send this decision."""
+
+    decision: Decision
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Edit:
+    """Let the person edit these arguments, then call `edited`."""
+
+    args: Mapping[str, Any]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Say:
+    """Say this, and ask again."""
+
+    text: str
+
+
+Action = Send | Edit | Say | Literal["stop", "leave"] | None
+
+
+@dataclass(kw_only=True, slots=True)
+class _Question:
+    call_id: str
+    name: str
+    kind: str
+    args: dict[str, Any]
+    edited: dict[str, Any] | None = None
+    asks_result: bool = False
+
+
+class Dialog:
+    """The questions that wait for the person, oldest first, and the menu that Ctrl-C opens."""
+
+    def __init__(self) -> None:
+        self._waiting: dict[str, _Question] = {}
+        self._sent: dict[str, _Question] = {}
+        self._menu = False
+        self._typing_args = False
+
+    @property
+    def prompt(self) -> str | None:
+        """What to ask now, None for nothing."""
+        if self._menu:
+            return _MENU
+        question = self._current()
+        if question is None:
+            return None
+        if question.kind == "outcome":
+            return self._outcome_prompt(question)
+        if self._typing_args:
+            return "arguments as one JSON object (empty: as they were): "
+        if question.edited is not None:
+            return f"approve {question.name} with these arguments? [y]es / [n]o / [e]dit: "
+        return f"approve {question.name}? [y]es / [n]o, or n and the reason / [e]dit the arguments: "
+
+    def frame(self, frame: Frame) -> None:
+        """Learn what is asked, and what others have answered meanwhile."""
+        match frame:
+            case Entry(type="approval"):
+                self._learn(frame.data)
+            case Gap():
+                self._waiting.clear()
+                for each in items(frame.snapshot.get("approvals")):
+                    self._learn(members(each) or {})
+            case _:
+                pass
+
+    def line(self, text: str) -> Action:
+        """The person has typed a line."""
+        text = text.strip()
+        if self._menu:
+            return self._answer_menu(text)
+        question = self._current()
+        if question is None:
+            return None
+        if question.kind == "outcome":
+            return self._answer_outcome(question, text)
+        if self._typing_args:
+            return self._type_args(question, text)
+        match text[:1].lower():
+            case "y":
+                return self._send(
+                    question, Decision(call_id=question.call_id, approve=True, args=question.edited)
+                )
+            case "n":
+                reason = text.partition(" ")[2].strip() or None
+                return self._send(question, Decision(call_id=question.call_id, approve=False, reason=reason))
+            case "e":
+                return Edit(args=question.args if question.edited is None else question.edited)
+            case _:
+                return Say(text="y, n or e")
+
+    def interrupt(self) -> Action:
+        """The person has pressed Ctrl-C: once asks, twice leaves."""
+        if self._menu:
+            return "leave"
+        self._menu = True
+        return None
+
+    def edit_by_line(self) -> None:
+        """There is no editor: the next line holds the arguments."""
+        self._typing_args = True
+
+    def edited(self, text: str) -> Action:
+        """The arguments as the person left them."""
+        question = self._current()
+        return None if question is None else self._type_args(question, text.strip())
+
+    def refused(self, call_id: str, *, final: bool) -> None:
+        """A decision was not taken. Unless that is final the question is asked again."""
+        question = self._sent.pop(call_id, None)
+        if question is not None and not final:
+            self._waiting = {call_id: question, **self._waiting}
+
+    # ------------------------------------------------------------------------------------------
+
+    def _current(self) -> _Question | None:
+        return next(iter(self._waiting.values()), None)
+
+    def _learn(self, data: Mapping[str, Any]) -> None:
+        call_id = str(data.get("call_id", ""))
+        asked_now = next(iter(self._waiting), None) == call_id
+        self._waiting.pop(call_id, None)
+        self._sent.pop(call_id, None)
+        if asked_now:
+            self._typing_args = False
+        if data.get("state") == "pending":
+            self._waiting[call_id] = _Question(
+                call_id=call_id,
+                name=" ".join(str(data.get("name", "the call")).split()),
+                kind=str(data.get("kind", "call")),
+                args=members(data.get("args")) or {},
+            )
+
+    def _send(self, question: _Question, decision: Decision) -> Send:
+        del self._waiting[question.call_id]
+        self._sent[question.call_id] = question
+        return Send(decision=decision)
+
+    def _answer_menu(self, text: str) -> Action:
+        match text[:1].lower():
+            case "s":
+                self._menu = False
+                return "stop"
+            case "l":
+                self._menu = False
+                return "leave"
+            case "c":
+                self._menu = False
+                return None
+            case _:
+                return Say(text="s, l or c")
+
+    def _outcome_prompt(self, question: _Question) -> str:
+        if question.asks_result:
+            return "its result, as JSON or text (empty: none): "
+        return f"{question.name}: [r]etry it, it is [d]one, or [a]bort the run? "
+
+    def _answer_outcome(self, question: _Question, text: str) -> Action:
+        if question.asks_result:
+            question.asks_result = False
+            decision = Decision(call_id=question.call_id, outcome="done", result=_json_or_text(text))
+            return self._send(question, decision)
+        match text[:1].lower():
+            case "r":
+                return self._send(question, Decision(call_id=question.call_id, outcome="retry"))
+            case "d":
+                question.asks_result = True
+                return None
+            case "a":
+                return self._send(question, Decision(call_id=question.call_id, outcome="abort"))
+            case _:
+                return Say(text="r, d or a")
+
+    def _type_args(self, question: _Question, text: str) -> Action:
+        self._typing_args = False
+        if not text:
+            return Say(text="the arguments stay as they were")
+        try:
+            value: object = json.loads(text)
+        except ValueError as error:
+            return Say(text=f"not JSON: {error}")
+        if not isinstance(value, dict):
+            return Say(text="the arguments must be a JSON object")
+        if value == question.args:
+            question.edited = None
+            return Say(text="the arguments stay as they were")
+        question.edited = cast("dict[str, Any]", value)
+        return Say(text=json.dumps(value, ensure_ascii=False))
+
+
+def _json_or_text(text: str) -> object:
+    if not text:
+        return None
+    try:
+        return json.loads(text)
+    except ValueError:
+        return text

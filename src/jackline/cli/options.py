@@ -1,0 +1,41 @@
+"""The options that commands share, in one place."""
+
+from __future__ import annotations
+
+import json
+from typing import Annotated, Any, Final, cast
+
+import typer
+
+DEFAULT_URL: Final = "http://127.0.0.1:8787"
+
+Url = Annotated[str, typer.Option("--url", envvar="JACKLINE_URL", help="The server's address.")]
+Token = Annotated[
+    str | None,
+    typer.Option("--token", envvar="JACKLINE_TOKEN", help="The API key, where the server wants one."),
+]
+Json = Annotated[bool, typer.Option("--json", help="One JSON object per line, as it is on the wire.")]
+Run = Annotated[str, typer.Argument(metavar="RUN", help="The run's id.")]
+Call = Annotated[str, typer.Argument(metavar="CALL", help="The tool call's id.")]
+Reason = Annotated[str | None, typer.Option("--reason", help="Why; it stands in the run's log.")]
+FollowOn = Annotated[bool, typer.Option("--follow", help="Go on watching the run.")]
+
+
+def parse_json(option: str, text: str | None) -> object:
+    """The value of an option that holds JSON, None where it was not given. Exits with 2 for what is none."""
+    if text is None:
+        return None
+    try:
+        return json.loads(text)
+    except ValueError as error:
+        raise typer.BadParameter(f"not JSON: {error}", param_hint=option) from error
+
+
+def parse_object(option: str, text: str | None) -> dict[str, Any] | None:
+    """The same where the value must be an object."""
+    value = parse_json(option, text)
+    if value is None and text is None:
+        return None
+    if not isinstance(value, dict):
+        raise typer.BadParameter('not a JSON object, such as {"path": "/tmp"}', param_hint=option)
+    return cast("dict[str, Any]", value)

@@ -1,0 +1,203 @@
+"""What the client's commands do. Everything heavy is imported from here, and this by none but them."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from dataclasses import dataclass
+from functools import partial
+from typing import TYPE_CHECKING, Any, Literal
+
+import anyio
+
+from jackline.cli import exits, receipt
+from jackline.cli.plain import one_line, plain
+from jackline.cli.view import JsonView, TextView, View
+from jackline.cli.watch import watch
+from jackline.client.api import Client, Decision, OnBusy, StopMode, Stopped
+from jackline.client.errors import ClientError
+from jackline.client.pace import Pace
+from jackline.client.shape import items, members
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+
+# Who types a command wants to hear at once that nobody is there; a server that is there and cannot
+# answer gets a little time, and a run once followed is not given up before the client's own default.
+_PACE = Pace(connect_budget_s=0, first_budget_s=10)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Target:
+    """Where a command goes, and how it answers."""
+
+    url: str
+    token: str | None
+    json: bool
+
+
+def chat(
+    target: Target,
+    message: str,
+    *,
+    conversation_id: str | None,
+    agent: str | None,
+    on_busy: OnBusy | None,
+) -> int:
+    """Start a run and watch it."""
+    if message == "-":
+        message = sys.stdin.read()
+    ask = not target.json and _interactive()
+
+    async def order(client: Client) -> int:
+        opens = partial(client.chat, message, conversation_id=conversation_id, agent=agent, on_busy=on_busy)
+        return await watch(client, opens, _view(target, asks=ask, said=True), ask=ask)
+
+    return _run(target, order)
+
+
+def tail(target: Target, run_id: str, *, after: str, until_pause: bool) -> int:
+    """Watch a run."""
+
+    async def order(client: Client) -> int:
+        opens = partial(client.follow, run_id, after=after, until="pause" if until_pause else None)
+        return await watch(client, opens, _view(target), ask=False)
+
+    return _run(target, order)
+
+
+def decide(target: Target, decision: Decision, *, follow: bool) -> int:
+    """Send a decision; with `follow` go on watching the run."""
+    ask = follow and not target.json and _interactive()
+
+    async def order(client: Client) -> int:
+        if follow:
+            opens = partial(client.decide_and_follow, decision)
+            return await watch(client, opens, _view(target, asks=ask), ask=ask)
+        decided = await client.decide(decision)
+        if target.json:
+            _print_json(decided.data)
+        else:
+            by = f" by {decided.by}" if decided.by else ""
+            _print(f"{decided.call_id}: {decided.state}{by}")
+            _print(f"watch it with: jackline tail {decided.run_id}")
+        return exits.COMPLETED
+
+    return _run(target, order)
+
+
+def stop(target: Target, run_id: str, *, reason: str | None, mode: StopMode, wait_s: float | None) -> int:
+    """Stop a run and say what that did."""
+
+    async def order(client: Client) -> int:
+        stopped = await client.stop(run_id, reason=reason, mode=mode, wait_s=wait_s)
+        if target.json:
+            _print_json(stopped.data)
+        else:
+            for line in _stop_in_words(stopped, wait_s):
+                _print(line)
+        return exits.COMPLETED
+
+    return _run(target, order)
+
+
+def runs(
+    target: Target, *, state: str | None, conversation_id: str | None, limit: int, cursor: str | None
+) -> int:
+    """List runs, newest first."""
+
+    async def order(client: Client) -> int:
+        page = await client.runs(state=state, conversation_id=conversation_id, limit=limit, cursor=cursor)
+        if target.json:
+            _print_json(page)
+            return exits.COMPLETED
+        found = items(page.get("runs"))
+        for each in found:
+            for line in _run_lines(members(each) or {}):
+                _print(line)
+        if not found:
+            _print("no runs", file=sys.stderr)
+        if page.get("next"):
+            _print(f"there are more: --cursor {page['next']}", file=sys.stderr)
+        return exits.COMPLETED
+
+    return _run(target, order)
+
+
+# ----------------------------------------------------------------------------------------------
+
+
+def _run(target: Target, order: Callable[[Client], Awaitable[int]]) -> int:
+    for stream in (sys.stdout, sys.stderr):
+        # A terminal that cannot show a character gets a question mark, not the end of the command.
+        stream.reconfigure(errors="replace")  # type: ignore[union-attr]
+    code = exits.FAILED
+    try:
+        code = anyio.run(_with_client, target, order)
+    except* BrokenPipeError:
+        # Python flushes stdout once more at its exit; there must be something that takes it.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        code = exits.NO_READER
+    except* KeyboardInterrupt:
+        code = exits.INTERRUPTED
+    return code
+
+
+async def _with_client(target: Target, order: Callable[[Client], Awaitable[int]]) -> int:
+    try:
+        client = Client(target.url, target.token, pace=_PACE)
+    except ValueError as error:
+        return _complain(str(error), exits.USAGE)
+    async with client:
+        try:
+            return await order(client)
+        except ClientError as error:
+            return _complain(*exits.explain(error))
+        except ValueError as error:
+            return _complain(str(error), exits.USAGE)
+
+
+def _complain(text: str, code: int) -> int:
+    _print(f"jackline: {one_line(text)}", file=sys.stderr)
+    return code
+
+
+def _view(target: Target, *, asks: bool = False, said: bool = False) -> View:
+    return JsonView() if target.json else TextView(asks=asks, said=said)
+
+
+def _interactive() -> bool:
+    return sys.stdin.isatty() and sys.stdout.isatty()
+
+
+def _print(text: str, *, file: Any = None) -> None:
+    print(plain(text), file=file, flush=True)
+
+
+def _print_json(value: dict[str, Any]) -> None:
+    print(json.dumps(value, ensure_ascii=False, separators=(",", ":")), flush=True)
+
+
+def _stop_in_words(stopped: Stopped, wait_s: float | None) -> list[str]:
+    run_id, state = stopped.run_id, stopped.state
+    if not stopped.quiet:
+        waited = "" if wait_s is None else f", not quiet after {wait_s:g} s"
+        return [f"run {run_id} is {state}{waited}", f"watch it with: jackline tail {run_id}"]
+    words: Literal["", "had already ended: "] = "" if stopped.receipt else "had already ended: "
+    lines = [f"run {run_id} {words}{state}"]
+    return lines + (receipt.in_words(stopped.receipt) if stopped.receipt else [])
+
+
+def _run_lines(run: dict[str, Any]) -> list[str]:
+    """A run on one line; its title and the questions it has on lines under it, so that nothing
+    depends on how wide the terminal is."""
+    columns = [str(run.get("run_id", "")), str(run.get("state", "")).ljust(len("awaiting_approval"))]
+    columns += [one_line(str(run[name])) for name in ("updated_at", "agent") if run.get(name)]
+    lines = ["  ".join(columns)]
+    if title := run.get("title"):
+        lines.append(f"    {one_line(str(title))[:100]}")
+    lines += [
+        f"    waits for: jackline approve {one_line(str(call))}" for call in items(run.get("waiting_for"))
+    ]
+    return lines

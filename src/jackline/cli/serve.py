@@ -1,0 +1,185 @@
+"""`jackline serve`: puts the parts together. A web process, a worker under its supervisor, or both."""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+import sys
+from typing import TYPE_CHECKING, Final
+
+import structlog
+import uvloop
+
+from jackline.agents.naming import agent_name
+from jackline.cli.logs import configure_logs
+from jackline.cli.stores import open_store
+from jackline.commands import Commands
+from jackline.errors import ConfigError, JacklineError, StoreUnavailable
+from jackline.settings import load
+from jackline.supervisor import Supervisor, worker_command
+from jackline.web.app import create_app
+from jackline.web.server import serve_web
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from jackline.log.base import Store
+    from jackline.settings import Settings
+
+SWEEP_SECONDS: Final = 1.0
+"""How late an expiry, or the ending of a run whose worker died while it was being stopped, may be."""
+
+
+def serve(
+    *,
+    host: str | None = None,
+    port: int | None = None,
+    agent: str | None = None,
+    redis: str | None = None,
+    role: str | None = None,
+    model: str | None = None,
+    mcp_config: Path | None = None,
+    data_dir: Path | None = None,
+    config: Path | None = None,
+) -> int:
+    """Serve until told to stop. Returns the exit code: 0, or 2 when it cannot start."""
+    configure_logs()
+    try:
+        settings = load(
+            config,
+            host=host,
+            port=port,
+            agent=agent,
+            redis=redis,
+            role=role,
+            model=model,
+            mcp_config=mcp_config,
+            data_dir=data_dir,
+        )
+        check(settings)
+        uvloop.run(_serve(settings))
+    except (ConfigError, StoreUnavailable) as error:
+        print(f"jackline: {error}", file=sys.stderr)
+        return 2
+    except BaseExceptionGroup as group:
+        faults, rest = group.split((ConfigError, StoreUnavailable))
+        if faults is None or rest is not None:
+            raise
+        print(f"jackline: {_first(faults)}", file=sys.stderr)
+        return 2
+    return 0
+
+
+def _first(group: BaseExceptionGroup[BaseException]) -> BaseException:
+    inner = group.exceptions[0]
+    return _first(inner) if isinstance(inner, BaseExceptionGroup) else inner
+
+
+def check(settings: Settings) -> None:
+    """G12: refuse to be open to others without keys. Raises `ConfigError`."""
+    listens = settings.role != "worker" or settings.port is not None
+    if listens and not settings.keys and not settings.loopback:
+        raise ConfigError(
+            f"{settings.host} can be reached from other hosts and there are no keys; "
+            "add [[keys]] to jackline.toml, or listen on 127.0.0.1"
+        )
+
+
+async def _serve(settings: Settings) -> None:
+    store = await open_store(settings)
+    try:
+        commands = Commands(store)
+        supervisor = None
+        if settings.role != "web":
+            supervisor = Supervisor(
+                store=store, commands=commands, settings=settings, command=worker_command()
+            )
+        async with asyncio.TaskGroup() as group:
+            sweeper = group.create_task(_sweep(commands))
+            try:
+                if settings.role == "worker" and settings.port is None:
+                    assert supervisor is not None
+                    await _serve_worker(settings, store, supervisor)
+                else:
+                    await _serve_web(settings, store, commands, supervisor)
+            finally:
+                sweeper.cancel()
+    finally:
+        await store.aclose()
+
+
+async def _serve_worker(settings: Settings, store: Store, supervisor: Supervisor) -> None:
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, supervisor.leave)
+    print(f"Jackline worker · store: {store.describe()} · model: {_model(settings)}", flush=True)
+    await supervisor.run()
+
+
+async def _sweep(commands: Commands) -> None:
+    """What time has made due, where no worker does it."""
+    log = structlog.get_logger()
+    while True:
+        await asyncio.sleep(SWEEP_SECONDS)
+        try:
+            await commands.sweep()
+        except StoreUnavailable:
+            continue
+        except JacklineError as error:
+            log.warning("sweep_failed", error=str(error))
+
+
+def _model(settings: Settings) -> str:
+    if settings.agent is not None:
+        return f"of the agent {settings.agent}"
+    if settings.model == "demo":
+        return "demo (scripted, no language model; --model openai:… for a real one)"
+    return settings.model
+
+
+async def _serve_web(
+    settings: Settings, store: Store, commands: Commands, supervisor: Supervisor | None
+) -> None:
+    async def default_agent() -> str:
+        return agent_name(settings.agent)
+
+    app = create_app(
+        settings,
+        store,
+        commands,
+        default_agent=default_agent if settings.agent is not None or supervisor is not None else None,
+        needs_worker=supervisor is not None,
+    )
+
+    def greet(url: str) -> None:
+        print(_greeting(settings, store, url), flush=True)
+
+    stop = asyncio.Event()
+    async with asyncio.TaskGroup() as group:
+        driving = None
+        if supervisor is not None:
+            driving = group.create_task(supervisor.run())
+        await serve_web(
+            app,
+            settings,
+            stop=stop,
+            on_drain=supervisor.leave if supervisor is not None else None,
+            on_ready=greet,
+        )
+        if supervisor is not None and driving is not None:
+            supervisor.leave()
+
+
+def _greeting(settings: Settings, store: Store, url: str) -> str:
+    lines = [f"Jackline on {url}", f"  store   {store.describe()}"]
+    if settings.role != "web":
+        lines.append(f"  model   {_model(settings)}")
+    lines += [
+        f"  auth    {f'{len(settings.keys)} API keys' if settings.keys else 'none: this host only, everybody is local'}",
+        "",
+        "In another terminal:",
+        '  jackline chat "check the disk of this host"',
+        "  jackline runs",
+        "Ctrl-C here stops the server; its runs go on when it is back.",
+    ]
+    return "\n".join(lines)

@@ -1,0 +1,139 @@
+"""The worker process: `python -m jackline.cli.worker_process NAME READ_FD WRITE_FD`.
+
+Started by a supervisor, which sends the settings as the first line.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import sys
+import threading
+from typing import TYPE_CHECKING
+
+import msgspec
+import uvloop
+
+from jackline.cli.logs import configure_logs
+from jackline.cli.stores import open_store
+from jackline.errors import ConfigError, StoreUnavailable
+from jackline.link import Beat, Failed, Gone, Held, Leave, Lines, Lost, Ready, Stopping, ToWorker, encode
+from jackline.settings import Settings
+from jackline.tools import Catalogue
+from jackline.worker import Worker
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from jackline.link import ToSupervisor
+    from jackline.log.base import Lease
+
+BEAT_SECONDS = 0.1
+"""How often the loop says that it turns."""
+
+
+class PipeBoss:
+    """Tells the supervisor through the pipe."""
+
+    def __init__(self, fd: int) -> None:
+        self._fd = fd
+        self._lock = threading.Lock()
+
+    def tell(self, message: ToSupervisor) -> None:
+        """One line; small enough that the pipe takes it whole."""
+        data = encode(message)
+        with self._lock:
+            while data:
+                data = data[os.write(self._fd, data) :]
+
+    def held(self, lease: Lease) -> None:
+        """See `Boss`."""
+        self.tell(Held(lease=lease))
+
+    def gone(self, run_id: str) -> None:
+        """See `Boss`."""
+        self.tell(Gone(run_id=run_id))
+
+    def stopping(self, run_id: str) -> None:
+        """See `Boss`."""
+        self.tell(Stopping(run_id=run_id))
+
+
+def main() -> None:
+    """Run until told to leave, or until the supervisor is gone."""
+    name, read_fd, write_fd = sys.argv[1], int(sys.argv[2]), int(sys.argv[3])
+    os.set_inheritable(read_fd, False)
+    os.set_inheritable(write_fd, False)
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    configure_logs()
+    boss = PipeBoss(write_fd)
+    pipe = os.fdopen(read_fd, "rb", 0)
+    first = bytearray()
+    while not first.endswith(b"\n"):
+        byte = pipe.read(1)
+        if not byte:
+            return
+        first += byte
+    settings = Settings.model_validate_json(bytes(first))
+    try:
+        uvloop.run(_work(name, settings, boss, pipe.fileno()))
+    except (ConfigError, StoreUnavailable) as error:
+        boss.tell(Failed(reason=str(error)))
+        sys.exit(2)
+    # A thread that cannot be killed must not keep a worker alive that has handed everything back.
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(0)
+
+
+async def _work(name: str, settings: Settings, boss: PipeBoss, read_fd: int) -> None:
+    from jackline.agents.load import load_agent  # noqa: PLC0415  imports what the agent needs: seconds
+
+    store = await open_store(settings)
+    try:
+        agent = load_agent(settings)
+        async with agent.opened():
+            spec = await agent.describe()
+            worker = Worker(store=store, agent=agent, settings=settings, name=name, boss=boss)
+            _listen(read_fd, worker, asyncio.get_running_loop())
+            boss.tell(Ready(catalogue=msgspec.json.encode(Catalogue(worker=name, agents=(spec,)))))
+            async with asyncio.TaskGroup() as group:
+                beating = group.create_task(_beat(boss))
+                await worker.run()
+                beating.cancel()
+    finally:
+        await store.aclose()
+
+
+async def _beat(boss: PipeBoss) -> None:
+    while True:
+        boss.tell(Beat())
+        await asyncio.sleep(BEAT_SECONDS)
+
+
+def _listen(fd: int, worker: Worker, loop: asyncio.AbstractEventLoop) -> None:
+    """A thread reads the supervisor's pipe, so that its end is seen while the loop stands still: a
+    worker without a supervisor has nobody to renew its leases, and must not act on."""
+
+    def take(message: ToWorker) -> None:
+        call: Callable[[], None]
+        match message:
+            case Leave():
+                call = worker.leave
+            case Lost():
+                call = lambda: worker.lose(message.run_id)  # noqa: E731
+        loop.call_soon_threadsafe(call)
+
+    def listen() -> None:
+        lines: Lines[ToWorker] = Lines(msgspec.json.Decoder(ToWorker), take)
+        while data := os.read(fd, 65536):
+            lines.feed(data)
+        os.killpg(os.getpgid(0), signal.SIGKILL)
+
+    threading.Thread(target=listen, name="supervisor", daemon=True).start()
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,15 @@
+"""JSON whose shape is not known yet."""
+
+from __future__ import annotations
+
+from typing import Any, cast
+
+
+def members(value: object) -> dict[str, Any] | None:
+    """The members of a decoded JSON object, None for anything else."""
+    return cast("dict[str, Any]", value) if isinstance(value, dict) else None
+
+
+def items(value: object) -> list[object]:
+    """The items of a decoded JSON array, none for anything else."""
+    return cast("list[object]", value) if isinstance(value, list) else []

@@ -1,0 +1,473 @@
+"""Start, decide, stop: one append each. Nobody here waits for effects."""
+
+from __future__ import annotations
+
+import asyncio
+import secrets
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final, Literal
+
+from jsonschema import Draft202012Validator
+from jsonschema.validators import validator_for
+from msgspec import UNSET, UnsetType
+
+from jackline.errors import (
+    Busy,
+    Conflict,
+    Fenced,
+    FieldError,
+    Invalid,
+    Moved,
+    NotFound,
+    RunClosed,
+    UnknownRun,
+)
+from jackline.events import (
+    Approval,
+    Json,
+    Message,
+    Outcome,
+    Receipt,
+    StopMode,
+    Workflow,
+    decode,
+    encode,
+    parse_timestamp,
+    timestamp,
+)
+from jackline.ids import is_call_id, is_run_id, new_conversation_id, run_of
+from jackline.log.base import KEEP, NOBODY, NOW, Reservation, Start
+from jackline.run import RunState, read_summary, stop_entries, summarise
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from jackline.events import Event
+    from jackline.log.base import Appended, Due, EventLog, Nobody, Store
+    from jackline.run import Question
+
+MAX_TRIES: Final = 50
+"""How often a command reads again because the log moved on under it, before it says so."""
+
+SYSTEM: Final = "system"
+"""The `by` of what the server does itself: expiries."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Started:
+    """A run that was started. `last`: the seq of its newest entry known."""
+
+    run_id: str
+    conversation_id: str
+    state: str
+    repeated: bool
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Decision:
+    """One answer: `approve` for a question of kind `call`, `outcome` for one of kind `outcome`."""
+
+    call_id: str
+    approve: bool | None = None
+    args: Json | UnsetType = UNSET
+    outcome: Outcome | None = None
+    result: Json | UnsetType = UNSET
+    reason: str | None = None
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Decided:
+    """An answer that stands. `seq`: where it stands in the run's log."""
+
+    run_id: str
+    call_id: str
+    state: str
+    by: str
+    seq: int
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Stopped:
+    """A stop's answer: `stopping`, or the final state when the run had ended (then with its receipt,
+    if it was stopped)."""
+
+    run_id: str
+    state: str
+    receipt: Receipt | None
+
+
+class Commands:
+    """What people can do to runs. Who may do what is checked before, in one place of the web."""
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+
+    async def start(
+        self,
+        *,
+        by: str,
+        agent: str,
+        messages: Sequence[Message],
+        conversation_id: str | None = None,
+        on_busy: Literal["reject", "queue", "stop"] = "reject",
+        metadata: Mapping[str, Json] | None = None,
+        limits: Mapping[str, float] | None = None,
+        key: str | None = None,
+        digest: str = "",
+    ) -> Started:
+        """Start a run. `key`: the idempotency key, already bound to the principal; `digest`: of
+        method, path and body. Raises `Conflict` (with `run_id`) when the conversation is busy,
+        `NotFound`, `Invalid` (field `Idempotency-Key`) when the key came with another body."""
+        target = conversation_id or new_conversation_id()
+        token = secrets.token_hex(16)
+        if key is not None:
+            held = await self._store.reserve(key, Reservation(digest=digest, target=target))
+            if held.digest != digest:
+                raise Invalid(
+                    FieldError(field="Idempotency-Key", detail="was used for another request; send a new key")
+                )
+            target, token = held.target, key
+        now = await self._store.now_ms()
+        queued = Workflow(
+            ts=timestamp(now / 1000),
+            state="queued",
+            attempt=0,
+            by=by,
+            agent=agent,
+            conversation_id=target,
+            input=tuple(messages),
+            metadata=metadata,
+            limits=limits,
+        )
+        # The run's number is not known before it is made, and nothing in the summary needs it.
+        summary = summarise(RunState(f"{target}.1"), [queued])
+        start = Start(
+            conversation_id=target,
+            new_conversation=conversation_id is None,
+            token=token,
+            agent=agent,
+            owner=by,
+            entries=[encode(queued)],
+            summary=summary,
+            queue=on_busy != "reject",
+        )
+        try:
+            begun = await self._store.begin(start)
+        except Busy as busy:
+            raise Conflict(
+                "the conversation has an active run; stop it, wait for it, or send on_busy",
+                run_id=busy.run_id,
+            ) from None
+        except UnknownRun:
+            raise NotFound(f"no conversation {target}") from None
+        if on_busy == "stop" and begun.active is not None:
+            await self.stop(begun.active, by=by, reason="a new message takes its place")
+        state = "queued"
+        if begun.repeated:
+            state = read_summary((await self._store.head(begun.run_id)).summary).state
+        return Started(run_id=begun.run_id, conversation_id=target, state=state, repeated=begun.repeated)
+
+    async def decide(self, decisions: Sequence[Decision], *, by: str) -> list[Decided]:
+        """Answer questions of one run, all or none (G5). The same answers again give the same.
+        Raises `NotFound` (unknown call, or no question about it), `Conflict` (decided otherwise,
+        expired, withdrawn; with `by`, `at`, `state`), `Invalid` (edited arguments against the
+        schema, several runs, wrong kind of answer; fields `decisions.0.args` …, or `args` … with
+        one decision)."""
+        run_id = _one_run(decisions)
+        for _ in range(MAX_TRIES):
+            state = await read_state(self._store, run_id)
+            now = await self._store.now_ms()
+            answers = [
+                _answer(state, decision, by=by, now_ms=now, field=_field(decisions, at))
+                for at, decision in enumerate(decisions)
+            ]
+            news = [answer for answer in answers if isinstance(answer, Approval)]
+            standing = [answer for answer in answers if isinstance(answer, Decided)]
+            if not news:
+                return standing
+            expired = any(answer.state == "expired" for answer in news)
+            if expired:
+                news = [answer for answer in news if answer.state == "expired"]
+            try:
+                appended = await self._append(
+                    state,
+                    news,
+                    expect=state.seq,
+                    once=[f"approval:{answer.call_id}:{answer.round}" for answer in news],
+                    due=NOW,
+                )
+            except (Moved, RunClosed):
+                continue
+            if appended.repeated or expired:
+                continue  # read what stands there now, and answer from that
+            places = {answer.call_id: appended.first + at for at, answer in enumerate(news)}
+            made = {
+                answer.call_id: Decided(
+                    run_id=run_id,
+                    call_id=answer.call_id,
+                    state=answer.state,
+                    by=by,
+                    seq=places[answer.call_id],
+                )
+                for answer in news
+            }
+            made |= {decided.call_id: decided for decided in standing}
+            return [made[decision.call_id] for decision in decisions]
+        raise Conflict("the run changes too fast; try again", run_id=run_id)
+
+    async def stop(
+        self, run_id: str, *, by: str, reason: str | None = None, mode: StopMode = "immediate"
+    ) -> Stopped:
+        """Ask a run to stop (G4). Idempotent, valid in every state. Raises `NotFound`."""
+        for _ in range(MAX_TRIES):
+            state = await read_state(self._store, run_id)
+            if state.ended:
+                return Stopped(run_id=run_id, state=state.state or "", receipt=state.receipt)
+            head = await self._store.head(run_id)
+            try:
+                if head.worker != "alive":
+                    await self._end_unattended(state, by=by, reason=reason, mode=mode)
+                    return Stopped(run_id=run_id, state="stopping", receipt=None)
+                if state.stop is not None and (state.stop.mode == "immediate" or state.stop.mode == mode):
+                    return Stopped(run_id=run_id, state="stopping", receipt=None)
+                # No `expect`: a stop is true whatever else has happened, short of the ending.
+                await self._append(
+                    state,
+                    [_stopping(state, by, reason, mode, await self._ts())],
+                    once=[f"stop:{mode}"],
+                    due=NOW,
+                )
+            except (Moved, Fenced, RunClosed):
+                await asyncio.sleep(0)
+                continue
+            return Stopped(run_id=run_id, state="stopping", receipt=None)
+        raise Conflict("the run changes too fast; try again", run_id=run_id)
+
+    async def sweep(self) -> int:
+        """Do what time has made due where no worker does it: expire questions, end runs that were
+        being stopped when their worker died. Returns how many runs were changed."""
+        changed = 0
+        for head in await self._store.overdue():
+            summary = read_summary(head.summary)
+            if summary.state != "stopping" and not summary.waiting:
+                continue
+            try:
+                state = await read_state(self._store, head.run_id)
+                if state.stop is not None and not state.ended:
+                    await self._end_unattended(state, by=state.stop.by, reason=None, mode=state.stop.mode)
+                    changed += 1
+                elif await self._expire(state):
+                    changed += 1
+            except (Moved, Fenced, RunClosed, UnknownRun, NotFound):
+                continue  # somebody else was faster, which is as good
+        return changed
+
+    async def _expire(self, state: RunState) -> bool:
+        now = await self._store.now_ms()
+        late = [question for question in state.pending if is_late(question, now)]
+        if not late:
+            return False
+        await self._append(
+            state,
+            [expired_answer(question, now) for question in late],
+            expect=state.seq,
+            once=[question.once for question in late],
+            due=NOW,
+        )
+        return True
+
+    async def _end_unattended(self, state: RunState, *, by: str, reason: str | None, mode: StopMode) -> None:
+        """No worker stands behind the run: the stop and its ending are one append."""
+        ts = await self._ts()
+        read = state.seq
+        events: list[Event] = []
+        once: list[str] = []
+        if state.stop is None:
+            events.append(_stopping(state, by, reason, mode, ts))
+            once.append(f"stop:{mode}")
+            state.apply(read + 1, events[0])
+        events += stop_entries(state, ts=ts)
+        await self._append(state, events, fence=NOBODY, expect=read, once=once, close=True)
+
+    async def _append(
+        self,
+        state: RunState,
+        events: Sequence[Event],
+        *,
+        fence: Nobody | None = None,
+        expect: int | None = None,
+        once: Sequence[str] = (),
+        due: Due = KEEP,
+        close: bool = False,
+    ) -> Appended:
+        return await self._store.append(
+            state.run_id,
+            [encode(event) for event in events],
+            fence=fence,
+            expect=expect,
+            once=once,
+            summary=summarise(state, events),
+            due=due,
+            close=close,
+        )
+
+    async def _ts(self) -> str:
+        return timestamp(await self._store.now_ms() / 1000)
+
+
+async def read_state(log: EventLog, run_id: str) -> RunState:
+    """The fold of a run's whole log. Raises `NotFound`."""
+    state = RunState(run_id)
+    if not is_run_id(run_id):
+        raise NotFound(f"no run {run_id}")
+    while True:
+        try:
+            page = await log.read(run_id, state.seq)
+        except UnknownRun:
+            raise NotFound(f"no run {run_id}") from None
+        for seq, entry in enumerate(page.entries, page.first):
+            state.apply(seq, decode(entry))
+        if state.seq >= page.last:
+            return state
+
+
+def _stopping(state: RunState, by: str, reason: str | None, mode: StopMode, ts: str) -> Workflow:
+    return Workflow(ts=ts, state="stopping", attempt=state.attempt, by=by, reason=reason, mode=mode)
+
+
+def _one_run(decisions: Sequence[Decision]) -> str:
+    if not decisions:
+        raise Invalid(FieldError(field="decisions", detail="name at least one call"))
+    for decision in decisions:
+        if not is_call_id(decision.call_id):
+            raise NotFound(f"no call {decision.call_id}")
+    calls = [decision.call_id for decision in decisions]
+    if len(set(calls)) != len(calls):
+        raise Invalid(FieldError(field="decisions", detail="names a call twice"))
+    runs = {run_of(call) for call in calls}
+    if len(runs) > 1:
+        raise Invalid(FieldError(field="decisions", detail="all calls must be of one run"))
+    return runs.pop()
+
+
+def _field(decisions: Sequence[Decision], at: int) -> str:
+    return f"decisions.{at}." if len(decisions) > 1 else ""
+
+
+def is_late(question: Question, now_ms: int) -> bool:
+    return question.expires_at is not None and parse_timestamp(question.expires_at) * 1000 <= now_ms
+
+
+def expired_answer(question: Question, now_ms: int) -> Approval:
+    return Approval(
+        ts=timestamp(now_ms / 1000),
+        call_id=question.call_id,
+        round=question.round,
+        kind=question.kind,
+        name=question.name,
+        state="expired",
+        by=SYSTEM,
+    )
+
+
+def _answer(state: RunState, decision: Decision, *, by: str, now_ms: int, field: str) -> Approval | Decided:
+    """The entry that the decision makes, or the same one that stands already."""
+    question = state.last_question(decision.call_id)
+    if question is None:
+        raise NotFound(f"no question about call {decision.call_id}")
+    _check_kind(question, decision, field)
+    if question.state != "pending":
+        return _standing(state, question, decision)
+    if is_late(question, now_ms):
+        return expired_answer(question, now_ms)
+    if state.state != "awaiting_approval":
+        raise Conflict(
+            f"the run is {state.state}",
+            run_id=state.run_id,
+            state="withdrawn" if state.stop else question.state,
+        )
+    if question.kind == "outcome":
+        return Approval(
+            ts=timestamp(now_ms / 1000),
+            call_id=question.call_id,
+            round=question.round,
+            kind="outcome",
+            name=question.name,
+            state="answered",
+            outcome=decision.outcome,
+            result=decision.result,
+            by=by,
+            reason=decision.reason,
+        )
+    if decision.args is not UNSET:
+        _check_args(question, decision.args, field)
+    return Approval(
+        ts=timestamp(now_ms / 1000),
+        call_id=question.call_id,
+        round=question.round,
+        kind="call",
+        name=question.name,
+        state="granted" if decision.approve else "denied",
+        args=decision.args,
+        by=by,
+        reason=decision.reason,
+    )
+
+
+def _check_kind(question: Question, decision: Decision, field: str) -> None:
+    if question.kind == "outcome":
+        if decision.outcome is None:
+            detail = "the outcome of this call is unknown: send retry, done or abort"
+            raise Invalid(FieldError(field=f"{field}outcome", detail=detail))
+        if decision.args is not UNSET:
+            raise Invalid(FieldError(field=f"{field}args", detail="cannot be edited for an outcome"))
+        if decision.result is not UNSET and decision.outcome != "done":
+            raise Invalid(FieldError(field=f"{field}result", detail="goes with the outcome done only"))
+        return
+    if decision.approve is None:
+        raise Invalid(FieldError(field=f"{field}approve", detail="send true or false"))
+    if decision.args is not UNSET and not decision.approve:
+        raise Invalid(FieldError(field=f"{field}args", detail="edited arguments go with approve true"))
+
+
+def _standing(state: RunState, question: Question, decision: Decision) -> Decided:
+    """The answer that stands, if the decision says the same; else `Conflict` tells whose it is."""
+    match question.state:
+        case "granted":
+            same = decision.approve is True and decision.args == question.granted_args
+        case "denied":
+            same = decision.approve is False
+        case "answered":
+            same = decision.outcome == question.outcome and decision.result == question.result
+        case _:
+            same = False
+    if not same:
+        raise Conflict(
+            f"call {question.call_id} is already {question.state}",
+            run_id=state.run_id,
+            by=question.by or None,
+            at=question.at,
+            state=question.state,
+        )
+    return Decided(
+        run_id=state.run_id,
+        call_id=question.call_id,
+        state=question.state,
+        by=question.by or "",
+        seq=question.answer_seq or 0,
+    )
+
+
+def _check_args(question: Question, args: Json | UnsetType, field: str) -> None:
+    if not isinstance(args, dict):
+        raise Invalid(FieldError(field=f"{field}args", detail="must be an object"))
+    schema = question.args_schema
+    if schema is UNSET or not isinstance(schema, dict):
+        return
+    validator = validator_for(schema, default=Draft202012Validator)(schema)
+    errors = [
+        FieldError(field=".".join([f"{field}args", *map(str, error.absolute_path)]), detail=error.message)
+        for error in validator.iter_errors(args)
+    ]
+    if errors:
+        raise Invalid(*errors)

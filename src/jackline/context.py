@@ -1,0 +1,699 @@
+"""What an agent may say and do while it drives a run.
+
+Everything goes through the run's journal, so all of it stands in the log before anything depends
+on it: a tool call is recorded as started before it starts (G6), never after a stop was accepted
+(G4), and an approval parks the run (G5). After a takeover, results that stand in the log are
+given again instead of being made again.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import inspect
+import time
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextvars import ContextVar, copy_context
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final, Literal, NoReturn
+
+import msgspec
+from msgspec import UNSET, Struct, UnsetType
+
+from jackline.errors import (
+    AgentError,
+    Fenced,
+    IllegalTransition,
+    LimitReached,
+    RunClosed,
+    StopRequested,
+    ToolFailed,
+)
+from jackline.events import Approval, ErrorInfo, Json, Retry, Token, Tool, Usage, Workflow, timestamp
+from jackline.ids import call_id as make_call_id
+from jackline.ids import number_of
+from jackline.log.base import KEEP, NEVER, Artifact
+from jackline.run import CallEnd
+from jackline.tools import ToolSpec
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable, Mapping, Sequence
+
+    from jackline.events import Event, Message
+    from jackline.journal import Journal
+    from jackline.log.base import Due, Store
+    from jackline.run import Call, RunState
+
+PREVIEW_CHARACTERS: Final = 1000
+"""How much of a value that is stored aside its entry shows."""
+
+running_call: ContextVar[str] = ContextVar("running_call")
+"""The call that the present task or thread works for."""
+
+
+class Envelope(Struct, frozen=True, kw_only=True):
+    """A checkpoint as it is stored: the agent's own bytes, and how many of the model's messages the
+    run had begun by then (those begun later are said again after a takeover)."""
+
+    messages: int
+    agent: bytes
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class RunLimits:
+    """The limits of one run: the settings', lowered by what the chat asked for."""
+
+    wall_seconds: float
+    steps: int
+    tokens: int
+    tool_seconds: float
+    bytes: int
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class PreviousRun:
+    """An earlier run of the conversation, for the agent's history. `state`: its fold;
+    `checkpoint`: what the agent saved last, if it did."""
+
+    run_id: str
+    state: RunState
+    checkpoint: bytes | None
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class CallRequest:
+    """A call that the model asks for. `call_id` is from `RunContext.new_calls`."""
+
+    call_id: str
+    args: Json
+    spec: ToolSpec
+    verifies: str | None = None
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Answer:
+    """What a person (or the expiry) said about a call. `args`: the edited ones, where edited."""
+
+    approved: bool
+    by: str
+    reason: str | None
+    args: Json | UnsetType
+
+
+class CallThreads(ThreadPoolExecutor):
+    """The threads that plain functions run in. It knows which call each works for: a thread cannot
+    be killed, so a stop must wait for it, or tell the truth about it."""
+
+    def __init__(self, max_workers: int = 64) -> None:
+        super().__init__(max_workers=max_workers, thread_name_prefix="tool")
+        self._of_call: dict[str, set[Future[object]]] = {}
+
+    def submit(self, fn: Callable[..., object], /, *args: object, **kwargs: object) -> Future[object]:  # type: ignore[override]
+        """Run `fn` in a thread; noted under the running call."""
+        context = copy_context()
+        future: Future[object] = super().submit(context.run, fn, *args, **kwargs)
+        call_id = running_call.get("")
+        if call_id:
+            futures = self._of_call.setdefault(call_id, set())
+            futures.add(future)
+        return future
+
+    def busy(self, call_id: str) -> set[Future[object]]:
+        """The call's threads that still run."""
+        return {future for future in self._of_call.get(call_id, ()) if not future.done()}
+
+    def last(self, call_id: str) -> Future[object] | None:
+        """The call's finished thread, if it had exactly one: its result is the call's."""
+        futures = self._of_call.get(call_id, set())
+        return next(iter(futures)) if len(futures) == 1 else None
+
+    def forget(self, call_id: str) -> None:
+        """The call has its end in the log."""
+        self._of_call.pop(call_id, None)
+
+
+class RunContext:
+    """See the module. Made by the worker, one per run that it drives.
+
+    No method returns normally once the run is being stopped, parked, or handed back: it waits
+    until the worker cancels the agent's task. So an agent that catches its own errors broadly
+    cannot go on by mistake.
+    """
+
+    def __init__(
+        self,
+        *,
+        store: Store,
+        journal: Journal,
+        limits: RunLimits,
+        checkpoint: bytes | None,
+        previous: Sequence[PreviousRun],
+        threads: CallThreads,
+        max_entry: int,
+        approval_expiry: float | None,
+    ) -> None:
+        self.limits = limits
+        self.previous = tuple(previous)
+        self.threads = threads
+        self.halted = asyncio.Event()
+        """Set when the agent's task waits to be cancelled: parked, after a step's stop, or leaving."""
+        self.parked = False
+        self.over = False
+        """Set by the worker when it cancels the agent: whatever still calls is cancelled at once."""
+        self.limit: LimitReached | None = None
+        """The limit that was reached: it ends the run, whatever the agent makes of the error."""
+        self.leaving = False
+        """Set by the worker that is told to go: no call and no step begins any more."""
+        self.running: dict[str, float] = {}
+        """Calls invoked in this process and not ended, with the time (monotonic, s) they began."""
+        self.invoked: set[str] = set()
+        """Calls that were really begun by this context."""
+        self.quiet = asyncio.Event()
+        """Set while no call runs, or all that run wait in `halt` and will not end by themselves."""
+        self.quiet.set()
+        self._stuck: set[str] = set()
+        self.ends: dict[str, CallEnd] = {}
+        """How calls ended that were cut off, for the receipt."""
+        self.model_open = False
+        """Whether a model request is under way."""
+        self._store = store
+        self._journal = journal
+        envelope = msgspec.msgpack.decode(checkpoint, type=Envelope) if checkpoint is not None else None
+        self.checkpoint = envelope.agent if envelope is not None else None
+        """What the agent saved last, None at the beginning."""
+        self._max_entry = max_entry
+        self._approval_expiry = approval_expiry
+        # In the order of their first pieces. Ids may have been given out and never used, so what is
+        # begun is counted apart from what is numbered.
+        self._begun = {key[0]: None for key, said in self.state.said.items() if said.role == "assistant"}
+        self._messages = max(map(_message_number, self._begun), default=0)
+        self._calls = max(map(number_of, self.state.calls), default=0)
+
+    # What the run is
+
+    @property
+    def state(self) -> RunState:
+        """The fold of the run's log as far as it was read here. Read it; never change it."""
+        return self._journal.state
+
+    @property
+    def run_id(self) -> str:
+        """The run's id. `run_id:call_id` is the idempotency key of a call."""
+        return self.state.run_id
+
+    @property
+    def conversation_id(self) -> str:
+        """The conversation's id."""
+        return self.state.conversation_id
+
+    @property
+    def attempt(self) -> int:
+        """1, and one more after each takeover."""
+        return self.state.attempt
+
+    @property
+    def input(self) -> tuple[Message, ...]:
+        """The new messages of this run."""
+        return self.state.input
+
+    @property
+    def metadata(self) -> Json:
+        """What the chat sent along."""
+        return self.state.metadata
+
+    # Saying
+
+    def new_message(self) -> str:
+        """A new message's id, unique in the run."""
+        self._messages += 1
+        return f"m{self._messages}"
+
+    async def say(self, text: str, *, message_id: str, kind: str = "text") -> None:
+        """Stream a piece of text. It is on its way at once; this waits only while the store lags."""
+        await self._go_on()
+        limit = self._max_entry // 8  # six bytes a character at worst, and the rest of the entry
+        text = clean(text)
+        if text:
+            self._begun[message_id] = None
+        for start in range(0, len(text), limit):
+            self._journal.put(
+                Token(
+                    ts=_now(),
+                    text=text[start : start + limit],
+                    kind="reasoning" if kind == "reasoning" else "text",
+                    message_id=message_id,
+                )
+            )
+            await self._journal.room()
+        self._check_size()
+
+    # Steps: one model request each
+
+    async def begin_step(self, *, model: str | None = None) -> int:
+        """A model request is about to be made. Returns its number, from 1. Raises `LimitReached`."""
+        await self._go_on(new_work=True)
+        step = self.state.step + 1
+        if step > self.limits.steps:
+            raise self._reached("steps", self.limits.steps)
+        await self._commit([self._executing(step=step)], expect=True)
+        self.model_open = True
+        return step
+
+    async def end_step(self, usage: Usage | None = None) -> None:
+        """The model has answered. Raises `LimitReached` when the run has used up its tokens."""
+        self.model_open = False
+        if usage is None:
+            return
+        self._journal.put(self._executing(step=self.state.step, usage=usage), unless_stopping=True)
+        used = self.state.usage
+        total = used.input_tokens + used.output_tokens + usage.input_tokens + usage.output_tokens
+        if total > self.limits.tokens:
+            raise self._reached("tokens", self.limits.tokens)
+
+    async def pause(self, seconds: float, error: str, *, supersedes: Sequence[str] = ()) -> None:
+        """Sleep before the model is asked again, because of `error`. A stop ends the sleep.
+        `supersedes`: the messages that the failed request had begun; they will be said again."""
+        self.model_open = False
+        retry = Retry(after_ms=round(seconds * 1000), error=clean(error[:1000]))
+        await self._commit([self._executing(retry=retry, supersedes=supersedes)], expect=True)
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(seconds):
+                await self._journal.stopping.wait()
+        await self._go_on(new_work=True)
+
+    async def supersede(self, messages: Sequence[str]) -> None:
+        """Take back what was said in these messages: it will be said again, under new ids."""
+        await self._commit([self._executing(supersedes=messages)], expect=True)
+
+    async def save(self, checkpoint: bytes) -> None:
+        """Replace the checkpoint. What was finished before it is never said or done again."""
+        await self._commit([], checkpoint=checkpoint)
+
+    # Tools
+
+    def new_calls(self, count: int) -> list[str]:
+        """Ids for the next `count` calls."""
+        first = self._calls + 1
+        self._calls += count
+        return [make_call_id(self.run_id, number) for number in range(first, first + count)]
+
+    async def request(self, calls: Sequence[CallRequest], *, checkpoint: bytes | None = None) -> None:
+        """Record the calls of one model response together with the checkpoint, in one append,
+        before any of them starts. Calls that the policy denies are closed at once."""
+        events: list[Event] = []
+        for call in calls:
+            args = await self._aside(call.args, f"{call.call_id}:args")
+            events.append(
+                Tool(
+                    ts=_now(),
+                    call_id=call.call_id,
+                    name=call.spec.name,
+                    state="requested",
+                    args=args,
+                    effect=call.spec.effect,
+                    verifies=call.verifies or self._verified_by(call.spec),
+                )
+            )
+            if call.spec.approval == "deny":
+                events.append(
+                    Tool(
+                        ts=_now(),
+                        call_id=call.call_id,
+                        name=call.spec.name,
+                        state="denied",
+                        error=ErrorInfo(
+                            type="denied_by_policy", message="the operator does not allow this tool"
+                        ),
+                    )
+                )
+        await self._commit(events, expect=True, checkpoint=checkpoint)
+
+    def answer(self, call_id: str) -> Answer | None:
+        """The answer to the newest question about whether the call may run; None without one."""
+        # A later question about an unknown outcome leaves the approval, and its edited arguments, standing.
+        asked = [q for q in self.state.questions.values() if q.call_id == call_id and q.kind == "call"]
+        question = asked[-1] if asked else None
+        if question is None or question.state in {"pending", "withdrawn"}:
+            return None
+        return Answer(
+            approved=question.state == "granted",
+            by=question.by or "",
+            reason=question.answer_reason
+            or ("nobody answered in time" if question.state == "expired" else None),
+            args=question.granted_args,
+        )
+
+    async def ask(
+        self, calls: Sequence[CallRequest], *, checkpoint: bytes | None = None, reason: str | None = None
+    ) -> None:
+        """Ask a person about calls that were requested, all of a step in one append, and park.
+
+        Never returns: the worker lets the run go, and some worker begins it anew from the
+        checkpoint once every question is answered (G5).
+        """
+        expires = None
+        if self._approval_expiry is not None:
+            expires = await self._journal.patiently(self._store.now_ms)
+            expires += round(self._approval_expiry * 1000)
+        events: list[Event] = []
+        for call in calls:
+            last = self.state.last_question(call.call_id)
+            events.append(
+                Approval(
+                    ts=_now(),
+                    call_id=call.call_id,
+                    round=1 if last is None else last.round + 1,
+                    kind="call",
+                    name=call.spec.name,
+                    state="pending",
+                    args=await self._aside(call.args, f"{call.call_id}:args"),
+                    args_schema=UNSET if call.spec.schema is None else call.spec.schema,
+                    reason=reason,
+                    expires_at=None if expires is None else timestamp(expires / 1000),
+                )
+            )
+        events.append(Workflow(ts=_now(), state="awaiting_approval", attempt=self.attempt))
+        due = NEVER if expires is None else expires
+        await self._go_on()
+        # Before the append and not after it: whatever runs beside this must not write between the two.
+        self.parked = True
+        try:
+            await self._written(events, expect=True, checkpoint=checkpoint, due=due)
+        except BaseException:
+            self.parked = False
+            raise
+        await self.halt()
+
+    async def run_tool(
+        self,
+        call_id: str,
+        invoke: Callable[[Json], Awaitable[object]],
+        *,
+        args: Json | UnsetType = UNSET,
+    ) -> Json:
+        """Run a requested call once and return its result, which then stands in the log (G6).
+
+        `invoke` gets the arguments that stand in the log: `args`, else the edited ones of the
+        approval, else the requested ones. A call that has ended already is not run: its logged
+        result is returned. Raises `ToolFailed` when the tool failed (now or then) or was denied,
+        `LimitReached` when it took longer than it may.
+        """
+        call = self.state.calls[call_id]
+        match call.state:
+            case "finished":
+                return await self._recall(call)
+            case "failed" | "denied" | "cancelled":
+                error = call.error or ErrorInfo(type=call.state, message=f"the call was {call.state}")
+                raise ToolFailed(error.message, error.type)
+            case _:
+                pass
+        await self._go_on(new_work=True)
+        answer = self.answer(call_id)
+        if args is UNSET:
+            edited = answer is not None and answer.args is not UNSET
+            args = answer.args if answer is not None and edited else call.requested_args
+        args = await self._whole(args, f"{call_id}:args")
+        shown = await self._aside(args, f"{call_id}:executed")
+        started = Tool(ts=_now(), call_id=call_id, name=call.name, state="started", args=shown)
+        # It counts as running from before it is recorded until its end is: whoever waits for quiet
+        # must not cut off what lies between the call and the log.
+        await self._go_on(new_work=True)
+        self.running[call_id] = time.monotonic()
+        self.quiet.clear()
+        try:
+            if await self._written([started], expect=True):
+                return await self._invoke(call, invoke, args)
+        finally:
+            self.running.pop(call_id, None)
+            self._note_quiet()
+        return await self.halt()
+
+    async def refuse(self, call_id: str, error: ErrorInfo) -> None:
+        """End a requested call that will not be run, because of `error`."""
+        call = self.state.calls[call_id]
+        await self._commit([Tool(ts=_now(), call_id=call_id, name=call.name, state="failed", error=error)])
+
+    async def progress(self, call_id: str, progress: Json) -> None:
+        """Tell how far a running call is."""
+        call = self.state.calls[call_id]
+        value = await self._aside(progress, f"{call_id}:progress")
+        self._journal.put(Tool(ts=_now(), call_id=call_id, name=call.name, state="progress", progress=value))
+        self._check_size()
+        await self._journal.room()
+
+    async def _invoke(
+        self, call: Call, invoke: Callable[[Json], Awaitable[object]], args: Json | UnsetType
+    ) -> Json:
+        begun = time.monotonic()
+        self.invoked.add(call.call_id)
+        token = running_call.set(call.call_id)
+        limit = asyncio.timeout(self.limits.tool_seconds)
+        try:
+            async with limit:
+                result = to_json(await invoke(None if args is UNSET else args))
+        except asyncio.CancelledError as error:
+            task = asyncio.current_task()
+            if task is None or task.cancelling() or self.over:
+                self._cut_off(call, begun)
+                raise
+            # Nobody cancelled us: the tool let a cancellation of its own making out.
+            raise await self._failed(call, begun, "CancelledError", "it was cancelled from within") from error
+        except (Exception, SystemExit) as error:
+            # A tool is foreign code: whatever it raises is the call's outcome, not the worker's.
+            if isinstance(error, TimeoutError) and limit.expired():
+                self._cut_off(call, begun)
+                raise self._reached("tool_seconds", self.limits.tool_seconds) from None
+            kind = error.kind if isinstance(error, AgentError) else type(error).__name__
+            raise await self._failed(call, begun, kind, str(error)) from error
+        finally:
+            running_call.reset(token)
+        shown = await self._aside(result, f"{call.call_id}:result")
+        await self._end(
+            call, CallEnd(outcome="finished_before_stop", result=shown, duration_ms=_since(begun))
+        )
+        return result
+
+    async def _failed(self, call: Call, begun: float, kind: str, message: str) -> ToolFailed:
+        message = clean(message[:4000]) or kind
+        error = ErrorInfo(type=kind, message=message)
+        await self._end(call, CallEnd(outcome="finished_before_stop", error=error, duration_ms=_since(begun)))
+        return ToolFailed(message, kind)
+
+    def _cut_off(self, call: Call, begun: float) -> None:
+        """It was cancelled. By the worker: the run's ending tells it. By the agent itself, which goes
+        on: it is told now, unless a thread of the call still runs."""
+        end = CallEnd(outcome="cancelled", duration_ms=_since(begun))
+        self.ends[call.call_id] = end
+        if not self.over and not self.threads.busy(call.call_id):
+            self._put_end(call, end, "cancelled")
+
+    async def _end(self, call: Call, end: CallEnd) -> None:
+        # Put in before it is waited for: a stop that cuts this wait off does not lose the end.
+        self.ends[call.call_id] = end
+        self._put_end(call, end, "failed" if end.error is not None else "finished")
+        self.threads.forget(call.call_id)
+        await self._written([])
+
+    def _put_end(self, call: Call, end: CallEnd, state: Literal["finished", "failed", "cancelled"]) -> None:
+        self._journal.put(
+            Tool(
+                ts=_now(),
+                call_id=call.call_id,
+                name=call.name,
+                state=state,
+                result=end.result,
+                error=end.error,
+                duration_ms=end.duration_ms,
+            )
+        )
+
+    def _verified_by(self, spec: ToolSpec) -> str | None:
+        """The call whose effect a call of this tool checks: the last one of the tool it names."""
+        if spec.verifies is None:
+            return None
+        done = [
+            call.call_id
+            for call in self.state.calls.values()
+            if call.name == spec.verifies and call.state in {"finished", "failed", "unknown"}
+        ]
+        return done[-1] if done else None
+
+    # Values too large for an entry
+
+    async def stored_aside(self, value: Json, name: str) -> Json:
+        """`value`, or where it is too large for an entry a small stand-in for it (artifact, bytes,
+        preview), once the value itself is stored."""
+        return await self._aside(value, name)
+
+    async def _aside(self, value: Json | UnsetType, name: str) -> Json:
+        if value is UNSET:
+            return None
+        data = msgspec.json.encode(value)
+        # The rest of an entry needs room too: names, ids, an approval's schema.
+        if len(data) <= self._max_entry // 2:
+            return value
+        artifact_id = self._artifact_id(name)
+        text = value if isinstance(value, str) else data.decode()
+        media_type = "text/plain; charset=utf-8" if isinstance(value, str) else "application/json"
+        raw = value.encode("utf-8", "replace") if isinstance(value, str) else data
+        artifact = Artifact(media_type=media_type, data=raw)
+        await self._journal.patiently(lambda: self._store.put_artifact(self.run_id, artifact_id, artifact))
+        return {"artifact": artifact_id, "bytes": len(raw), "preview": text[:PREVIEW_CHARACTERS]}
+
+    async def _recall(self, call: Call) -> Json:
+        result = None if isinstance(call.result, UnsetType) else call.result
+        return await self._whole(result, f"{call.call_id}:result")
+
+    async def _whole(self, value: Json | UnsetType, name: str) -> Json:
+        """The value that `_aside` stored under `name`, where `value` is its stand-in."""
+        if isinstance(value, UnsetType):
+            return None
+        if not isinstance(value, dict) or set(value) != {"artifact", "bytes", "preview"}:
+            return value
+        artifact_id = self._artifact_id(name)
+        if value["artifact"] != artifact_id:
+            return value
+        artifact = await self._journal.patiently(lambda: self._store.artifact(self.run_id, artifact_id))
+        if artifact is None:
+            return value
+        if artifact.media_type.startswith("text/plain"):
+            return artifact.data.decode()
+        return msgspec.json.decode(artifact.data)
+
+    def _artifact_id(self, name: str) -> str:
+        return name.removeprefix(f"{self.run_id}.").replace(":", "-")
+
+    # Going on, or not
+
+    async def halt(self) -> NoReturn:
+        """Wait to be cancelled by the worker."""
+        if self.over:
+            # It was cancelled and goes on all the same. No pause, or it would use up the stop's grace.
+            await asyncio.sleep(0)
+            raise asyncio.CancelledError
+        self.halted.set()
+        self._stuck.add(running_call.get(""))
+        self._note_quiet()
+        await asyncio.get_running_loop().create_future()
+        raise AssertionError
+
+    def _note_quiet(self) -> None:
+        if self.running.keys() <= self._stuck:
+            self.quiet.set()
+
+    async def _go_on(self, *, new_work: bool = False) -> None:
+        if self.parked or self.over or self._journal.lost.is_set():
+            await self.halt()
+        stop = self.state.stop
+        if stop is not None and (new_work or stop.mode == "immediate"):
+            await self.halt()
+        if new_work and self.leaving:
+            await self.halt()
+        if self.limit is not None:
+            raise LimitReached(self.limit.limit, self.limit.value)
+
+    def _reached(self, limit: str, value: float) -> LimitReached:
+        self.limit = LimitReached(limit, value)
+        return self.limit
+
+    def _check_size(self) -> None:
+        try:
+            self._journal.check_size()
+        except LimitReached as error:
+            self.limit = error
+            raise
+
+    async def _commit(
+        self, events: Sequence[Event], *, expect: bool = False, checkpoint: bytes | None = None
+    ) -> None:
+        if self.parked or self.over:
+            await self.halt()
+        self._check_size()
+        if not await self._written(events, expect=expect, checkpoint=checkpoint):
+            await self.halt()
+
+    async def _written(
+        self,
+        events: Sequence[Event],
+        *,
+        expect: bool = False,
+        checkpoint: bytes | None = None,
+        due: Due = KEEP,
+    ) -> bool:
+        """Whether `events` stand in the log; if not, what is left is to wait for the cancellation."""
+        wrapped = None
+        if checkpoint is not None:
+            wrapped = msgspec.msgpack.encode(Envelope(messages=len(self._begun), agent=checkpoint))
+        try:
+            await self._journal.commit(events, expect=expect, checkpoint=wrapped, due=due)
+        except (StopRequested, Fenced, RunClosed):
+            return False
+        except IllegalTransition:
+            if self.parked:
+                return False  # it came too late: the run waits for a person
+            raise
+        return True
+
+    def _executing(
+        self,
+        *,
+        step: int | None = None,
+        usage: Usage | None = None,
+        retry: Retry | None = None,
+        supersedes: Sequence[str] = (),
+    ) -> Workflow:
+        return Workflow(
+            ts=_now(),
+            state="executing",
+            attempt=self.attempt,
+            step=step,
+            usage=usage,
+            retry=retry,
+            supersedes=tuple(supersedes),
+        )
+
+
+def to_json(value: object) -> Json:
+    """A tool's result as JSON can carry it. Raises `TypeError` for what it cannot."""
+    return msgspec.json.decode(msgspec.json.encode(value, enc_hook=_encode_foreign))
+
+
+def _encode_foreign(value: object) -> object:
+    dump = getattr(value, "model_dump", None)
+    if callable(dump) and not inspect.isclass(value):
+        return dump(mode="json")
+    raise TypeError(f"a tool's result must be JSON, not {type(value).__name__}")
+
+
+def merge_limits(upper: Mapping[str, float], asked: Json) -> RunLimits:
+    """The settings' limits, lowered by what the chat asked for."""
+    given = asked if isinstance(asked, dict) else {}
+    merged = {
+        name: min(value, float(more)) if isinstance(more := given.get(name), (int, float)) else value
+        for name, value in upper.items()
+    }
+    return RunLimits(
+        wall_seconds=merged["wall_seconds"],
+        steps=int(merged["steps"]),
+        tokens=int(merged["tokens"]),
+        tool_seconds=merged["tool_seconds"],
+        bytes=int(merged["bytes"]),
+    )
+
+
+def _now() -> str:
+    return timestamp(time.time())
+
+
+def _since(begun: float) -> int:
+    return round((time.monotonic() - begun) * 1000)
+
+
+def _message_number(message_id: str) -> int:
+    digits = message_id.removeprefix("m")
+    return int(digits[:9]) if digits.isdecimal() else 0
+
+
+def clean(text: str) -> str:
+    """Text that JSON can carry: half of a surrogate pair (a file name, a broken chunk) is replaced."""
+    return text.encode("utf-8", "replace").decode()

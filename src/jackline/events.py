@@ -1,0 +1,223 @@
+"""The four entry types and their JSON codec. No I/O.
+
+A body is one JSON object on one line, without `run_id` and `seq`: those are where it stands in
+which log, and are put in when a process frames it for its viewers. Readers ignore fields and
+types that they do not know; raw bodies are passed on as they are, so nothing unknown is lost.
+"""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple
+
+import msgspec
+from msgspec import UNSET, Struct, UnsetType
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    type_json = None | bool | int | float | str
+    Json = type_json | Sequence["Json"] | Mapping[str, "Json"]
+else:
+    Json = Any
+
+RunStateName = Literal[
+    "queued", "executing", "awaiting_approval", "stopping", "stopped", "completed", "failed"
+]
+ToolStateName = Literal[
+    "requested", "started", "progress", "finished", "failed", "denied", "cancelled", "unknown"
+]
+ApprovalStateName = Literal["pending", "granted", "denied", "answered", "expired", "withdrawn"]
+Outcome = Literal["retry", "done", "abort"]
+StopMode = Literal["immediate", "after_step"]
+Effect = Literal["read_only", "idempotent", "writes"]
+CallOutcome = Literal["not_started", "cancelled", "killed", "finished_before_stop", "unknown"]
+
+TERMINAL: frozenset[str] = frozenset({"stopped", "completed", "failed"})
+
+
+class Entry(NamedTuple):
+    """What the log stores: the type's name and the one-line JSON body."""
+
+    type: str
+    body: bytes
+
+
+class Message(Struct, frozen=True, kw_only=True):
+    """One message of a person's to the agent."""
+
+    role: Literal["user"]
+    content: str
+
+
+class Usage(Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """What model requests cost. Tokens are counted as the provider counts them."""
+
+    input_tokens: int = 0
+    output_tokens: int = 0
+    ttft_ms: int | None = None
+    model: str | None = None
+
+
+class ErrorInfo(Struct, frozen=True, kw_only=True):
+    """A failure: a stable `type` for programs, a `message` for people."""
+
+    type: str
+    message: str
+
+
+class Retry(Struct, frozen=True, kw_only=True):
+    """The run sleeps `after_ms` before it asks the model again, because of `error`."""
+
+    after_ms: int
+    error: str
+
+
+class ReceiptCall(Struct, frozen=True, kw_only=True):
+    """What became of one call of the step in progress when the stop came."""
+
+    call_id: str
+    name: str
+    outcome: CallOutcome
+
+
+class Receipt(Struct, frozen=True, kw_only=True):
+    """What a stop really did (G4). `quiet_ms`: from the request until nothing ran any more."""
+
+    by: str
+    requested_at: str
+    quiet_ms: int
+    model: Literal["closed", "none"]
+    tools: tuple[ReceiptCall, ...]
+
+
+class Token(Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """A piece of text of the model's. `merged_from`: the first seq it stands for, where merged."""
+
+    ts: str
+    text: str
+    kind: Literal["text", "reasoning"]
+    message_id: str
+    merged_from: int | None = None
+
+
+class Workflow(Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """A change of the run's state, or a step within `executing`."""
+
+    ts: str
+    state: RunStateName
+    attempt: int
+    by: str | None = None
+    reason: str | None = None
+    conversation_id: str | None = None
+    agent: str | None = None
+    input: tuple[Message, ...] | None = None
+    metadata: Json = None
+    limits: Json = None
+    step: int | None = None
+    usage: Usage | None = None
+    retry: Retry | None = None
+    supersedes: tuple[str, ...] = ()
+    output: Json | UnsetType = UNSET
+    error: ErrorInfo | None = None
+    mode: StopMode | None = None
+    receipt: Receipt | None = None
+
+
+class Tool(Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """A change of one tool call's state. `effect`: what the tool is declared to do (on `requested`)."""
+
+    ts: str
+    call_id: str
+    name: str
+    state: ToolStateName
+    args: Json | UnsetType = UNSET
+    effect: Effect | None = None
+    result: Json | UnsetType = UNSET
+    progress: Json | UnsetType = UNSET
+    error: ErrorInfo | None = None
+    duration_ms: int | None = None
+    verifies: str | None = None
+
+
+class Approval(Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """A question to a person about one call, or its answer."""
+
+    ts: str
+    call_id: str
+    round: int
+    kind: Literal["call", "outcome"]
+    name: str
+    state: ApprovalStateName
+    args: Json | UnsetType = UNSET
+    args_schema: Json | UnsetType = UNSET
+    choices: tuple[str, ...] = ()
+    outcome: Outcome | None = None
+    result: Json | UnsetType = UNSET
+    by: str | None = None
+    reason: str | None = None
+    expires_at: str | None = None
+
+
+class Unknown(NamedTuple):
+    """An entry of a type that this version does not know. It is kept and passed on."""
+
+    type: str
+    body: bytes
+
+
+Event = Token | Workflow | Tool | Approval
+
+_ENCODER = msgspec.json.Encoder()
+_DECODERS: dict[str, msgspec.json.Decoder[Any]] = {
+    "token": msgspec.json.Decoder(Token),
+    "workflow": msgspec.json.Decoder(Workflow),
+    "tool": msgspec.json.Decoder(Tool),
+    "approval": msgspec.json.Decoder(Approval),
+}
+
+
+def type_of(event: Event) -> str:
+    """The SSE event name of an entry."""
+    match event:
+        case Token():
+            return "token"
+        case Workflow():
+            return "workflow"
+        case Tool():
+            return "tool"
+        case Approval():
+            return "approval"
+
+
+def encode(event: Event) -> Entry:
+    """An event as the log stores it. Raises `TypeError` for a value that JSON cannot carry."""
+    return Entry(type_of(event), _ENCODER.encode(event))
+
+
+def decode(entry: Entry) -> Event | Unknown:
+    """The event of a stored entry; `Unknown` for a type, or a known type's value, of a later version."""
+    decoder = _DECODERS.get(entry.type)
+    if decoder is None:
+        return Unknown(entry.type, entry.body)
+    try:
+        event: Event = decoder.decode(entry.body)
+    except msgspec.ValidationError:
+        return Unknown(entry.type, entry.body)
+    return event
+
+
+def frame_data(run_id: str, seq: int, body: bytes) -> bytes:
+    """The `data` of an entry on the wire: its body with `run_id` and `seq` in front."""
+    return b'{"run_id":"%b","seq":%d,%b' % (run_id.encode(), seq, body[1:])
+
+
+def timestamp(seconds: float) -> str:
+    """RFC 3339, UTC, milliseconds, of a POSIX time in seconds."""
+    moment = datetime.fromtimestamp(seconds, UTC)
+    return f"{moment:%Y-%m-%dT%H:%M:%S}.{moment.microsecond // 1000:03d}Z"
+
+
+def parse_timestamp(text: str) -> float:
+    """POSIX seconds of an RFC 3339 time. Raises `ValueError`."""
+    return datetime.fromisoformat(text).timestamp()

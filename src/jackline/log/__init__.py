@@ -1,0 +1,1 @@
+"""The durable log of each run: memory, SQLite, Redis or Valkey."""

@@ -1,0 +1,102 @@
+#!lua
+-- Appends one group of entries to a run, all or nothing, as one record whose id is its last seq.
+--
+-- KEYS, all in the conversation's slot:
+--   1 run (hash)  2 records (stream)  3 once-names (hash: name -> seq)
+--   4 conversation (hash)  5 waiting runs (list of numbers)
+-- ARGV:
+--   1 base of the conversation's keys  2 number of the run  3 how many entries  4 the record
+--   5 fence: "" | "nobody" | generation  6 expect: "" | seq  7 due: "keep" | "now" | "never" | ms
+--   8 close: 0 | 1  9 has checkpoint: 0 | 1  10 checkpoint  11 has summary: 0 | 1  12 summary
+--   13… once-names
+-- The run hash is written by this script, begin, claim, renew and release only.
+--
+-- Answers, in the order of the checks:
+--   unknown | taken LAST NAME SEQ RECORD … | closed | fenced | moved LAST | ok LAST WOKEN
+--   WOKEN: the number of the run whose turn has come, or "".
+--
+-- Guarantees: G1 (no hole, no double seq: the id of the record is checked by the server too),
+-- G3 (nothing after the closing append), G5 and G6 (once, expect), G7 (fence).
+-- It publishes the hint itself: `NUMBER FIRST LAST CLOSED`, newline, the record if it is small.
+
+local base, number, count, record = ARGV[1], ARGV[2], tonumber(ARGV[3]), ARGV[4]
+local fence, expect, due, close = ARGV[5], ARGV[6], ARGV[7], ARGV[8] == '1'
+
+local run = redis.call('HMGET', KEYS[1], 'seq', 'closed', 'generation', 'expires', 'waiting')
+if not run[1] then return {'unknown'} end
+local last = tonumber(run[1])
+
+local taken = {'taken', last}
+for i = 13, #ARGV do
+  local seq = redis.call('HGET', KEYS[3], ARGV[i])
+  if seq then
+    -- The first record whose last seq is not before `seq` holds it.
+    local found = redis.call('XRANGE', KEYS[2], seq, '+', 'COUNT', 1)
+    taken[#taken + 1] = ARGV[i]
+    taken[#taken + 1] = tonumber(seq)
+    taken[#taken + 1] = found[1]
+  end
+end
+if #taken > 2 then return taken end
+if run[2] then return {'closed'} end
+
+local time = redis.call('TIME')
+local now = time[1] * 1000 + math.floor(time[2] / 1000)
+local lapsed = false
+if fence == 'nobody' then
+  if run[4] then
+    if tonumber(run[4]) > now then return {'fenced'} end
+    lapsed = run[4]
+  end
+elseif fence ~= '' and (not run[4] or fence ~= run[3]) then
+  return {'fenced'}
+end
+if expect ~= '' and tonumber(expect) ~= last then return {'moved', last} end
+
+-- All checks are passed: from here on only writes.
+local stamp = string.format('%.0f', now)
+if lapsed then
+  redis.call('HDEL', KEYS[1], 'worker', 'expires')
+  redis.call('HSET', KEYS[1], 'due', lapsed) -- it was due through its lapse, and stays so
+end
+local first = last + 1
+last = last + count
+if count > 0 then
+  redis.call('XADD', KEYS[2], string.format('%.0f-0', last), 'v', '1', 'e', record)
+end
+for i = 13, #ARGV do
+  redis.call('HSET', KEYS[3], ARGV[i], string.format('%.0f', first + i - 13))
+end
+redis.call('HSET', KEYS[1], 'seq', string.format('%.0f', last), 'updated', stamp)
+if ARGV[9] == '1' then redis.call('HSET', KEYS[1], 'checkpoint', ARGV[10]) end
+if ARGV[11] == '1' then redis.call('HSET', KEYS[1], 'summary', ARGV[12]) end
+if due == 'never' then
+  redis.call('HDEL', KEYS[1], 'due')
+elseif due ~= 'keep' then
+  redis.call('HSET', KEYS[1], 'due', due == 'now' and stamp or due)
+end
+
+local woken = ''
+if close then
+  redis.call('HDEL', KEYS[1], 'worker', 'expires', 'due', 'waiting', 'unreleased')
+  redis.call('HSET', KEYS[1], 'closed', '1')
+  if run[5] then
+    redis.call('LREM', KEYS[5], 0, number)
+  else
+    woken = redis.call('LPOP', KEYS[5]) or ''
+    if woken == '' then
+      redis.call('HDEL', KEYS[4], 'active')
+    else
+      redis.call('HSET', KEYS[4], 'active', woken)
+      redis.call('HDEL', base .. ':r:' .. woken, 'waiting')
+      redis.call('HSET', base .. ':r:' .. woken, 'due', stamp)
+    end
+  end
+end
+
+if count > 0 or close then
+  local hint = string.format('%s %.0f %.0f %s\n', number, first, last, ARGV[8])
+  if #record <= 4096 then hint = hint .. record end
+  redis.call('SPUBLISH', base .. ':h', hint)
+end
+return {'ok', last, woken}

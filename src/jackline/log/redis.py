@@ -1,0 +1,77 @@
+"""The distributed store: Redis 7 or later, or Valkey; a single server or a primary with replicas.
+
+Everything of a conversation is changed by Lua scripts in one slot, so each append is one atomic
+step. A node of a Redis Cluster is refused with a `ConfigError`: the keys are laid out for one (by
+their hash tags), but one connection reaches only one shard.
+
+Two connections per process: one carries the commands of all tasks, one listens for hints. More
+are opened only while writes are awaited on disk, up to eight.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+from jackline.log.redis_address import parse
+from jackline.log.redis_core import Core, milliseconds
+from jackline.log.redis_directory import DirectoryPart
+from jackline.log.redis_leases import LeasePart
+from jackline.log.redis_log import LogPart
+
+if TYPE_CHECKING:
+    from typing import Self
+
+
+DEADLINE: Final = 5.0
+"""Seconds within which the server must answer: far above any honest answer, below a person's patience."""
+
+
+class RedisStore(LogPart, LeasePart, DirectoryPart):
+    """A `Store` on Redis or Valkey. Made by `open`; it outlives restarts of the server.
+
+    While the server is away every method raises `StoreUnavailable`, at the latest after its deadline, and
+    works again once it is back; `wait` and `wait_due` may return early then.
+
+    Durability (G8): appends with `once`, `expect`, `checkpoint` or `close`, `begin` and `claim`
+    return once they are on the server's disk, where it has an AOF and can say so (Redis 7.2,
+    Valkey); with `appendfsync everysec` that takes up to a second. Without AOF nothing is awaited,
+    and `describe` says what a crash can lose. Replicas are not waited for.
+    """
+
+    def __init__(self, core: Core) -> None:
+        LogPart.__init__(self, core)
+        LeasePart.__init__(self, core)
+        DirectoryPart.__init__(self, core)
+
+    @classmethod
+    async def open(cls, url: str, *, prefix: str = "jackline", deadline: float = DEADLINE) -> Self:
+        """Connect to `redis://user:password@host:port/db`, `rediss://…` or `unix:///path`.
+
+        `prefix` begins every key: stores with different ones share nothing. `deadline`: seconds
+        that the server has for an answer before it counts as away. Raises `ConfigError`
+        for a URL or a server that cannot work (older than 7, a Cluster, one that evicts keys, a
+        wrong password), `StoreUnavailable` for one that does not answer or is loading.
+        """
+        core = Core(parse(url), prefix, deadline)
+        try:
+            await core.start()
+        except BaseException:
+            await core.aclose()
+            raise
+        return cls(core)
+
+    async def now_ms(self) -> int:
+        """See `Store.now_ms`."""
+        return milliseconds(await self._core.one(("TIME",)))
+
+    async def ping(self) -> None:
+        """See `Store.ping`."""
+        await self._core.one(("PING",))
+
+    def describe(self) -> str:
+        """See `Store.describe`."""
+        return f"Redis {self._core.address} ({self._core.durability})"
+
+    async def aclose(self) -> None:
+        """See `Store.aclose`."""
+        await self._core.aclose()

@@ -1,0 +1,288 @@
+"""What the parts of the Redis store share: commands with their errors, durability, the indexes."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Final, Literal
+
+import hiredis
+
+from jackline.errors import EntryTooLarge, Fenced, LogError, Moved, RunClosed, StoreUnavailable, UnknownRun
+from jackline.ids import conversation_of
+from jackline.log.base import KEEP, MAX_ENTRY_BYTES, Due, Head, Keep
+from jackline.log.redis_barrier import Barrier
+from jackline.log.redis_connection import Connection
+from jackline.log.redis_greeting import code_of, unavailable
+from jackline.log.redis_hints import Hints
+from jackline.log.redis_keys import Keys, RunKeys
+from jackline.log.redis_scripts import load
+from jackline.log.redis_wire import Command, Reply, array, integer, raw, text
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from jackline.events import Entry
+    from jackline.log.redis_address import Address
+
+_SETTLE: Final = 8
+"""Times that an index entry is written anew while its run keeps changing; who changes it last
+settles it anyway."""
+
+_PLACE_FIELDS: Final = ("seq", "closed", "waiting", "expires", "due", "agent", "revision")
+_HEAD_FIELDS: Final = (
+    *_PLACE_FIELDS,
+    "owner",
+    "summary",
+    "created",
+    "updated",
+    "worker",
+    "renewed",
+    "generation",
+    "epoch",
+)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Place:
+    """Where a run belongs in the indexes. `due_ms`: from when on it can be claimed."""
+
+    state: Literal["new", "open", "closed", "gone"]
+    name: str = ""
+    due_ms: int | None = None
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Found:
+    """A head, and from when on its run can be claimed if nothing changes until then."""
+
+    head: Head
+    claimable_ms: int | None
+
+
+class Core:
+    """The connections of one store. Every method raises `StoreUnavailable`."""
+
+    def __init__(self, address: Address, prefix: str, deadline: float) -> None:
+        self.address = address
+        self.keys = Keys(prefix)
+        self.scripts = load()
+        self.hints = Hints(address, deadline, self.keys.index("h"))
+        self._commands = Connection(address, deadline)
+        self._barrier = Barrier(address, deadline, f"{prefix}:barrier")
+
+    async def start(self) -> None:
+        """Connect; raises `ConfigError` too, for a server that can never be the store."""
+        await self._commands.start()
+        await self.hints.start()
+
+    async def aclose(self) -> None:
+        """Let go of every connection."""
+        await self.hints.aclose()
+        await self._barrier.aclose()
+        await self._commands.aclose()
+
+    @property
+    def durability(self) -> str:
+        """For people: what a crash of the server can cost."""
+        return self._commands.server.durability
+
+    # -- commands ------------------------------------------------------------------------------
+
+    async def call(self, *commands: Command) -> list[Reply]:
+        """The replies of commands that leave together; others' may run between them."""
+        replies = await self._commands.call(*commands)
+        for i, reply in enumerate(replies):
+            if isinstance(reply, hiredis.ReplyError):
+                replies[i] = await self._again(commands[i], reply)
+        return replies
+
+    async def _again(self, command: Command, error: hiredis.ReplyError) -> Reply:
+        """The reply of a script that the server had not seen; any other error is raised."""
+        if code_of(error) == "NOSCRIPT":
+            # The server started anew, or is another one: nothing of it was executed.
+            (reply,) = await self._commands.call(self.scripts.named_by(command[1]).whole(command))
+            if not isinstance(reply, hiredis.ReplyError):
+                return reply
+            error = reply
+        if code_of(error) == "READONLY":
+            self._commands.drop("the primary became a replica")
+        raise unavailable(error)
+
+    async def one(self, command: Command) -> Reply:
+        """The reply of one command."""
+        (reply,) = await self.call(command)
+        return reply
+
+    async def durable(self) -> None:
+        """Return once all that was written is on the server's disk, where the server can say so (G8)."""
+        if self._commands.server.waitaof and not await self._barrier.passed():
+            self._commands.server = replace(self._commands.server, aof=None, waitaof=False)
+
+    # -- the indexes ---------------------------------------------------------------------------
+
+    def touch(self, run_id: str) -> Command:
+        """Sent before a change: should this process die before it settles the run's place, the
+        next who looks for due runs finds it and does so."""
+        return self._place_command(run_id, "touch", "", "")
+
+    def place(self, run_id: str, place: Place) -> Command:
+        """Put a run in the indexes. Whoever sends it looks at the run again afterwards."""
+        due = "" if place.due_ms is None else str(place.due_ms)
+        return self._place_command(run_id, place.state, place.name, due)
+
+    def _place_command(self, run_id: str, state: str, name: str, due: str) -> Command:
+        names = ("where", "due", "runs", "open", "conversations", "serial")
+        return self.scripts.place.by_digest(
+            [self.keys.index(key) for key in names],
+            run_id,
+            conversation_of(run_id),
+            state,
+            name,
+            due,
+            self.keys.index("h"),
+        )
+
+    def look(self, run_id: str) -> Command:
+        """What `place_of` reads."""
+        return ("HMGET", self.run_keys(run_id).run, *_PLACE_FIELDS)
+
+    def place_of(self, reply: Reply) -> Place:
+        """Where a run belongs, from the answer to `look`."""
+        seq, closed, waiting, expires, due, agent, revision = array(reply)
+        if seq is None:
+            return Place(state="gone")
+        name = self.keys.due_of(text(agent), "" if revision is None else text(revision))
+        if closed is not None:
+            return Place(state="closed", name=name)
+        return Place(state="open", name=name, due_ms=_claimable(waiting, expires, due))
+
+    async def settle(self, run_id: str, place: Place | None = None) -> None:
+        """Make the indexes say what the run says. `place`: what the caller has read.
+
+        Each write is followed by a look, and by another write when the run has changed: so the
+        last one that writes has seen the run's last change, whoever else does the same.
+        """
+        if self.keys.run(run_id) is None:
+            return
+        if place is None:
+            place = self.place_of(await self.one(self.look(run_id)))
+        for _ in range(_SETTLE):
+            _, reply = await self.call(self.place(run_id, place), self.look(run_id))
+            found = self.place_of(reply)
+            if found == place:
+                return
+            place = found
+
+    # -- heads ---------------------------------------------------------------------------------
+
+    async def found(self, run_ids: Sequence[str]) -> list[Found | None]:
+        """Heads in the order of `run_ids`; None where there is no such run."""
+        known = [keys for run_id in run_ids if (keys := self.keys.run(run_id)) is not None]
+        *replies, time = await self.call(*(("HMGET", keys.run, *_HEAD_FIELDS) for keys in known), ("TIME",))
+        now = milliseconds(time)
+        rows: list[dict[str, Reply]] = [
+            dict(zip(_HEAD_FIELDS, array(reply), strict=True)) for reply in replies
+        ]
+        holders = sorted({text(row["worker"]) for row in rows if row["worker"] is not None})
+        beats: dict[str, Reply] = {}
+        if holders:
+            turned = await self.call(*(("HGET", self.beat_key(worker), "turned") for worker in holders))
+            beats = dict(zip(holders, turned, strict=True))
+        by_key = dict(zip((keys.run for keys in known), rows, strict=True))
+        answers: list[Found | None] = []
+        for run_id in run_ids:
+            keys = self.keys.run(run_id)
+            row = None if keys is None else by_key[keys.run]
+            answers.append(None if row is None or row["seq"] is None else _found(run_id, row, now, beats))
+        return answers
+
+    def beat_key(self, worker: str) -> str:
+        """Hash: when the worker's loop turned, what it serves."""
+        return f"{self.keys.prefix}:{{workers}}:b:{worker}"
+
+    def run_keys(self, run_id: str) -> RunKeys:
+        """Raises `UnknownRun` for what cannot be a run's id."""
+        keys = self.keys.run(run_id)
+        if keys is None:
+            raise UnknownRun(run_id)
+        return keys
+
+
+def milliseconds(time: Reply) -> int:
+    """The answer to TIME, in ms since 1970."""
+    seconds, micros = array(time)
+    return integer(seconds) * 1000 + integer(micros) // 1000
+
+
+def due_argument(due: Due) -> str:
+    """`due` as the scripts take it."""
+    if isinstance(due, Keep):
+        return "keep"
+    return due if isinstance(due, str) else str(due)
+
+
+def changes_due(due: Due) -> bool:
+    """Whether `due` says anything."""
+    return due is not KEEP
+
+
+def check_entries(entries: Sequence[Entry], once: Sequence[str]) -> None:
+    """Raises `EntryTooLarge`, or `ValueError` for names without an entry each."""
+    if len(once) > len(entries) or len(set(once)) < len(once):
+        raise ValueError("each name of `once` needs an entry of its own")
+    for entry in entries:
+        if len(entry.body) > MAX_ENTRY_BYTES:
+            raise EntryTooLarge(len(entry.body), MAX_ENTRY_BYTES)
+
+
+def refusal(answer: list[Reply], run_id: str) -> LogError | None:
+    """The error for a script's answer, None for `ok` and answers that are no refusal."""
+    match raw(answer[0]):
+        case b"unknown":
+            return UnknownRun(run_id)
+        case b"closed":
+            return RunClosed(run_id)
+        case b"fenced":
+            return Fenced(run_id)
+        case b"moved":
+            return Moved(run_id, integer(answer[1]))
+        case _:
+            return None
+
+
+def _claimable(waiting: Reply, expires: Reply, due: Reply) -> int | None:
+    start = due if expires is None else expires
+    return None if waiting is not None or start is None else integer(start)
+
+
+def _found(run_id: str, row: dict[str, Reply], now: int, beats: dict[str, Reply]) -> Found:
+    expires, due, revision = row["expires"], row["due"], row["revision"]
+    worker = "" if row["worker"] is None else text(row["worker"])
+    turned = beats.get(worker)
+    if turned is None:
+        turned = row["renewed"]
+    closed = row["closed"] is not None
+    head = Head(
+        run_id=run_id,
+        agent=text(row["agent"]),
+        revision="" if revision is None else text(revision),
+        owner=text(row["owner"]),
+        last=integer(row["seq"]),
+        closed=closed,
+        summary=raw(row["summary"]),
+        created_ms=integer(row["created"]),
+        updated_ms=integer(row["updated"]),
+        due_ms=None if due is None else integer(due),
+        waiting=row["waiting"] is not None,
+        worker="none" if expires is None else "alive" if integer(expires) > now else "lost",
+        worker_id=worker,
+        idle_ms=0 if expires is None or turned is None else now - integer(turned),
+        generation=integer(row["generation"]),
+        epoch=0 if row["epoch"] is None else integer(row["epoch"]),
+    )
+    return Found(head=head, claimable_ms=None if closed else _claimable(row["waiting"], expires, due))
+
+
+def unexpected(answer: Sequence[Reply]) -> StoreUnavailable:
+    """A script's answer that it cannot give."""
+    return StoreUnavailable(f"Redis answered something unexpected: {answer!r:.200}")

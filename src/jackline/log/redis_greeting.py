@@ -1,0 +1,137 @@
+"""The first words on a connection: who we are, and whether this server can be our store."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final
+
+import hiredis
+
+from jackline.errors import ConfigError, StoreUnavailable
+
+if TYPE_CHECKING:
+    from jackline.log.redis_address import Address
+    from jackline.log.redis_wire import Argument, Command, Link, Reply
+
+_OLDEST: Final = (7, 0)
+"""Sharded pub/sub and scripts with flags came with Redis 7."""
+_WAITAOF_SINCE: Final = (7, 2)
+
+_UNAVAILABLE: Final = {
+    "OOM": "Redis has no memory left (maxmemory)",
+    "READONLY": "this Redis is a read-only replica",
+    "LOADING": "Redis is still loading its data",
+    "MASTERDOWN": "this Redis is a replica that has lost its primary",
+    "MISCONF": "Redis cannot save to its disk and refuses writes",
+    "NOREPLICAS": "Redis has fewer replicas than it wants and refuses writes",
+    "BUSY": "Redis is busy with a script",
+    "NOAUTH": "Redis wants a password",
+    "WRONGPASS": "Redis refuses the user name or the password",
+    "NOPERM": "the Redis user may not do this",
+}
+_SETTINGS: Final = ("NOAUTH", "WRONGPASS", "NOPERM")
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Server:
+    """What the server said of itself. `aof`: its appendfsync, "on" when it does not tell, None
+    when it has none. `waitaof`: a write can be awaited until it is on disk."""
+
+    version: str
+    aof: str | None
+    waitaof: bool
+
+    @property
+    def durability(self) -> str:
+        """For people: what a crash of the server can cost."""
+        if self.aof == "no":
+            return "AOF without fsync: a power cut loses what the system had not written"
+        if self.aof is None:
+            return "no AOF: a crash of Redis loses what it had not saved"
+        if self.waitaof or self.aof == "always":
+            return f"AOF {self.aof}"
+        return (
+            f"AOF {self.aof}; Redis before 7.2 cannot say when a write is on disk: a crash can lose a second"
+        )
+
+
+def code_of(error: hiredis.ReplyError) -> str:
+    """The first word of an error: NOSCRIPT, OOM, …"""
+    return str(error).partition(" ")[0]
+
+
+def in_words(error: hiredis.ReplyError) -> str:
+    """An error of the server's for a person."""
+    words = _UNAVAILABLE.get(code_of(error))
+    return f"{words} ({error})" if words else f"Redis refused a command ({error})"
+
+
+def unavailable(error: hiredis.ReplyError) -> StoreUnavailable:
+    """The error of the store for one of the server's."""
+    return StoreUnavailable(in_words(error))
+
+
+async def greet(link: Link, address: Address) -> Server:
+    """Log in, choose the database, look the server over.
+
+    Raises `ConfigError` for a server that can never be the store, `StoreUnavailable` for one that
+    cannot be it now (loading, a replica).
+    """
+    credentials: tuple[Argument, ...] = ()
+    if address.password or address.user:
+        credentials = ("AUTH", address.user or "default", address.password)
+    commands: list[Command] = [("HELLO", 3, *credentials, "SETNAME", "jackline")]
+    if address.database:
+        commands.append(("SELECT", address.database))
+    commands += [("INFO",), ("CONFIG", "GET", "appendfsync")]
+    replies = await link.send(commands)
+    *greeting, info, config = replies
+    if isinstance(greeting[0], hiredis.ReplyError) and code_of(greeting[0]) in ("ERR", "NOPROTO"):
+        raise ConfigError(
+            f"the Redis at {address} refuses protocol 3; Jackline needs Redis 7 or Valkey ({greeting[0]})"
+        )
+    for reply in (*greeting, info):
+        if isinstance(reply, hiredis.ReplyError):
+            raise (ConfigError if code_of(reply) in _SETTINGS else StoreUnavailable)(in_words(reply))
+    return _look_over(_fields(info), config, address)
+
+
+def _fields(info: Reply) -> dict[str, str]:
+    if not isinstance(info, bytes):
+        raise StoreUnavailable("Redis does not answer INFO as expected")
+    lines = info.decode(errors="replace").splitlines()
+    return dict(line.split(":", 1) for line in lines if ":" in line)
+
+
+def _look_over(info: dict[str, str], config: Reply, address: Address) -> Server:
+    version = info.get("redis_version", "0")
+    found = tuple(int(part) for part in re.findall(r"\d+", version)[:2])
+    if found < _OLDEST:
+        raise ConfigError(
+            f"the Redis at {address} is version {version}; Jackline needs Redis 7 or later, or Valkey"
+        )
+    if info.get("cluster_enabled") == "1":
+        raise ConfigError(
+            f"the Redis at {address} is a node of a Cluster, which Jackline cannot use yet; "
+            "give it a single server or a primary with replicas"
+        )
+    policy = info.get("maxmemory_policy", "noeviction")
+    if info.get("maxmemory", "0") != "0" and policy.startswith("allkeys"):
+        raise ConfigError(
+            f"the Redis at {address} throws keys away when its memory is full (maxmemory-policy {policy}), "
+            "runs included; set maxmemory-policy noeviction"
+        )
+    if info.get("loading") == "1":
+        raise StoreUnavailable(_UNAVAILABLE["LOADING"])
+    if info.get("role") == "slave":
+        raise StoreUnavailable(_UNAVAILABLE["READONLY"])
+    aof = _fsync(config) if info.get("aof_enabled") == "1" else None
+    # With `appendfsync no` nobody knows when the system writes: there is nothing to wait for.
+    return Server(version=version, aof=aof, waitaof=aof not in (None, "no") and found >= _WAITAOF_SINCE)
+
+
+def _fsync(config: Reply) -> str:
+    # Managed servers forbid CONFIG; that AOF is on is known all the same.
+    value = config.get(b"appendfsync") if isinstance(config, dict) else None
+    return value.decode() if isinstance(value, bytes) else "on"

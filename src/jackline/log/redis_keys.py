@@ -1,0 +1,135 @@
+"""Names of keys and the bytes of records. Pure.
+
+Everything of a conversation shares the hash tag `{C}`, so that one script can change all of it in
+one step, in a Cluster too. The indexes share `{index}`: they only say where to look.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from jackline.errors import StoreUnavailable
+from jackline.events import Entry
+from jackline.ids import conversation_of, is_run_id, number_of
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+
+@dataclass(frozen=True, slots=True)
+class RunKeys:
+    """The keys of one run. `base` is the conversation's."""
+
+    base: str
+    number: int
+
+    @property
+    def run(self) -> str:
+        """Hash: the run's head, its lease, its checkpoint."""
+        return f"{self.base}:r:{self.number}"
+
+    @property
+    def records(self) -> str:
+        """Stream: one record per append, its id the last seq in it."""
+        return f"{self.base}:e:{self.number}"
+
+    @property
+    def names(self) -> str:
+        """Hash: once-name to seq."""
+        return f"{self.base}:o:{self.number}"
+
+    @property
+    def artifacts(self) -> str:
+        """Hash: artifact id to media type, newline, bytes."""
+        return f"{self.base}:a:{self.number}"
+
+
+@dataclass(frozen=True, slots=True)
+class Keys:
+    """All names under one prefix."""
+
+    prefix: str
+
+    def base(self, conversation_id: str) -> str:
+        """What every key of a conversation begins with."""
+        return f"{self.prefix}:{{{conversation_id}}}"
+
+    def conversation(self, conversation_id: str) -> str:
+        """Hash: owner, created, last number, active number."""
+        return f"{self.base(conversation_id)}:c"
+
+    def waiting(self, conversation_id: str) -> str:
+        """List: numbers of the runs that wait their turn."""
+        return f"{self.base(conversation_id)}:w"
+
+    def numbers(self, conversation_id: str) -> str:
+        """Sorted set: numbers of the runs there are."""
+        return f"{self.base(conversation_id)}:n"
+
+    def tokens(self, conversation_id: str) -> str:
+        """Hash: start token to number."""
+        return f"{self.base(conversation_id)}:t"
+
+    def channel(self, conversation_id: str) -> str:
+        """Sharded channel of the hints of all runs of the conversation."""
+        return f"{self.base(conversation_id)}:h"
+
+    def run(self, run_id: str) -> RunKeys | None:
+        """None for what cannot be a run's id: it must not become part of a key."""
+        if not is_run_id(run_id):
+            return None
+        return RunKeys(self.base(conversation_of(run_id)), number_of(run_id))
+
+    def index(self, name: str) -> str:
+        """A key of the indexes: `where`, `due`, `runs`, `open`, `conversations`, `serial`, `h`, …"""
+        return f"{self.prefix}:{{index}}:{name}"
+
+    def due_of(self, agent: str, revision: str) -> str:
+        """Sorted set: from when on (ms) runs of an agent, and of a revision once they have one,
+        can be claimed. The length in front keeps two pairs of names apart."""
+        return self.index(f"due:{len(agent)}:{agent}:{revision}")
+
+
+@dataclass(frozen=True, slots=True)
+class Record:
+    """A stored append: its entries are `first`…`last`."""
+
+    first: int
+    last: int
+    entries: list[Entry]
+
+
+def pack(entries: Sequence[Entry]) -> bytes:
+    """The body of a record: for each entry a line `TYPE LENGTH`, then its body and a newline.
+
+    The length lets a body be any bytes: one of another version's, or a hostile one, cannot pass
+    itself off as two entries.
+    """
+    return b"".join(b"%b %d\n%b\n" % (entry.type.encode(), len(entry.body), entry.body) for entry in entries)
+
+
+def unpack(packed: bytes) -> list[Entry]:
+    """The entries of a record's body."""
+    entries: list[Entry] = []
+    at = 0
+    while at < len(packed):
+        end = packed.index(b"\n", at)
+        name, _, length = packed[at:end].rpartition(b" ")
+        at = end + 1 + int(length)
+        entries.append(Entry(name.decode(), packed[end + 1 : at]))
+        at += 1
+    return entries
+
+
+def record(identity: bytes, fields: Sequence[bytes]) -> Record:
+    """A record of a stream. Fields that a later version added are passed over."""
+    last = int(identity.partition(b"-")[0])
+    values = dict(zip(fields[::2], fields[1::2], strict=True))
+    packed = values.get(b"e")
+    if packed is None:
+        raise StoreUnavailable(
+            f"record {last} of the log has no entries in it; a later version wrote it otherwise"
+        )
+    entries = unpack(packed)
+    return Record(last - len(entries) + 1, last, entries)

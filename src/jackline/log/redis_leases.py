@@ -1,0 +1,151 @@
+"""The lease part of the Redis store."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+from jackline.log.base import Due, Lease, Serves
+from jackline.log.redis_core import Core, Place, due_argument, milliseconds, refusal
+from jackline.log.redis_wire import array, integer, raw, text
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from jackline.log.redis_wire import Command, Reply
+
+_CANDIDATES: Final = 16
+"""Places looked at per agent and revision in one go."""
+_ROUNDS: Final = 8
+"""Goes per claim. Each moves the misses out of the way, so more than one is needed only when many
+leases of live workers come up at once; the next claim goes on from there."""
+
+
+class LeasePart:
+    """`Leases` on Redis."""
+
+    def __init__(self, core: Core) -> None:
+        self._core = core
+        # The store's time of the newest claim: what became due after it has not been looked at,
+        # and `wait_due` returns for it at once.
+        self._looked_ms = 0
+
+    async def claim(self, worker: str, ttl: float, serves: Sequence[Serves]) -> Lease | None:
+        """See `Leases.claim`."""
+        core = self._core
+        both = ((served.name, revision) for served in serves for revision in ("", served.revision))
+        places = list(dict.fromkeys(core.keys.due_of(name, revision) for name, revision in both))
+        pairs = [part for served in serves for part in (served.name, served.revision)]
+        for _ in range(_ROUNDS):
+            now, *hits = array(
+                await core.one(core.scripts.due.by_digest([core.keys.index("runs"), *places], _CANDIDATES))
+            )
+            self._looked_ms = max(self._looked_ms, integer(now))
+            if not hits:
+                return None
+            for hit in hits:
+                run_id = text(hit)
+                lease = await self._claim(run_id, worker, ttl, pairs)
+                if lease is not None:
+                    return lease
+                await core.settle(run_id)
+        return None
+
+    async def _claim(self, run_id: str, worker: str, ttl: float, pairs: list[str]) -> Lease | None:
+        core, keys = self._core, self._core.keys.run(run_id)
+        if keys is None:
+            return None
+        command = core.scripts.claim.by_digest([keys.run], worker, int(ttl * 1000), *pairs)
+        answer = array(await core.one(command))
+        if raw(answer[0]) != b"ok":
+            return None
+        generation, agent, revision, last, lapsed, expires = answer[1:]
+        lease = Lease(
+            run_id=run_id,
+            worker=worker,
+            generation=integer(generation),
+            agent=text(agent),
+            revision=text(revision),
+            last=integer(last),
+            lapsed=integer(lapsed) == 1,
+        )
+        name = core.keys.due_of(lease.agent, lease.revision)
+        await core.settle(run_id, Place(state="open", name=name, due_ms=integer(expires)))
+        await core.durable()
+        return lease
+
+    async def wait_due(self, timeout: float) -> None:
+        """See `Leases.wait_due`."""
+        await self._core.hints.due(timeout, self._coming)
+
+    async def _coming(self) -> float | None:
+        """Seconds until the first run becomes due that no claim has looked at."""
+        key = self._core.keys.index("due")
+        after: Command = (
+            "ZRANGE",
+            key,
+            f"({self._looked_ms}",
+            "+inf",
+            "BYSCORE",
+            "LIMIT",
+            0,
+            1,
+            "WITHSCORES",
+        )
+        time, hits = await self._core.call(("TIME",), after)
+        now = milliseconds(time)
+        self._looked_ms = max(self._looked_ms, now)
+        for hit in array(hits):
+            return max(0, integer(array(hit)[1]) - now) / 1000
+        return None
+
+    async def renew(self, lease: Lease, ttl: float) -> None:
+        """See `Leases.renew`."""
+        keys = self._core.run_keys(lease.run_id)
+        command = self._core.scripts.renew.by_digest([keys.run], lease.generation, int(ttl * 1000))
+        answer = array(await self._core.one(command))
+        _raise(answer, lease.run_id)
+        # A longer lease needs no word to the index: who looks too early finds it held, and says so there.
+        if integer(answer[1]) == 1:
+            await self._core.settle(lease.run_id)
+
+    async def release(self, lease: Lease, due: Due, *, expect: int) -> None:
+        """See `Leases.release`."""
+        keys = self._core.run_keys(lease.run_id)
+        script = self._core.scripts.release
+        command = script.by_digest([keys.run], lease.generation, expect, due_argument(due))
+        _raise(array(await self._core.one(command)), lease.run_id)
+        await self._core.settle(lease.run_id)
+
+    async def beat(self, worker: str, ttl: float, *, idle_ms: int, catalogue: bytes | None = None) -> None:
+        """See `Leases.beat`."""
+        core = self._core
+        has = catalogue is not None
+        command = core.scripts.beat.by_digest(
+            [core.beat_key(worker), self._workers],
+            worker,
+            int(ttl * 1000),
+            idle_ms,
+            int(has),
+            catalogue or b"",
+        )
+        await core.one(command)
+
+    async def catalogues(self) -> list[bytes]:
+        """See `Leases.catalogues`."""
+        workers = sorted(
+            text(worker) for worker in array(await self._core.one(("ZRANGE", self._workers, 0, -1)))
+        )
+        if not workers:
+            return []
+        found = await self._core.call(*(("HGET", self._core.beat_key(name), "catalogue") for name in workers))
+        return [raw(catalogue) for catalogue in found if catalogue is not None]
+
+    @property
+    def _workers(self) -> str:
+        return f"{self._core.keys.prefix}:{{workers}}:live"
+
+
+def _raise(answer: list[Reply], run_id: str) -> None:
+    refused = refusal(answer, run_id)
+    if refused is not None:
+        raise refused

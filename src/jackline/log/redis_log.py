@@ -1,0 +1,211 @@
+"""The log part of the Redis store."""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import TYPE_CHECKING, Final
+
+from jackline.errors import StoreUnavailable, UnknownRun
+from jackline.ids import conversation_of
+from jackline.ids import run_id as run_id_of
+from jackline.log.base import KEEP, NOBODY, Appended, Artifact, Due, Head, Nobody, Page, Taken
+from jackline.log.redis_core import Core, changes_due, check_entries, due_argument, refusal, unexpected
+from jackline.log.redis_keys import Record, pack, record
+from jackline.log.redis_wire import array, integer, raw, text
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from jackline.events import Entry
+    from jackline.log.redis_keys import RunKeys
+    from jackline.log.redis_wire import Command, Reply
+
+_FIRST_RECORDS: Final = 32
+"""Records asked for at first: with the largest entries 2 MiB, with tokens a tail's worth. Four
+times as many each time that a page needs more."""
+
+
+_BEYOND: Final = 1 << 62
+"""A seq that no log reaches, and that still fits a record's id: cursors may be any number."""
+
+
+class LogPart:
+    """`EventLog` and `Artifacts` on Redis."""
+
+    def __init__(self, core: Core) -> None:
+        self._core = core
+
+    async def append(
+        self,
+        run_id: str,
+        entries: Sequence[Entry],
+        *,
+        fence: int | Nobody | None = None,
+        expect: int | None = None,
+        once: Sequence[str] = (),
+        checkpoint: bytes | None = None,
+        summary: bytes | None = None,
+        due: Due = KEEP,
+        close: bool = False,
+    ) -> Appended:
+        """See `EventLog.append`."""
+        check_entries(entries, once)
+        core, keys = self._core, self._core.run_keys(run_id)
+        conversation_id = conversation_of(run_id)
+        command = core.scripts.append.by_digest(
+            [
+                keys.run,
+                keys.records,
+                keys.names,
+                core.keys.conversation(conversation_id),
+                core.keys.waiting(conversation_id),
+            ],
+            keys.base,
+            keys.number,
+            len(entries),
+            pack(entries),
+            "" if fence is None else fence if isinstance(fence, int) else "nobody",
+            "" if expect is None else expect,
+            due_argument(due),
+            int(close),
+            *_optional(checkpoint),
+            *_optional(summary),
+            *once,
+        )
+        # A lease holder's run is looked at when its lease is over, whatever becomes of its holder.
+        touches = changes_due(due) and not isinstance(fence, int)
+        replies = await core.call(*((core.touch(run_id),) if touches else ()), command)
+        answer = array(replies[-1])
+        if touches or changes_due(due) or close or fence is NOBODY:
+            await core.settle(run_id)
+        appended = _appended(run_id, answer, len(entries))
+        if not appended.repeated and answer[2] != b"":
+            await core.settle(run_id_of(conversation_id, integer(answer[2])))
+        if once or expect is not None or checkpoint is not None or close:
+            await core.durable()
+        return appended
+
+    async def read(self, run_id: str, after: int = 0, limit: int = 1000, max_bytes: int = 1 << 20) -> Page:
+        """See `EventLog.read`."""
+        keys = self._core.run_keys(run_id)
+        entries: list[Entry] = []
+        first, size, seen = after + 1, 0, -1
+        count = min(_FIRST_RECORDS, max(limit, 1))
+        while True:
+            upto = first + len(entries) - 1
+            records, (last, closed, epoch) = await self._records(run_id, keys, upto, count)
+            for found in records:
+                fresh = found.entries[max(0, upto + 1 - found.first) :]
+                if not entries:
+                    first = found.last - len(fresh) + 1
+                for entry in fresh:
+                    size += len(entry.body)
+                    if len(entries) >= limit or (entries and size > max_bytes):
+                        return Page(
+                            first=first, entries=tuple(entries), last=last, closed=closed, epoch=epoch
+                        )
+                    entries.append(entry)
+            newest = first + len(entries) - 1
+            if newest >= last or len(entries) >= limit:
+                return Page(first=first, entries=tuple(entries), last=last, closed=closed, epoch=epoch)
+            if not records and last == seen:
+                # The log ends at `last` and holds nothing of what was asked for.
+                return Page(first=last + 1, entries=(), last=last, closed=closed, epoch=epoch)
+            seen = last
+            count = min(4 * count, limit - len(entries))  # a record has one entry at least
+
+    async def _records(
+        self, run_id: str, keys: RunKeys, after: int, count: int
+    ) -> tuple[list[Record], tuple[int, bool, int]]:
+        """Records with entries after `after`, then last seq, whether closed, epoch. In this order,
+        so that what is said of the log is never older than what was read of it."""
+        ranged, fields = await self._core.call(
+            ("XRANGE", keys.records, min(after + 1, _BEYOND), "+", "COUNT", count),
+            ("HMGET", keys.run, "seq", "closed", "epoch"),
+        )
+        seq, closed, epoch = array(fields)
+        if seq is None:
+            raise UnknownRun(run_id)
+        state = integer(seq), closed is not None, 0 if epoch is None else integer(epoch)
+        return [_record(item) for item in array(ranged)], state
+
+    async def wait(self, run_id: str, after: int, timeout: float) -> None:
+        """See `EventLog.wait`."""
+        keys = self._core.keys.run(run_id)
+        if keys is None:
+            return
+        channel = self._core.keys.channel(conversation_of(run_id))
+        await self._core.hints.entries(channel, keys.number, after, timeout, partial(self._state, keys))
+
+    async def _state(self, keys: RunKeys) -> tuple[int, bool] | None:
+        seq, closed = array(await self._core.one(("HMGET", keys.run, "seq", "closed")))
+        return None if seq is None else (integer(seq), closed is not None)
+
+    async def head(self, run_id: str) -> Head:
+        """See `EventLog.head`."""
+        (found,) = await self._core.found([run_id])
+        if found is None:
+            raise UnknownRun(run_id)
+        return found.head
+
+    async def checkpoint(self, run_id: str) -> bytes | None:
+        """See `EventLog.checkpoint`."""
+        command: Command = ("HMGET", self._core.run_keys(run_id).run, "seq", "checkpoint")
+        seq, checkpoint = array(await self._core.one(command))
+        if seq is None:
+            raise UnknownRun(run_id)
+        return None if checkpoint is None else raw(checkpoint)
+
+    async def put_artifact(self, run_id: str, artifact_id: str, artifact: Artifact) -> None:
+        """See `Artifacts.put_artifact`."""
+        keys = self._core.run_keys(run_id)
+        if "\n" in artifact.media_type:
+            raise ValueError("a media type is one line")
+        value = b"%b\n%b" % (artifact.media_type.encode(), artifact.data)
+        script = self._core.scripts.put_artifact
+        answer = array(await self._core.one(script.by_digest([keys.run, keys.artifacts], artifact_id, value)))
+        refused = refusal(answer, run_id)
+        if refused is not None:
+            raise refused
+
+    async def artifact(self, run_id: str, artifact_id: str) -> Artifact | None:
+        """See `Artifacts.artifact`."""
+        keys = self._core.keys.run(run_id)
+        value = None if keys is None else await self._core.one(("HGET", keys.artifacts, artifact_id))
+        if value is None:
+            return None
+        media_type, _, data = raw(value).partition(b"\n")
+        return Artifact(media_type=media_type.decode(), data=data)
+
+
+def _appended(run_id: str, answer: list[Reply], count: int) -> Appended:
+    refused = refusal(answer, run_id)
+    if refused is not None:
+        raise refused
+    match raw(answer[0]):
+        case b"ok":
+            last = integer(answer[1])
+            return Appended(first=last - count + 1, last=last)
+        case b"taken":
+            last = integer(answer[1])
+            triples = zip(answer[2::3], answer[3::3], answer[4::3], strict=True)
+            taken = {text(name): _taken(seq, at) for name, seq, at in triples}
+            return Appended(first=last + 1, last=last, repeated=True, taken=taken)
+        case _:
+            raise unexpected(answer)
+
+
+def _optional(value: bytes | None) -> tuple[int, bytes]:
+    return (0, b"") if value is None else (1, value)
+
+
+def _record(item: Reply) -> Record:
+    identity, fields = array(item)
+    return record(raw(identity), [raw(field) for field in array(fields)])
+
+
+def _taken(seq: Reply, at: Reply) -> Taken:
+    found, place = _record(at), integer(seq)
+    if not found.first <= place <= found.last:
+        raise StoreUnavailable(f"entry {place} of the log is not where it should be")
+    return Taken(seq=place, entry=found.entries[place - found.first])

@@ -1,0 +1,76 @@
+"""The Lua files beside this module. Run by digest; sent whole to a server that has not seen them."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass
+from importlib import resources
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from jackline.log.redis_wire import Argument, Command
+
+
+@dataclass(frozen=True, slots=True)
+class Script:
+    """One Lua file."""
+
+    body: bytes
+    digest: str
+
+    def by_digest(self, keys: Sequence[str], *arguments: Argument) -> Command:
+        """The short command; the server answers NOSCRIPT when it does not know it."""
+        return ("EVALSHA", self.digest, len(keys), *keys, *arguments)
+
+    def whole(self, command: Command) -> Command:
+        """The same as `command` with the script in it; the server then knows it."""
+        return ("EVAL", self.body, *command[2:])
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Scripts:
+    """Every script, by the name of its file. Each tells its keys and its guarantee on top."""
+
+    append: Script
+    beat: Script
+    begin: Script
+    claim: Script
+    delete: Script
+    due: Script
+    place: Script
+    put_artifact: Script
+    release: Script
+    renew: Script
+    reserve: Script
+    unreserve: Script
+
+    def named_by(self, digest: Argument) -> Script:
+        """The script of an EVALSHA command."""
+        scripts = (getattr(self, name) for name in self.__slots__)
+        return next(script for script in scripts if script.digest == digest)
+
+
+def load() -> Scripts:
+    """Read them from the package."""
+    folder = resources.files("jackline.log")
+
+    def script(name: str) -> Script:
+        body = folder.joinpath(f"{name}.lua").read_bytes()
+        return Script(body, hashlib.sha1(body, usedforsecurity=False).hexdigest())
+
+    return Scripts(
+        append=script("append"),
+        beat=script("beat"),
+        begin=script("begin"),
+        claim=script("claim"),
+        delete=script("delete"),
+        due=script("due"),
+        place=script("place"),
+        put_artifact=script("put_artifact"),
+        release=script("release"),
+        renew=script("renew"),
+        reserve=script("reserve"),
+        unreserve=script("unreserve"),
+    )

@@ -1,0 +1,161 @@
+"""Typed settings: `jackline.toml`, then `JACKLINE_…` variables, then flags, the later one wins.
+
+The only module that reads the environment. Times are seconds, decimals allowed; sizes are bytes.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+from pathlib import Path
+from typing import Annotated, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic_settings import (
+    BaseSettings,
+    NoDecode,
+    PydanticBaseSettingsSource,
+    SettingsConfigDict,
+    TomlConfigSettingsSource,
+)
+from pydantic import field_validator
+
+from jackline.errors import ConfigError
+
+Verdict = Literal["allow", "ask", "deny"]
+Role = Literal["web", "worker", "all"]
+
+
+class _Section(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class ApiKey(_Section):
+    """An API key. Only its SHA-256 is kept."""
+
+    principal: str = Field(
+        pattern=r"^[a-z]+:[A-Za-z0-9._@-]{1,100}$", description="Who it stands for, `user:ana`."
+    )
+    sha256: str = Field(pattern=r"^[0-9a-f]{64}$", description="Hex SHA-256 of the key.")
+
+
+class Limits(_Section):
+    """Upper bounds of one run. A chat may ask for less, never for more."""
+
+    wall_seconds: float = Field(86400.0, gt=0, description="Time executing, pauses for people not counted.")
+    steps: int = Field(200, gt=0, description="Model requests.")
+    tokens: int = Field(5_000_000, gt=0, description="Input and output tokens, as the provider counts them.")
+    tool_seconds: float = Field(600.0, gt=0, description="Time of one tool call.")
+    bytes: int = Field(64 * 1024 * 1024, gt=0, description="Bytes of all entries the run writes.")
+
+
+class ToolRule(_Section):
+    """What the operator says about a tool, by its name; it overrides what the tool says of itself."""
+
+    approval: Verdict | None = Field(
+        None, description="`allow`: run it. `ask`: a person decides. `deny`: never."
+    )
+    read_only: bool | None = Field(None, description="It changes nothing: no approval, safe to run again.")
+    idempotent: bool | None = Field(None, description="Running it twice does the same as once.")
+    verifies: str | None = Field(None, description="The tool whose effect this one checks.")
+
+
+class Settings(BaseSettings):
+    """All of Jackline's settings."""
+
+    model_config = SettingsConfigDict(
+        env_prefix="JACKLINE_", env_nested_delimiter="__", extra="forbid", frozen=True
+    )
+
+    host: str = Field("127.0.0.1", description="Address to listen on.")
+    port: int | None = Field(None, ge=0, le=65535, description="Port to listen on; 8787 for a web process.")
+    role: Role = Field("all", description="`web`, `worker`, or `all`: web with a worker child.")
+    data_dir: Path = Field(Path("jackline-data"), description="Where the embedded store lives.")
+    redis: str | None = Field(None, description="URL of a Redis or Valkey; without it the store is SQLite.")
+    agent: str | None = Field(None, description="`FILE.py:NAME` of your own agent.")
+    agent_revision: str | None = Field(
+        None, description="Revision of your agent; a digest of its file if unset."
+    )
+    model: str = Field("demo", description="`demo`, `local`, or any model that Pydantic AI names.")
+    model_base_url: str | None = Field(None, description="URL of an OpenAI-compatible server for the model.")
+    instructions: str | None = Field(None, description="Instructions for the built-in agent.")
+    mcp_config: Path | None = Field(None, description="JSON file with `mcpServers` for the built-in agent.")
+    tools: dict[str, ToolRule] = Field(default_factory=dict, description="Rules per tool name.")
+    heartbeat: float = Field(15.0, gt=0, description="Time between heartbeats on a stream.")
+    lease: float = Field(15.0, gt=0, description="A worker that is silent for so long loses its runs.")
+    stop_grace: float = Field(5.0, gt=0, description="A stopped run is quiet within this time.")
+    loop_stall: float = Field(
+        60.0, gt=0, description="A worker whose loop stands still for so long is killed."
+    )
+    drain: float = Field(10.0, ge=0, description="Time that SIGTERM gives to running tools and open streams.")
+    max_runs: int = Field(100, gt=0, description="Runs that one worker drives at once.")
+    max_attempts: int = Field(5, gt=0, description="Attempts after which a run that kills its workers fails.")
+    approval_expiry: float | None = Field(
+        None, gt=0, description="Time after which a question expires (denied)."
+    )
+    limits: Limits = Field(
+        default_factory=lambda: Limits.model_validate({}), description="Limits of each run."
+    )
+    max_body: int = Field(1 << 20, gt=0, description="Largest request body.")
+    max_entry: int = Field(
+        64 * 1024, ge=1024, description="Largest entry; a larger tool result is stored aside."
+    )
+    keys: list[ApiKey] = Field(default_factory=list[ApiKey], description="API keys.")
+    cors_origins: Annotated[list[str], NoDecode] = Field(
+        default_factory=list,
+        description="Origins of pages that may call the API; `*` for all. Closed if empty.",
+    )
+    allowed_hosts: Annotated[list[str], NoDecode] = Field(
+        default_factory=list, description="Public host names to accept when there are no keys."
+    )
+    encoding_identity: bool = Field(False, description="Send `Content-Encoding: identity` on streams.")
+    sqlite_synchronous: Literal["FULL", "NORMAL"] = Field("FULL", description="How SQLite commits.")
+
+    @field_validator("cors_origins", "allowed_hosts", mode="before")
+    @classmethod
+    def _split(cls, value: object) -> object:
+        """A variable holds a comma-separated list."""
+        return (
+            [part.strip() for part in value.split(",") if part.strip()] if isinstance(value, str) else value
+        )
+
+    @property
+    def loopback(self) -> bool:
+        """Whether the server can be reached from this host only."""
+        if self.host == "localhost":
+            return True
+        try:
+            return ipaddress.ip_address(self.host).is_loopback
+        except ValueError:
+            return False
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,
+        file_secret_settings: PydanticBaseSettingsSource,
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        """Flags over variables over the file."""
+        return (init_settings, env_settings, TomlConfigSettingsSource(settings_cls))
+
+
+def load(config: Path | None = None, **flags: object) -> Settings:
+    """Settings from `config` (default `jackline.toml`, which may be missing), the environment, and
+    the flags that are not None. Raises `ConfigError` that names each setting at fault."""
+    if config is not None and not config.is_file():
+        raise ConfigError(f"{config}: no such file; give an existing one to --config")
+
+    class _Located(Settings):
+        model_config = SettingsConfigDict(toml_file=config or Path("jackline.toml"))
+
+    given = {name: value for name, value in flags.items() if value is not None}
+    try:
+        settings = _Located(**given)  # type: ignore[arg-type]
+    except ValidationError as error:
+        faults = "; ".join(f"{'.'.join(map(str, e['loc']))}: {e['msg']}" for e in error.errors())
+        raise ConfigError(f"settings: {faults}") from None
+    except ValueError as error:
+        raise ConfigError(f"settings: {error}") from None
+    return settings

@@ -1,0 +1,113 @@
+"""The web side as an ASGI app."""
+
+from __future__ import annotations
+
+import time
+from contextlib import asynccontextmanager
+from typing import TYPE_CHECKING, cast
+
+from starlette.applications import Starlette
+from starlette.middleware import Middleware
+from starlette.requests import Request
+from starlette.routing import Route
+
+from jackline.errors import ConfigError
+from jackline.web.auth import Authority
+from jackline.web.guards import Guard, Identify
+from jackline.web.paths import ROUTES
+from jackline.web.problems import HANDLED, Problem, on_error
+from jackline.web.site import Site
+from jackline.web.tails import LINGER_SECONDS, RING_BYTES, Tails
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
+
+    from starlette.types import Receive, Scope, Send
+
+    from jackline.commands import Commands
+    from jackline.log.base import Store
+    from jackline.settings import Settings
+    from jackline.web.site import Handler
+
+
+class Endpoint:
+    """One path: its functions by method. HEAD is GET; others get 405 with all that are allowed."""
+
+    def __init__(self, site: Site, handlers: Mapping[str, Handler]) -> None:
+        self._site = site
+        self._handlers = dict(handlers)
+        if "GET" in self._handlers:
+            self._handlers["HEAD"] = self._handlers["GET"]
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer one request."""
+        method: str = scope["method"]
+        handler = self._handlers.get(method)
+        if handler is None:
+            allowed = ", ".join(sorted(self._handlers))
+            raise Problem(405, f"this path has no {method}", headers={"Allow": allowed})
+        answer = await handler(self._site, Request(scope, receive))
+        await answer(scope, receive, send)
+
+
+def create_app(
+    settings: Settings,
+    store: Store,
+    commands: Commands,
+    *,
+    default_agent: Callable[[], Awaitable[str]] | None = None,
+    needs_worker: bool = False,
+    ring_bytes: int = RING_BYTES,
+    linger: float = LINGER_SECONDS,
+) -> Starlette:
+    """The app. Its lifespan must run: it carries what is watched.
+
+    `default_agent` names the agent of a chat that names none; without it that is the first one, by
+    name, that live workers serve. `needs_worker`: not ready before a live worker has said what it
+    serves. `ring_bytes` is what each watched run holds of its newest frames, `linger` for how many
+    seconds it does so after its last viewer has left. Raises `ConfigError` for an address that others
+    can reach without keys (G12).
+    """
+    if not settings.keys and not settings.loopback:
+        raise ConfigError(
+            f"host {settings.host} can be reached from other machines and there are no keys; "
+            "set keys, or listen on 127.0.0.1"
+        )
+    site = Site(
+        settings=settings,
+        store=store,
+        commands=commands,
+        authority=Authority(store, settings.keys),
+        tails=Tails(store, heartbeat=settings.heartbeat, now=time.time, ring_bytes=ring_bytes, linger=linger),
+        default_agent=default_agent,
+        needs_worker=needs_worker,
+    )
+
+    @asynccontextmanager
+    async def lifespan(app: Starlette) -> AsyncGenerator[None, None]:
+        del app
+        async with site.tails.running():
+            yield
+
+    app = Starlette(
+        routes=[Route(path, Endpoint(site, handlers)) for path, handlers in ROUTES.items()],
+        middleware=[
+            Middleware(
+                Guard,
+                keyless=site.authority.keyless,
+                allowed_hosts=settings.allowed_hosts,
+                cors_origins=settings.cors_origins,
+            ),
+            Middleware(Identify, authority=site.authority, prefix="/api/"),
+        ],
+        exception_handlers=dict.fromkeys((Exception, Problem, *HANDLED), on_error),
+        lifespan=lifespan,
+    )
+    app.router.redirect_slashes = False
+    app.state.site = site
+    return app
+
+
+def site_of(app: Starlette) -> Site:
+    """The parts of an app that `create_app` made."""
+    return cast("Site", app.state.site)

@@ -1,0 +1,159 @@
+"""The frames of a stream, as bytes. Pure."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final, Literal
+
+import msgspec
+from msgspec import Struct
+
+from jackline import sse
+from jackline.events import Entry, Token, decode, encode, frame_data
+from jackline.ids import conversation_of
+from jackline.web.snapshot import Snapshot
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+PROTOCOL: Final = "jackline/1"
+RETRY_MS: Final = 2000
+"""What `retry:` tells EventSource at the start of a stream."""
+
+_MERGED_CHARACTERS: Final = 64 * 1024
+"""A merged frame holds about as much text as one entry may: no client meets a larger line."""
+
+
+class Ready(Struct, frozen=True, kw_only=True):
+    """Opens every stream. `seq`: the cursor after which the stream begins."""
+
+    run_id: str
+    conversation_id: str
+    state: str
+    seq: int
+    protocol: str
+
+
+class Heartbeat(Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """The run is alive, or not: whether a live lease stands behind it, and how long ago, in ms,
+    the loop that drives the agent last turned. `store` is `away` while the store does not answer;
+    the rest is then what was known last."""
+
+    ts: str
+    run_id: str
+    state: str
+    seq: int
+    worker: Literal["alive", "lost", "none"]
+    idle_ms: int
+    store: Literal["away"] | None = None
+
+
+class Gap(Struct, frozen=True, kw_only=True):
+    """Entries `from` … `to` cannot be given any more. `snapshot` stands for everything up to `to`;
+    the stream goes on after it."""
+
+    from_: int = msgspec.field(name="from")
+    to: int
+    snapshot: Snapshot
+
+
+class End(Struct, frozen=True, kw_only=True):
+    """The last frame of a stream whose run has finished, or paused where that was asked for."""
+
+    run_id: str
+    state: str
+    seq: int
+
+
+class Shutdown(Struct, frozen=True, kw_only=True):
+    """The last frame of a stream that the server ends itself: come back after `retry_ms`."""
+
+    retry_ms: int
+
+
+def cursor_id(seq: int, epoch: int) -> str:
+    """What a client sends back to go on after entry `seq`."""
+    return f"{seq}.{epoch}" if epoch else str(seq)
+
+
+def entry(run_id: str, seq: int, stored: Entry, epoch: int) -> bytes:
+    """An entry's frame."""
+    return sse.encode(event=stored.type, data=frame_data(run_id, seq, stored.body), id=cursor_id(seq, epoch))
+
+
+def opening(run_id: str, state: str, seq: int) -> bytes:
+    """What every stream begins with: `ready`, with `retry` in the same frame, because some clients
+    make an empty event of a frame that has nothing else."""
+    ready = Ready(
+        run_id=run_id, conversation_id=conversation_of(run_id), state=state, seq=seq, protocol=PROTOCOL
+    )
+    return sse.encode(event="ready", data=msgspec.json.encode(ready), retry=RETRY_MS)
+
+
+def heartbeat(beat: Heartbeat) -> bytes:
+    """A `heartbeat` frame."""
+    return _frame("heartbeat", beat)
+
+
+def gap(first: int, last: int, snapshot: Snapshot, epoch: int) -> bytes:
+    """A `gap` frame. Its id is the entry that the snapshot reaches, so that a client which is cut
+    right after it does not get the gap again."""
+    data = msgspec.json.encode(Gap(from_=first, to=last, snapshot=snapshot))
+    return sse.encode(event="gap", data=data, id=cursor_id(last, epoch))
+
+
+def end(run_id: str, state: str, seq: int) -> bytes:
+    """An `end` frame."""
+    return _frame("end", End(run_id=run_id, state=state, seq=seq))
+
+
+def shutdown(retry_ms: int) -> bytes:
+    """A `shutdown` frame; `retry` tells EventSource the same."""
+    return sse.encode(event="shutdown", data=msgspec.json.encode(Shutdown(retry_ms=retry_ms)), retry=retry_ms)
+
+
+def merged(entries: Iterable[tuple[int, Entry]]) -> list[tuple[int, Entry]]:
+    """`entries` (seq and entry, in order) with consecutive tokens of one message and kind as one.
+
+    Lossless: the texts joined are the same, no other type is merged or overtaken. A merged token
+    has the last one's seq and `merged_from`, the first's.
+    """
+    result: list[tuple[int, Entry]] = []
+    run: list[tuple[int, Entry, Token]] = []
+    size = 0
+    for seq, stored in entries:
+        token = decode(stored) if stored.type == "token" else None
+        if not isinstance(token, Token):
+            result.extend(_flush(run))
+            run, size = [], 0
+            result.append((seq, stored))
+            continue
+        if run and (_speaker(run[-1][2]) != _speaker(token) or size > _MERGED_CHARACTERS):
+            result.extend(_flush(run))
+            run, size = [], 0
+        run.append((seq, stored, token))
+        size += len(token.text)
+    result.extend(_flush(run))
+    return result
+
+
+def _speaker(token: Token) -> tuple[str, str]:
+    return token.message_id, token.kind
+
+
+def _flush(run: list[tuple[int, Entry, Token]]) -> list[tuple[int, Entry]]:
+    if len(run) <= 1:
+        return [(seq, stored) for seq, stored, _ in run]
+    first, _, opener = run[0]
+    last, _, closer = run[-1]
+    whole = Token(
+        ts=closer.ts,
+        text="".join(token.text for _, _, token in run),
+        kind=closer.kind,
+        message_id=closer.message_id,
+        merged_from=opener.merged_from or first,
+    )
+    return [(last, encode(whole))]
+
+
+def _frame(event: str, data: Heartbeat | End) -> bytes:
+    return sse.encode(event=event, data=msgspec.json.encode(data))

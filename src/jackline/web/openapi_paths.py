@@ -1,0 +1,205 @@
+"""What each route takes and answers, as a table."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Final
+
+from jackline.web.bodies import AnswerBody, ChatBody, DecisionsBody, StopAnyBody, StopBody
+from jackline.web.query import MAX_PAGE, MAX_WAIT_SECONDS
+from jackline.web.routes.agents import AgentsPage, ToolsPage
+from jackline.web.routes.approvals import FILTERS, ApprovalsPage, DecidedItem, DecidedPage
+from jackline.web.routes.chat import Accepted
+from jackline.web.routes.conversations import ConversationsPage, History
+from jackline.web.routes.runs import STATES, EntriesPage, RunsPage
+from jackline.web.routes.stop import StopAnswer
+from jackline.web.snapshot import ApprovalItem, Snapshot
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from msgspec import Struct
+
+    from jackline.events import Json
+
+API: Final = "/api/v1/agent"
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Operation:
+    """One method of one path. `answers`: JSON by status (None: no body). `stream`: 200 may be a
+    stream. `media`: the media type of a 200 that is something else."""
+
+    name: str
+    summary: str
+    answers: Mapping[int, type[Struct] | None] = field(default_factory=dict[int, "type[Struct] | None"])
+    problems: Sequence[int] = ()
+    parameters: Sequence[Json] = ()
+    body: type[Struct] | None = None
+    body_required: bool = True
+    stream: bool = False
+    media: str | None = None
+
+
+def _query(name: str, schema: Json, description: str) -> Json:
+    return {"name": name, "in": "query", "schema": schema, "description": description}
+
+
+def _header(name: str, schema: Json, description: str) -> Json:
+    return {"name": name, "in": "header", "schema": schema, "description": description}
+
+
+_LIMIT: Final = _query("limit", {"type": "integer", "minimum": 1, "maximum": MAX_PAGE}, "how many on a page")
+_CURSOR: Final = _query("cursor", {"type": "string"}, "`next` of the page before")
+_COMPACT: Final = _query("compact", {"enum": ["0", "1"]}, "whether consecutive tokens of a replay go as one")
+_UNTIL: Final = _query("until", {"enum": ["pause"]}, "end the stream when the run waits for a person")
+_EVENT_CURSOR: Final = {"type": "string", "pattern": r"^(0|[1-9][0-9]{0,14})(\.[1-9][0-9]{0,8})?$"}
+_AFTER: Final = _query("after", _EVENT_CURSOR, "the entry to go on after")
+_LAST_EVENT_ID: Final = _header("Last-Event-ID", _EVENT_CURSOR, "the same, and stronger")
+_KEY: Final = _header(
+    "Idempotency-Key",
+    {"type": "string", "pattern": "^[!-~]{1,255}$"},
+    "a retry with the same key does nothing twice",
+)
+_WAIT: Final = _query(
+    "wait",
+    {"type": "number", "minimum": 0},
+    f"seconds to wait until it is quiet, at most {MAX_WAIT_SECONDS:g}",
+)
+_READ: Final = (401, 403, 404, 500, 503)
+_LIST: Final = (400, 401, 403, 422, 500, 503)
+_WRITE: Final = (400, 401, 403, 404, 406, 408, 409, 413, 415, 422, 500, 503)
+_STREAM_PARAMETERS: Final = (_COMPACT, _UNTIL, _AFTER, _LAST_EVENT_ID)
+
+OPERATIONS: Final[Mapping[tuple[str, str], Operation]] = {
+    ("POST", f"{API}/chat"): Operation(
+        name="chat",
+        summary="Start a run",
+        body=ChatBody,
+        answers={202: Accepted},
+        stream=True,
+        problems=_WRITE,
+        parameters=(_KEY, *_STREAM_PARAMETERS),
+    ),
+    ("GET", f"{API}/approvals"): Operation(
+        name="listApprovals",
+        summary="Questions to people",
+        answers={200: ApprovalsPage},
+        problems=_LIST,
+        parameters=(_query("state", {"enum": list(FILTERS)}, "`pending` if left out"), _LIMIT, _CURSOR),
+    ),
+    ("POST", f"{API}/approvals"): Operation(
+        name="decideSeveral",
+        summary="Answer several questions of one run, all or none",
+        body=DecisionsBody,
+        answers={200: DecidedPage},
+        stream=True,
+        problems=_WRITE,
+        parameters=(_KEY, *_STREAM_PARAMETERS),
+    ),
+    ("GET", f"{API}/approvals/{{call_id}}"): Operation(
+        name="getApproval",
+        summary="The newest question about a call",
+        answers={200: ApprovalItem},
+        problems=_READ,
+    ),
+    ("POST", f"{API}/approvals/{{call_id}}"): Operation(
+        name="decide",
+        summary="Answer a question",
+        body=AnswerBody,
+        answers={200: DecidedItem},
+        stream=True,
+        problems=_WRITE,
+        parameters=(_KEY, *_STREAM_PARAMETERS),
+    ),
+    ("POST", f"{API}/stop"): Operation(
+        name="stop",
+        summary="Stop a run, or a conversation's active one",
+        body=StopAnyBody,
+        answers={200: StopAnswer, 202: StopAnswer},
+        problems=_WRITE,
+        parameters=(_KEY, _WAIT),
+    ),
+    ("GET", f"{API}/runs"): Operation(
+        name="listRuns",
+        summary="Runs, newest first",
+        answers={200: RunsPage},
+        problems=_LIST,
+        parameters=(
+            _query("state", {"enum": list(STATES)}, "only runs in this state"),
+            _query("conversation_id", {"type": "string"}, "only runs of this conversation"),
+            _LIMIT,
+            _CURSOR,
+        ),
+    ),
+    ("GET", f"{API}/runs/{{run_id}}"): Operation(
+        name="getRun", summary="What a run has come to", answers={200: Snapshot}, problems=_READ
+    ),
+    ("DELETE", f"{API}/runs/{{run_id}}"): Operation(
+        name="deleteRun", summary="Remove a finished run", answers={204: None}, problems=(*_READ, 409)
+    ),
+    ("GET", f"{API}/runs/{{run_id}}/events"): Operation(
+        name="events",
+        summary="A run's entries, as a stream or as a page",
+        answers={200: EntriesPage, 204: None},
+        stream=True,
+        problems=(*_READ, 400, 406, 422),
+        parameters=(*_STREAM_PARAMETERS, _LIMIT),
+    ),
+    ("POST", f"{API}/runs/{{run_id}}/stop"): Operation(
+        name="stopRun",
+        summary="Stop a run",
+        body=StopBody,
+        body_required=False,
+        answers={200: StopAnswer, 202: StopAnswer},
+        problems=_WRITE,
+        parameters=(_KEY, _WAIT),
+    ),
+    ("GET", f"{API}/runs/{{run_id}}/artifacts/{{artifact_id}}"): Operation(
+        name="artifact", summary="A result too large for an entry", media="*/*", problems=_READ
+    ),
+    ("GET", f"{API}/conversations"): Operation(
+        name="listConversations",
+        summary="Conversations, newest first",
+        answers={200: ConversationsPage},
+        problems=_LIST,
+        parameters=(_LIMIT, _CURSOR),
+    ),
+    ("GET", f"{API}/conversations/{{conversation_id}}"): Operation(
+        name="getConversation",
+        summary="A conversation's history",
+        answers={200: History},
+        problems=(*_READ, 400, 422),
+        parameters=(_LIMIT, _CURSOR),
+    ),
+    ("DELETE", f"{API}/conversations/{{conversation_id}}"): Operation(
+        name="deleteConversation",
+        summary="Remove a conversation without an active run",
+        answers={204: None},
+        problems=(*_READ, 409),
+    ),
+    ("GET", f"{API}/agents"): Operation(
+        name="agents",
+        summary="The agents that live workers serve",
+        answers={200: AgentsPage},
+        problems=(401, 403, 500, 503),
+    ),
+    ("GET", f"{API}/tools"): Operation(
+        name="tools",
+        summary="Their tools, with the policy's verdict",
+        answers={200: ToolsPage},
+        problems=(401, 403, 500, 503),
+    ),
+    ("GET", "/healthz"): Operation(
+        name="healthz", summary="Liveness", media="application/json", problems=(500,)
+    ),
+    ("GET", "/readyz"): Operation(
+        name="readyz", summary="Readiness", media="application/json", problems=(500, 503)
+    ),
+    ("GET", "/openapi.json"): Operation(
+        name="openapi", summary="This document", media="application/json", problems=(403, 500)
+    ),
+    ("GET", "/"): Operation(
+        name="page", summary="A page for people", media="text/html", problems=(401, 403, 500, 503)
+    ),
+}

@@ -1,0 +1,35 @@
+"""Which path and method calls which function."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+from jackline.web.routes import agents, approvals, chat, conversations, health, page, runs, stop
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from jackline.web.site import Handler
+
+API: Final = "/api/v1/agent"
+
+ROUTES: Final[Mapping[str, Mapping[str, Handler]]] = {
+    f"{API}/chat": {"POST": chat.start},
+    f"{API}/approvals": {"GET": approvals.listed, "POST": approvals.decide_several},
+    f"{API}/approvals/{{call_id}}": {"GET": approvals.one, "POST": approvals.decide},
+    f"{API}/stop": {"POST": stop.stop_any},
+    f"{API}/runs": {"GET": runs.listed},
+    f"{API}/runs/{{run_id}}": {"GET": runs.snapshot_of, "DELETE": runs.delete},
+    f"{API}/runs/{{run_id}}/events": {"GET": runs.events},
+    f"{API}/runs/{{run_id}}/stop": {"POST": stop.stop_run},
+    f"{API}/runs/{{run_id}}/artifacts/{{artifact_id}}": {"GET": runs.artifact},
+    f"{API}/conversations": {"GET": conversations.listed},
+    f"{API}/conversations/{{conversation_id}}": {"GET": conversations.one, "DELETE": conversations.delete},
+    f"{API}/agents": {"GET": agents.agents},
+    f"{API}/tools": {"GET": agents.tools},
+    "/healthz": {"GET": health.alive},
+    "/readyz": {"GET": health.ready},
+    "/openapi.json": {"GET": health.document},
+    "/": {"GET": page.page},
+}
+"""The document in `openapi.py` has each of them; a test holds the two together."""

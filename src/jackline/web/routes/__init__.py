@@ -1,0 +1,1 @@
+"""The routes' functions, one module per noun. `paths.py` says which path and method calls which."""

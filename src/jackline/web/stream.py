@@ -1,0 +1,124 @@
+"""The response that is a stream: its headers, and a viewer between the tail and the connection."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+import anyio
+
+from jackline.web.problems import Problem
+from jackline.web.query import Cursor
+from jackline.web.viewers import Viewer, Wish
+
+if TYPE_CHECKING:
+    from starlette.types import Receive, Scope, Send
+
+    from jackline.events import Json
+    from jackline.web.site import Site
+    from jackline.web.tails import Tail
+
+_HEADERS: Final = (
+    (b"content-type", b"text/event-stream; charset=utf-8"),
+    # no-store: a cache replays one client's stream to another; no-transform: compressors that obey
+    # it do not hold events back. NGINX obeys only the next one.
+    (b"cache-control", b"no-store, no-cache, no-transform"),
+    (b"x-accel-buffering", b"no"),
+)
+
+
+def events_path(run_id: str) -> str:
+    """Where a run's stream is."""
+    return f"/api/v1/agent/runs/{run_id}/events"
+
+
+class Stream:
+    """An ASGI callable: the stream of one run to one client (G9).
+
+    It begins after `cursor`, or after entry `begin` without one. `began_here`: the answer to a
+    POST; it says where the stream is, is never 204, and takes no cursor from before `begin`.
+    Before the headers leave it may raise: a problem for a cursor that the run has never given,
+    `StoreUnavailable`, `UnknownRun`.
+    """
+
+    def __init__(
+        self,
+        site: Site,
+        run_id: str,
+        cursor: Cursor | None,
+        *,
+        compact: bool,
+        until_pause: bool,
+        began_here: bool = False,
+        begin: int = 0,
+    ) -> None:
+        self._site = site
+        self._run_id = run_id
+        self._cursor = cursor
+        self._compact = compact
+        self._until_pause = until_pause
+        self._began_here = began_here
+        self._begin = begin
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Serve the stream until its last frame, or until the client is gone."""
+        async with self._site.tails.watch(self._run_id) as tail:
+            wish = self._wish(tail)
+            if not self._began_here and tail.closed and wish.after == tail.last and wish.epoch == tail.epoch:
+                # EventSource stops trying at a 204.
+                await _send_whole(send, 204, [(b"cache-control", b"no-store")])
+                return
+            if scope["method"] == "HEAD":
+                await _send_whole(send, 200, self._headers())
+                return
+            await send({"type": "http.response.start", "status": 200, "headers": self._headers()})
+            viewer = Viewer(self._site.tails, tail, wish, drain_seconds=self._site.settings.drain)
+            await _serve(viewer, receive, send)
+
+    def _wish(self, tail: Tail) -> Wish:
+        cursor = self._cursor
+        if cursor is not None and self._began_here and not self._begin < cursor.seq <= tail.last:
+            cursor = None
+        if cursor is None or cursor.seq == 0:
+            # Before the first entry there is nothing that another epoch could have made different.
+            cursor = Cursor(self._begin, tail.epoch)
+        check_cursor(cursor, last=tail.last, epoch=tail.epoch)
+        return Wish(
+            after=cursor.seq, epoch=cursor.epoch, compact=self._compact, until_pause=self._until_pause
+        )
+
+    def _headers(self) -> list[tuple[bytes, bytes]]:
+        headers = [*_HEADERS, (b"x-run-id", self._run_id.encode())]
+        if self._began_here:
+            headers.append((b"location", events_path(self._run_id).encode()))
+        if self._site.settings.encoding_identity:
+            headers.append((b"content-encoding", b"identity"))
+        return headers
+
+
+def check_cursor(cursor: Cursor, *, last: int, epoch: int) -> None:
+    """Raises a 400 problem for a cursor that this run cannot have given to anybody."""
+    if cursor.epoch > epoch or (cursor.epoch == epoch and cursor.seq > last):
+        detail = f"the cursor {cursor} lies beyond the run's last entry, {last}"
+        errors: Json = [{"field": "after", "detail": detail}]
+        raise Problem(400, detail, members={"errors": errors})
+
+
+async def _serve(viewer: Viewer, receive: Receive, send: Send) -> None:
+    async def write(chunk: bytes) -> None:
+        await send({"type": "http.response.body", "body": chunk, "more_body": True})
+
+    async def until_gone() -> None:
+        while (await receive())["type"] != "http.disconnect":
+            pass
+        group.cancel_scope.cancel()
+
+    async with anyio.create_task_group() as group:
+        group.start_soon(until_gone)
+        await viewer.run(write)
+        await send({"type": "http.response.body", "body": b"", "more_body": False})
+        group.cancel_scope.cancel()
+
+
+async def _send_whole(send: Send, status: int, headers: list[tuple[bytes, bytes]]) -> None:
+    await send({"type": "http.response.start", "status": status, "headers": headers})
+    await send({"type": "http.response.body", "body": b"", "more_body": False})

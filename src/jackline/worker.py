@@ -1,0 +1,115 @@
+"""A worker: claims runs that its agent serves, and drives each of them.
+
+It works in a process of its own, under a supervisor that renews its leases and kills it when a
+tool does not let go. So nothing here has to guard against a loop that stands still.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING, Final
+
+import structlog
+
+from jackline.context import CallThreads
+from jackline.drive import Bench, Drive
+from jackline.errors import Fenced, NotFound, RunClosed, StoreUnavailable, UnknownRun
+from jackline.log.base import Serves
+
+if TYPE_CHECKING:
+    from jackline.agents.base import Agent
+    from jackline.drive import Boss
+    from jackline.log.base import Lease, Store
+    from jackline.settings import Settings
+
+POLL_SECONDS: Final = 1.0
+"""The longest time that a lost hint of a due run can cost."""
+
+
+class Worker:
+    """See the module. `run` works until `leave`; its agent must be opened."""
+
+    def __init__(self, *, store: Store, agent: Agent, settings: Settings, name: str, boss: Boss) -> None:
+        self.name = name
+        self._store = store
+        self._agent = agent
+        self._settings = settings
+        self._boss = boss
+        self._leaving = asyncio.Event()
+        self._bench = Bench(
+            store=store,
+            agent=agent,
+            settings=settings,
+            threads=CallThreads(),
+            boss=boss,
+            leaving=self._leaving,
+        )
+        self._driven: dict[str, asyncio.Event] = {}
+        self._log = structlog.get_logger().bind(worker=name)
+
+    def leave(self) -> None:
+        """Hand all runs back and let `run` return."""
+        self._leaving.set()
+
+    def lose(self, run: str) -> None:
+        """The supervisor found that the run's lease is gone."""
+        if run in self._driven:
+            self._driven[run].set()
+
+    async def run(self) -> None:
+        """Claim and drive runs until `leave`, then hand back what is still driven."""
+        slots = asyncio.Semaphore(self._settings.max_runs)
+        serves = [Serves(name=self._agent.name, revision=self._agent.revision)]
+        async with asyncio.TaskGroup() as group:
+            while not self._leaving.is_set():
+                await slots.acquire()
+                lease = await self._next(serves)
+                if lease is None:
+                    slots.release()
+                    continue
+                task = group.create_task(self.drive(lease), name=f"drive {lease.run_id}")
+                task.add_done_callback(lambda _: slots.release())
+
+    async def _next(self, serves: list[Serves]) -> Lease | None:
+        try:
+            lease = await self._store.claim(self.name, self._settings.lease, serves)
+            if lease is None:
+                await self._unless_leaving()
+        except StoreUnavailable as error:
+            self._log.warning("store_away", error=str(error))
+            await asyncio.sleep(POLL_SECONDS)
+            return None
+        return lease
+
+    async def _unless_leaving(self) -> None:
+        """Wait until a run may be due, or the worker is told to go."""
+        waits = [
+            asyncio.ensure_future(self._store.wait_due(POLL_SECONDS)),
+            asyncio.ensure_future(self._leaving.wait()),
+        ]
+        try:
+            done, _ = await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
+            for task in done:
+                task.result()
+        finally:
+            for task in waits:
+                task.cancel()
+
+    async def drive(self, lease: Lease) -> None:
+        """Drive one claimed run until it ends, parks, is handed back, or is lost."""
+        lost = self._driven[lease.run_id] = asyncio.Event()
+        self._boss.held(lease)
+        log = self._log.bind(run_id=lease.run_id)
+        try:
+            await Drive(self._bench, lease, lost).run()
+        except StoreUnavailable as error:
+            log.warning("store_away", error=str(error))
+        except (Fenced, RunClosed, UnknownRun, NotFound) as error:
+            log.info("run_lost", error=str(error))
+        except Exception:
+            # The worker's top: one run's fault must not take the others down. Its lease is let
+            # lapse, so the next attempt is counted, and `max_attempts` ends a loop of them.
+            log.exception("drive_failed")
+        finally:
+            self._boss.gone(lease.run_id)
+            del self._driven[lease.run_id]

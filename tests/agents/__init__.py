@@ -1,0 +1,1 @@
+"""Tests of agents, driven by the real worker over a store in memory."""

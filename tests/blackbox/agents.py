@@ -1,0 +1,149 @@
+"""Agents that the black-box tests serve. The model does what the prompt says: a JSON list of steps.
+
+Each step is one model response: `{"say": text, "times": n, "pace": seconds}` streams tokens,
+`{"silent": seconds}` says nothing for a while, `{"calls": [[tool, args], …]}` asks for tools; the
+keys may be combined. After the last step the model says `done`. A prompt that is no JSON is said
+back. Tools write what they do into the file that the variable `EFFECTS` names, outside all processes.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import time
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from pydantic_ai import Agent
+from pydantic_ai.messages import ModelMessage, ModelRequest, ModelResponse, UserPromptPart
+from pydantic_ai.models.function import AgentInfo, DeltaToolCall, DeltaToolCalls, FunctionModel
+
+if TYPE_CHECKING:
+    from jackline.context import RunContext
+    from jackline.events import Json
+
+
+def effect(line: str) -> None:
+    with Path(os.environ["EFFECTS"]).open("a") as effects:
+        effects.write(line + "\n")
+
+
+def plan(messages: list[ModelMessage]) -> tuple[list[dict[str, Any]], int]:
+    """The steps of the last prompt, and how many responses have been given to it."""
+    prompt, answered = "", 0
+    for message in messages:
+        if isinstance(message, ModelResponse):
+            answered += 1
+        if isinstance(message, ModelRequest):
+            for part in message.parts:
+                if isinstance(part, UserPromptPart) and isinstance(part.content, str):
+                    prompt, answered = part.content, 0
+    try:
+        return json.loads(prompt), answered
+    except ValueError:
+        return [{"say": word + " "} for word in [" ".join(prompt.split())]], answered
+
+
+async def respond(messages: list[ModelMessage], info: AgentInfo) -> AsyncIterator[str | DeltaToolCalls]:
+    del info
+    steps, at = plan(messages)
+    effect("model")
+    step = steps[at] if at < len(steps) else {"say": "done"}
+    for _ in range(step.get("times", 1)):
+        if "say" in step:
+            yield step["say"]
+            await asyncio.sleep(step.get("pace", 0))
+    if "silent" in step:
+        await asyncio.sleep(step["silent"])
+    for number, (name, args) in enumerate(step.get("calls", ())):
+        yield {number: DeltaToolCall(name=name, json_args=json.dumps(args), tool_call_id=f"c{at}-{number}")}
+    if not step.keys() & {"say", "calls"}:
+        yield "…"
+
+
+agent = Agent(FunctionModel(stream_function=respond))
+
+
+@agent.tool_plain
+def note(text: str) -> str:
+    """Write a line down."""
+    effect(f"note {text}")
+    return f"noted {text}"
+
+
+@agent.tool_plain(requires_approval=True)
+async def delete(path: str) -> str:
+    """Delete something."""
+    effect(f"delete {path}")
+    return f"deleted {path}"
+
+
+@agent.tool_plain(metadata={"verifies": "delete"})
+async def check(path: str) -> str:
+    """See whether it is gone."""
+    effect(f"check {path}")
+    return f"{path} is gone"
+
+
+@agent.tool_plain(requires_approval=True)
+async def explode(path: str) -> str:
+    """Fail."""
+    effect(f"explode {path}")
+    raise RuntimeError(f"no such thing: {path}")
+
+
+@agent.tool_plain
+async def slow(seconds: float) -> str:
+    """Wait, and let go when cancelled."""
+    effect("slow begins")
+    await asyncio.sleep(seconds)
+    effect("slow ends")
+    return "waited"
+
+
+@agent.tool_plain
+def thread(seconds: float) -> str:
+    """Wait in a thread, which cannot be cancelled."""
+    effect("thread begins")
+    time.sleep(seconds)
+    effect("thread ends")
+    return "waited"
+
+
+@agent.tool_plain
+async def block(seconds: float) -> str:
+    """Hold the worker's loop."""
+    effect("block begins")
+    time.sleep(seconds)  # noqa: ASYNC251  that is the fault under test
+    effect("block ends")
+    return "waited"
+
+
+@agent.tool_plain
+async def stubborn(seconds: float) -> str:
+    """Swallow every cancellation."""
+    effect("stubborn begins")
+    until = time.monotonic() + seconds
+    while time.monotonic() < until:
+        try:
+            await asyncio.sleep(until - time.monotonic())
+        except asyncio.CancelledError:
+            effect("stubborn stays")
+    effect("stubborn ends")
+    return "waited"
+
+
+@agent.tool_plain
+async def big(size: int) -> str:
+    """Return a large text."""
+    effect("big")
+    return "0123456789" * (size // 10)
+
+
+async def function(ctx: RunContext) -> Json:
+    """An agent that is a plain function."""
+    await ctx.say("looking ")
+    await ctx.say("around\n", message_id=ctx.new_message())
+    return {"input": ctx.input[-1].content}

@@ -1,0 +1,109 @@
+"""The command line in a process of its own: piped, or at a terminal."""
+
+from __future__ import annotations
+
+import asyncio
+import fcntl
+import os
+import re
+import struct
+import sys
+import termios
+from collections.abc import AsyncGenerator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+
+import anyio
+
+PATIENCE_S = 60
+_ESCAPES = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]")
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Finished:
+    code: int
+    out: str
+    err: str
+
+
+def environment(**more: str) -> dict[str, str]:
+    kept = {name: value for name, value in os.environ.items() if not name.startswith("JACKLINE_")}
+    for name in ("EDITOR", "VISUAL", "NO_COLOR", "FORCE_COLOR", "COLUMNS", "LINES"):
+        kept.pop(name, None)
+    return kept | {"TERM": "xterm", "PYTHONWARNINGS": "error::ResourceWarning"} | more
+
+
+async def jackline(*args: str, stdin: bytes = b"", **env: str) -> Finished:
+    """Run a command with pipes, to its end."""
+    with anyio.fail_after(PATIENCE_S):
+        done = await anyio.run_process(
+            [sys.executable, "-m", "jackline", *args], input=stdin, check=False, env=environment(**env)
+        )
+    return Finished(code=done.returncode, out=done.stdout.decode(), err=done.stderr.decode())
+
+
+@dataclass(kw_only=True)
+class Terminal:
+    """A terminal with a command in it."""
+
+    master: int
+    process: asyncio.subprocess.Process
+    raw: bytes = b""
+    _more: asyncio.Event = field(default_factory=asyncio.Event)
+
+    @property
+    def text(self) -> str:
+        """What was written, without colours."""
+        return _ESCAPES.sub("", self.raw.decode(errors="replace")).replace("\r\n", "\n")
+
+    def read(self) -> None:
+        try:
+            data = os.read(self.master, 65536)
+        except OSError:
+            data = b""
+        if data:
+            self.raw += data
+        else:
+            asyncio.get_running_loop().remove_reader(self.master)
+        self._more.set()
+        self._more = asyncio.Event()
+
+    async def until(self, text: str, times: int = 1) -> None:
+        """Wait until `text` was written so many times."""
+        try:
+            with anyio.fail_after(PATIENCE_S):
+                while self.text.count(text) < times:
+                    await self._more.wait()
+        except TimeoutError:
+            raise AssertionError(f"no {text!r} in {self.text!r}") from None
+
+    def type(self, text: str) -> None:
+        os.write(self.master, text.encode())
+
+    async def end(self) -> int:
+        """Wait for the command's exit code."""
+        with anyio.fail_after(PATIENCE_S):
+            return await self.process.wait()
+
+
+@asynccontextmanager
+async def terminal(*args: str, columns: int = 80, **env: str) -> AsyncGenerator[Terminal]:
+    """A command at a terminal that it controls, so that Ctrl-C reaches it."""
+    master, slave = os.openpty()
+    fcntl.ioctl(slave, termios.TIOCSWINSZ, struct.pack("HHHH", 24, columns, 0, 0))
+    command = ["setsid", "--ctty", sys.executable, "-m", "jackline", *args]
+    process = await asyncio.create_subprocess_exec(
+        *command, stdin=slave, stdout=slave, stderr=slave, env=environment(**env)
+    )
+    os.close(slave)
+    made = Terminal(master=master, process=process)
+    loop = asyncio.get_running_loop()
+    loop.add_reader(master, made.read)
+    try:
+        yield made
+    finally:
+        loop.remove_reader(master)
+        if process.returncode is None:
+            process.kill()
+        await process.wait()
+        os.close(master)

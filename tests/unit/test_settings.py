@@ -1,0 +1,76 @@
+"""Settings: documented, checked, and read from three places in rising order."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from jackline.cli.serve import check
+from jackline.errors import ConfigError
+from jackline.settings import ApiKey, Limits, Settings, ToolRule, load
+
+DOCS = Path(__file__).parents[2] / "docs" / "settings.md"
+
+
+@pytest.fixture(autouse=True)
+def elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+
+
+@pytest.mark.parametrize("name", Settings.model_fields)
+def test_every_setting_is_documented_with_its_variable(name: str) -> None:
+    assert f"| `{name}` | `JACKLINE_{name.upper()}` |" in DOCS.read_text()
+
+
+@pytest.mark.parametrize("section", [Limits, ToolRule, ApiKey])
+def test_every_nested_setting_is_documented(section: type[Limits | ToolRule | ApiKey]) -> None:
+    text = DOCS.read_text()
+    assert not [name for name in section.model_fields if f"| `{name}` |" not in text]
+
+
+def test_no_setting_is_documented_that_does_not_exist() -> None:
+    named = [line.split("`")[1] for line in DOCS.read_text().splitlines() if "| `JACKLINE_" in line]
+    assert sorted(named) == sorted(Settings.model_fields)
+
+
+def test_flags_win_over_variables_and_variables_over_the_file(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "jackline.toml").write_text("heartbeat = 1\nlease = 1\nstop_grace = 1\n[limits]\nsteps = 7\n")
+    monkeypatch.setenv("JACKLINE_LEASE", "2.5")
+    monkeypatch.setenv("JACKLINE_STOP_GRACE", "2.5")
+    settings = load(stop_grace=3)
+    assert (settings.heartbeat, settings.lease, settings.stop_grace) == (1, 2.5, 3)
+    assert settings.limits.steps == 7
+
+
+@pytest.mark.parametrize(
+    ("text", "named"),
+    [
+        ("heartbeat = -1", "heartbeat"),
+        ("colour = 'red'", "colour"),
+        ("[limits]\nsteps = 0", "limits.steps"),
+        ("[[keys]]\nprincipal = 'ana'\nsha256 = 'x'", "keys.0.principal"),
+    ],
+)
+def test_a_wrong_setting_is_named(tmp_path: Path, text: str, named: str) -> None:
+    """G11: a clear error."""
+    (tmp_path / "jackline.toml").write_text(text)
+    with pytest.raises(ConfigError, match=named):
+        load()
+
+
+def test_a_missing_file_that_was_asked_for_is_an_error(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="no such file"):
+        load(tmp_path / "nothing.toml")
+
+
+def test_without_keys_the_server_refuses_to_be_open_to_others() -> None:
+    """G12: closed by default."""
+    with pytest.raises(ConfigError, match="keys"):
+        check(load(host="0.0.0.0"))  # noqa: S104
+    check(load(host="127.0.0.1"))
+    check(load(host="::1"))
+    check(load(host="0.0.0.0", keys=[{"principal": "user:ana", "sha256": "0" * 64}]))  # noqa: S104
+    check(load(host="0.0.0.0", role="worker"))  # noqa: S104
