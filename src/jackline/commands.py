@@ -11,11 +11,14 @@ from jsonschema import Draft202012Validator
 from jsonschema.validators import validator_for
 from msgspec import UNSET, UnsetType
 
+from jackline.endings import stop_entries
 from jackline.errors import (
     Busy,
     Conflict,
+    EntryTooLarge,
     Fenced,
     FieldError,
+    IllegalTransition,
     Invalid,
     Moved,
     NotFound,
@@ -37,7 +40,8 @@ from jackline.events import (
 )
 from jackline.ids import is_call_id, is_run_id, new_conversation_id, run_of
 from jackline.log.base import KEEP, NOBODY, NOW, Reservation, Start
-from jackline.run import RunState, read_summary, stop_entries, summarise
+from jackline.run import RunState
+from jackline.summary import read_summary, summarise
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -48,6 +52,12 @@ if TYPE_CHECKING:
 
 MAX_TRIES: Final = 50
 """How often a command reads again because the log moved on under it, before it says so."""
+
+PATIENT_TRIES: Final = 5
+"""Tries of a stop to end an unattended run whose log keeps moving, before it only asks for it."""
+
+SWEEP_RUNS: Final = 1000
+"""Due runs a sweep looks at: more than may wait for a free worker, or these would hide the others."""
 
 SYSTEM: Final = "system"
 """The `by` of what the server does itself: expiries."""
@@ -198,6 +208,8 @@ class Commands:
                 )
             except (Moved, RunClosed):
                 continue
+            except EntryTooLarge as error:
+                raise Invalid(*[_too_large(decisions, at, error) for at in range(len(decisions))]) from None
             if appended.repeated or expired:
                 continue  # read what stands there now, and answer from that
             places = {answer.call_id: appended.first + at for at, answer in enumerate(news)}
@@ -219,16 +231,16 @@ class Commands:
         self, run_id: str, *, by: str, reason: str | None = None, mode: StopMode = "immediate"
     ) -> Stopped:
         """Ask a run to stop (G4). Idempotent, valid in every state. Raises `NotFound`."""
-        for _ in range(MAX_TRIES):
+        for tries in range(MAX_TRIES):
             state = await read_state(self._store, run_id)
             if state.ended:
                 return Stopped(run_id=run_id, state=state.state or "", receipt=state.receipt)
             head = await self._store.head(run_id)
             try:
-                if head.worker != "alive":
+                if head.worker != "alive" and tries < PATIENT_TRIES:
                     await self._end_unattended(state, by=by, reason=reason, mode=mode)
                     return Stopped(run_id=run_id, state="stopping", receipt=None)
-                if state.stop is not None and (state.stop.mode == "immediate" or state.stop.mode == mode):
+                if state.stop is not None and state.stop.mode in {"immediate", mode}:
                     return Stopped(run_id=run_id, state="stopping", receipt=None)
                 # No `expect`: a stop is true whatever else has happened, short of the ending.
                 await self._append(
@@ -247,7 +259,7 @@ class Commands:
         """Do what time has made due where no worker does it: expire questions, end runs that were
         being stopped when their worker died. Returns how many runs were changed."""
         changed = 0
-        for head in await self._store.overdue():
+        for head in await self._store.overdue(SWEEP_RUNS):
             summary = read_summary(head.summary)
             if summary.state != "stopping" and not summary.waiting:
                 continue
@@ -260,6 +272,8 @@ class Commands:
                     changed += 1
             except (Moved, Fenced, RunClosed, UnknownRun, NotFound):
                 continue  # somebody else was faster, which is as good
+            except IllegalTransition:
+                continue  # a log that cannot be read must not keep the others from their ending
         return changed
 
     async def _expire(self, state: RunState) -> bool:
@@ -350,15 +364,22 @@ def _one_run(decisions: Sequence[Decision]) -> str:
     return runs.pop()
 
 
+def _too_large(decisions: Sequence[Decision], at: int, error: EntryTooLarge) -> FieldError:
+    name = "result" if decisions[at].result is not UNSET else "args"
+    return FieldError(field=f"{_field(decisions, at)}{name}", detail=f"at most {error.limit} bytes")
+
+
 def _field(decisions: Sequence[Decision], at: int) -> str:
     return f"decisions.{at}." if len(decisions) > 1 else ""
 
 
 def is_late(question: Question, now_ms: int) -> bool:
+    """Whether the question's time is over, by the store's clock."""
     return question.expires_at is not None and parse_timestamp(question.expires_at) * 1000 <= now_ms
 
 
 def expired_answer(question: Question, now_ms: int) -> Approval:
+    """The entry that says that nobody answered in time."""
     return Approval(
         ts=timestamp(now_ms / 1000),
         call_id=question.call_id,
@@ -372,13 +393,11 @@ def expired_answer(question: Question, now_ms: int) -> Approval:
 
 def _answer(state: RunState, decision: Decision, *, by: str, now_ms: int, field: str) -> Approval | Decided:
     """The entry that the decision makes, or the same one that stands already."""
-    question = state.last_question(decision.call_id)
-    if question is None:
-        raise NotFound(f"no question about call {decision.call_id}")
+    question = _question(state, decision)
     _check_kind(question, decision, field)
     if question.state != "pending":
         return _standing(state, question, decision)
-    if is_late(question, now_ms):
+    if is_late(question, now_ms) and state.stop is None:
         return expired_answer(question, now_ms)
     if state.state != "awaiting_approval":
         raise Conflict(
@@ -412,6 +431,21 @@ def _answer(state: RunState, decision: Decision, *, by: str, now_ms: int, field:
         by=by,
         reason=decision.reason,
     )
+
+
+def _question(state: RunState, decision: Decision) -> Question:
+    """The newest question that the decision can mean: an approval sent again is the answer to the
+    question whether the call may run, also once another asks what became of it."""
+    newest = state.last_question(decision.call_id)
+    if newest is None:
+        raise NotFound(f"no question about call {decision.call_id}")
+    kind = "call" if decision.approve is not None else "outcome"
+    meant = [
+        question
+        for question in state.questions.values()
+        if question.call_id == decision.call_id and question.kind == kind
+    ]
+    return meant[-1] if meant else newest
 
 
 def _check_kind(question: Question, decision: Decision, field: str) -> None:

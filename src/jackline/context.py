@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, Final, Literal, NoReturn
 import msgspec
 from msgspec import UNSET, Struct, UnsetType
 
+from jackline.endings import CallEnd
 from jackline.errors import (
     AgentError,
     Fenced,
@@ -33,7 +34,6 @@ from jackline.events import Approval, ErrorInfo, Json, Retry, Token, Tool, Usage
 from jackline.ids import call_id as make_call_id
 from jackline.ids import number_of
 from jackline.log.base import KEEP, NEVER, Artifact
-from jackline.run import CallEnd
 from jackline.tools import ToolSpec
 
 if TYPE_CHECKING:
@@ -43,6 +43,7 @@ if TYPE_CHECKING:
     from jackline.journal import Journal
     from jackline.log.base import Due, Store
     from jackline.run import Call, RunState
+    from jackline.tools import ToolSpec
 
 PREVIEW_CHARACTERS: Final = 1000
 """How much of a value that is stored aside its entry shows."""
@@ -172,6 +173,8 @@ class RunContext:
         """Set while no call runs, or all that run wait in `halt` and will not end by themselves."""
         self.quiet.set()
         self._stuck: set[str] = set()
+        self.in_threads: set[str] = set()
+        """Calls that were in a thread when they were cut off: their ends are the threads' ends."""
         self.ends: dict[str, CallEnd] = {}
         """How calls ended that were cut off, for the receipt."""
         self.model_open = False
@@ -230,7 +233,7 @@ class RunContext:
 
     async def say(self, text: str, *, message_id: str, kind: str = "text") -> None:
         """Stream a piece of text. It is on its way at once; this waits only while the store lags."""
-        await self._go_on()
+        await self._go_on(beside=True)
         limit = self._max_entry // 8  # six bytes a character at worst, and the rest of the entry
         text = clean(text)
         if text:
@@ -435,6 +438,8 @@ class RunContext:
 
     async def progress(self, call_id: str, progress: Json) -> None:
         """Tell how far a running call is."""
+        if self.over:
+            await self.halt()
         call = self.state.calls[call_id]
         value = await self._aside(progress, f"{call_id}:progress")
         self._journal.put(Tool(ts=_now(), call_id=call_id, name=call.name, state="progress", progress=value))
@@ -484,7 +489,9 @@ class RunContext:
         on: it is told now, unless a thread of the call still runs."""
         end = CallEnd(outcome="cancelled", duration_ms=_since(begun))
         self.ends[call.call_id] = end
-        if not self.over and not self.threads.busy(call.call_id):
+        if self.threads.busy(call.call_id):
+            self.in_threads.add(call.call_id)
+        elif not self.over:
             self._put_end(call, end, "cancelled")
 
     async def _end(self, call: Call, end: CallEnd) -> None:
@@ -581,8 +588,9 @@ class RunContext:
         if self.running.keys() <= self._stuck:
             self.quiet.set()
 
-    async def _go_on(self, *, new_work: bool = False) -> None:
-        if self.parked or self.over or self._journal.lost.is_set():
+    async def _go_on(self, *, new_work: bool = False, beside: bool = False) -> None:
+        """`beside`: what a call that still runs may do while the run is parked."""
+        if self.over or self._journal.lost.is_set() or (self.parked and not beside):
             await self.halt()
         stop = self.state.stop
         if stop is not None and (new_work or stop.mode == "immediate"):

@@ -12,6 +12,7 @@ import structlog
 
 from jackline.commands import expired_answer, is_late, read_state
 from jackline.context import CallThreads, Envelope, PreviousRun, RunContext, clean, merge_limits, to_json
+from jackline.endings import CallEnd, close_calls, stop_entries
 from jackline.errors import (
     AgentError,
     Fenced,
@@ -27,7 +28,7 @@ from jackline.events import Approval, ErrorInfo, Tool, Workflow, parse_timestamp
 from jackline.ids import number_of, run_id
 from jackline.journal import Journal
 from jackline.log.base import KEEP, NEVER, NOW
-from jackline.run import HANDED_BACK, TAKEOVER, CallEnd, close_calls, stop_entries
+from jackline.run import HANDED_BACK, TAKEOVER
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -55,7 +56,7 @@ class Boss(Protocol):
     """What a worker tells its supervisor. Nothing here waits."""
 
     def held(self, lease: Lease) -> None:
-        """This run is driven now: renew its lease."""
+        """This run is driven now and nothing of it is being cut off (any more): renew its lease."""
         ...
 
     def gone(self, run_id: str) -> None:
@@ -348,8 +349,8 @@ class Drive:
         """Cancel what still runs and wait until it has let go. A tool that never does is the
         supervisor's matter: it kills this process when the grace is over."""
         ctx.over = True
-        if not task.done() or why in {"stopped", "wall"}:
-            # Whatever the reason: nobody looks at the run's stops while this waits.
+        told = why in {"stopped", "wall"}
+        if told:
             self._boss.stopping(self._lease.run_id)
         again = self._settings.stop_grace / 2
         while not task.done():
@@ -357,23 +358,29 @@ class Drive:
             # Once is right: a second cancellation would cut off the tool's own cleaning up. A tool
             # that swallowed the first one gets another when half of the grace is gone.
             await asyncio.wait([task], timeout=again)
+            if not task.done() and not told:
+                # Nobody looks at the run's stops while this waits, so it may not wait for ever.
+                told = True
+                self._boss.stopping(self._lease.run_id)
         if why == "lost":
             return
         for call_id in ctx.invoked:
             if self._state.calls[call_id].state == "started":
                 await self._await_threads(ctx, call_id, patient=why == "stopped")
+        if told:
+            self._boss.held(self._lease)  # its ending may take as long as the store is away (G8)
 
     async def _await_threads(self, ctx: RunContext, call_id: str, *, patient: bool) -> None:
         """A thread cannot be killed: wait for its end, which then is the call's true end. A stop
         waits until the supervisor ends the process with the thread in it; any other ending waits
         half of the grace and then says `unknown`."""
+        if call_id not in ctx.in_threads:
+            return
         left: set[asyncio.Future[object]] = set()
         if busy := self._threads.busy(call_id):
             waits = [asyncio.wrap_future(future) for future in busy]
             _, left = await asyncio.wait(waits, timeout=None if patient else self._settings.stop_grace / 2)
         last = None if left else self._threads.last(call_id)
-        if last is None and not left:
-            return  # it never was in a thread, or not only
         ctx.ends[call_id] = await _end_of_thread(ctx, call_id, last)
         self._threads.forget(call_id)
 
@@ -460,7 +467,7 @@ class Drive:
         ]
         if not self._state.pending or self._state.stop is not None:
             return True
-        return await self._release(min(expiries, default=NEVER))
+        return await self._release(min(expiries) if expiries else NEVER)
 
     async def _hand_back(self, ends: Mapping[str, CallEnd]) -> None:
         back = [*self._seen(ends), self._workflow("executing", reason=HANDED_BACK)]
@@ -519,7 +526,7 @@ async def _outcome(agent: Agent, ctx: RunContext) -> _Ended:
         return _Ended(output=to_json(await agent.run(ctx)))
     except AgentError as error:
         return _Ended(error=ErrorInfo(type=error.kind, message=str(error)))
-    except (Exception, SystemExit) as error:
+    except (Exception, SystemExit) as error:  # noqa: BLE001
         # An agent is foreign code: whatever it raises ends its run, not the worker.
         return _Ended(
             error=ErrorInfo(type=type(error).__name__, message=str(error) or repr(error)), trace=error

@@ -26,7 +26,7 @@ from jackline.errors import (
 )
 from jackline.events import Approval, Workflow, decode, encode
 from jackline.log.base import KEEP
-from jackline.run import summarise
+from jackline.summary import summarise
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Sequence
@@ -242,50 +242,54 @@ class Journal:
         if not item.entries and item.plain:
             item.settle(None)
             return
+        try:
+            await self._until_written(item)
+        except StopRequested as error:
+            item.settle(error)
+        except (Fenced, RunClosed) as error:
+            self.lost.set()
+            item.settle(error)
+        except (IllegalTransition, EntryTooLarge) as error:
+            if len(item.parts) > 1:
+                # One bad entry must not take down what only happened to be gathered with it.
+                for part in item.parts:
+                    await self._write(part)
+                return
+            self._log.warning("entry_refused", error=str(error))
+            item.settle(error)
+        else:
+            item.settle(None)
+
+    async def _until_written(self, item: _Item) -> None:
         tries = 0
         self._recent.clear()
         while True:
+            self._check(item)
             try:
-                if item.expect and self.state.stop is not None and not item.even_if_stopping:
-                    raise StopRequested
-                self.state.check(item.events)
                 await self._append(item, again=tries > 0)
             except StoreUnavailable:
                 self.away = True
                 await asyncio.sleep(RETRY_SECONDS[min(tries, len(RETRY_SECONDS) - 1)])
                 tries += 1
-                # Looked at before the next try, and not only when that is refused: the watcher may
-                # have folded our own entries, and the same ones would then be written once more.
-                await self._refresh_patiently()
-                if self._landed(item):
-                    break
             except Moved:
+                pass
+            except (Fenced, RunClosed):
                 await self._refresh_patiently()
                 if tries and self._landed(item):
-                    break
-            except (Fenced, RunClosed) as error:
-                if tries:
-                    await self._refresh_patiently()
-                    if self._landed(item):
-                        break
-                self.lost.set()
-                item.settle(error)
-                return
-            except StopRequested as error:
-                item.settle(error)
-                return
-            except (IllegalTransition, EntryTooLarge) as error:
-                if len(item.parts) > 1:
-                    # One bad entry must not take down what only happened to be gathered with it.
-                    for part in item.parts:
-                        await self._write(part)
                     return
-                self._log.warning("entry_refused", error=str(error))
-                item.settle(error)
-                return
+                raise
             else:
-                break
-        item.settle(None)
+                return
+            # Looked at before the next try, and not only when that is refused: the watcher may have
+            # folded our own entries, and the same ones would then be written once more.
+            await self._refresh_patiently()
+            if tries and self._landed(item):
+                return
+
+    def _check(self, item: _Item) -> None:
+        if item.expect and self.state.stop is not None and not item.even_if_stopping:
+            raise StopRequested
+        self.state.check(item.events)
 
     async def _append(self, item: _Item, *, again: bool) -> None:
         """`again`: the former try may have arrived, so this one is made only at a known place."""

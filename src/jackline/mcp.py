@@ -12,7 +12,6 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Final, Self, cast
 
 import anyio
-import mcp_types
 from fastmcp.client import Client
 from fastmcp.client.transports import SSETransport, StdioTransport, StreamableHttpTransport
 from mcp.shared.exceptions import MCPError
@@ -24,47 +23,26 @@ from pydantic_ai.toolsets import AbstractToolset, ToolsetTool
 from jackline.errors import ConfigError
 from jackline.leash import leashed
 from jackline.mcp_config import ServerConfig, demo_server, load_servers
-from jackline.policy import effect_of_annotations
-from jackline.tools import ToolSpec
+from jackline.policy import VERIFIES, spec_of
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Mapping
+    from collections.abc import Awaitable, Callable
     from pathlib import Path
 
+    import mcp_types
     from fastmcp.client.transports import ClientTransport
     from mcp.shared.dispatcher import ProgressFnT
     from pydantic_ai import RunContext
 
     from jackline.events import Json
+    from jackline.tools import ToolSpec
 
     ProgressCallback = Callable[[RunContext[Any], Json], Awaitable[None]]
-
-VERIFIES: Final = "jackline/verifies"
-"""Key of a tool's `_meta`: the tool, of the same server, whose effect this one checks."""
 
 _CONNECT: Final = 60.0
 """Seconds for a server to start and to answer the first message: `npx` may have to fetch it first."""
 
 __all__ = ["ServerConfig", "ServerToolset", "demo_server", "load_servers", "spec_of", "toolset"]
-
-
-def spec_of(tool_def: ToolDefinition, origin: str) -> ToolSpec:
-    """A tool as its server declares it; `policy.judge` has the last word."""
-    metadata = tool_def.metadata or {}
-    annotations = cast("Json", metadata.get("annotations"))
-    effect = effect_of_annotations(annotations)
-    meta = cast("Mapping[str, object]", metadata.get("meta") or {})
-    verifies = meta.get(VERIFIES)
-    return ToolSpec(
-        name=tool_def.name,
-        description=tool_def.description or "",
-        schema=cast("Json", tool_def.parameters_json_schema),
-        annotations=annotations,
-        effect=effect,
-        approval="allow" if effect == "read_only" else "ask",
-        verifies=verifies if isinstance(verifies, str) else None,
-        origin=origin,
-    )
 
 
 def toolset(
@@ -119,8 +97,10 @@ class ServerToolset(AbstractToolset[Any]):
         """Let go of it; the last one to do so stops it."""
         self._holders -= 1
         if self._holders == 0:
-            async with self._lock:
-                await self._stop()
+            # Shielded: a cancelled last holder would leave the server running. Its end is bounded.
+            with anyio.CancelScope(shield=True):
+                async with self._lock:
+                    await self._stop()
 
     async def specs(self) -> list[ToolSpec]:
         """Its tools as it declares them. Raises `ConfigError` when it cannot be reached."""
@@ -172,8 +152,10 @@ class ServerToolset(AbstractToolset[Any]):
             try:
                 return await inner.call_tool(bare, tool_args, ctx, tool)
             except (MCPError, RuntimeError, ModelRetry) as error:
-                if not _connection_lost(error):
-                    raise
+                if await _answers(inner):
+                    if isinstance(error, ModelRetry):
+                        raise  # the server refused the call as it was put
+                    raise ToolFailed(f"{name}: {error}") from error
                 await self._lost(inner)
                 raise ToolFailed(
                     f"the MCP server {self.server.name} went away during {name}; "
@@ -215,13 +197,13 @@ def _for_models(tool: mcp_types.Tool) -> bool:
     return not isinstance(visibility, list) or "model" in visibility
 
 
-def _connection_lost(error: BaseException) -> bool:
-    """Whether a call failed because there was nobody left to answer it."""
-    if isinstance(error, ModelRetry):  # what the toolset makes of an error of the protocol
-        return error.__cause__ is not None and _connection_lost(error.__cause__)
-    if isinstance(error, MCPError):
-        return error.error.code == mcp_types.CONNECTION_CLOSED
-    return isinstance(error, RuntimeError)
+async def _answers(inner: MCPToolset[Any]) -> bool:
+    """Whether the server is still there. Asked, because the errors of a call do not tell."""
+    try:
+        await inner.list_tools()
+    except (MCPError, RuntimeError):
+        return False
+    return True
 
 
 _report_to: ContextVar[ProgressFnT | None] = ContextVar("report_to", default=None)

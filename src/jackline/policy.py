@@ -7,16 +7,22 @@ change things. Nothing runs unasked by default but what is declared to change no
 from __future__ import annotations
 
 from fnmatch import fnmatchcase
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final, cast
 
 import msgspec
+
+from jackline.tools import ToolSpec
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from pydantic_ai.tools import ToolDefinition
+
     from jackline.events import Effect, Json
     from jackline.settings import ToolRule, Verdict
-    from jackline.tools import ToolSpec
+
+VERIFIES: Final = "jackline/verifies"
+"""Key of a tool's `_meta`: the tool, of the same server, whose effect this one checks."""
 
 
 def effect_of_annotations(annotations: Json) -> Effect:
@@ -30,6 +36,25 @@ def effect_of_annotations(annotations: Json) -> Effect:
     if hints.get("idempotentHint") is True:
         return "idempotent"
     return "writes"
+
+
+def spec_of(tool_def: ToolDefinition, origin: str) -> ToolSpec:
+    """A tool as its server declares it; `policy.judge` has the last word."""
+    metadata = tool_def.metadata or {}
+    annotations = cast("Json", metadata.get("annotations"))
+    effect = effect_of_annotations(annotations)
+    meta = cast("Mapping[str, object]", metadata.get("meta") or {})
+    verifies = meta.get(VERIFIES)
+    return ToolSpec(
+        name=tool_def.name,
+        description=tool_def.description or "",
+        schema=cast("Json", tool_def.parameters_json_schema),
+        annotations=annotations,
+        effect=effect,
+        approval="allow" if effect == "read_only" else "ask",
+        verifies=verifies if isinstance(verifies, str) else None,
+        origin=origin,
+    )
 
 
 def judge(spec: ToolSpec, rules: Mapping[str, ToolRule]) -> ToolSpec:

@@ -16,21 +16,18 @@ import copy
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final, Literal, assert_never
 
-import msgspec
-from msgspec import UNSET, Struct, UnsetType
+from msgspec import UNSET, UnsetType
 
 from jackline.errors import IllegalTransition
 from jackline.events import (
     TERMINAL,
     Approval,
     ApprovalStateName,
-    CallOutcome,
     Effect,
     ErrorInfo,
     Json,
     Message,
     Receipt,
-    ReceiptCall,
     RunStateName,
     StopMode,
     Token,
@@ -58,6 +55,9 @@ LEGAL: Final[Mapping[RunStateName, frozenset[RunStateName]]] = {
     "failed": frozenset(),
 }
 """From each state, the states a `workflow` entry may carry next."""
+
+SPEAKING: Final[frozenset[RunStateName]] = frozenset({"executing", "awaiting_approval", "stopping"})
+"""States in which text may come: a call that runs beside a question, or beside a stop, may still speak."""
 
 ENDED_CALL: Final[frozenset[ToolStateName]] = frozenset(
     {"finished", "failed", "denied", "cancelled", "unknown"}
@@ -251,7 +251,7 @@ class RunState:
         An entry that was written and cannot be folded would make the run unreadable for everybody.
         """
         events = list(events)
-        if all(isinstance(event, Token) for event in events) and self.state in {"executing", "stopping"}:
+        if all(isinstance(event, Token) for event in events) and self.state in SPEAKING:
             return  # nearly all there is, and nothing about it to be tried out
         touched = {event.call_id for event in events if isinstance(event, (Tool, Approval))}
         trial = copy.copy(self)
@@ -266,7 +266,7 @@ class RunState:
             trial.apply(trial.seq + 1, event)
 
     def _token(self, seq: int, event: Token) -> None:
-        if self.state not in {"executing", "stopping"}:
+        if self.state not in SPEAKING:
             raise IllegalTransition(f"a token while the run is {self.state}")
         key = (event.message_id, event.kind)
         said = self.said.get(key)
@@ -460,173 +460,3 @@ def add_usage(total: Usage, more: Usage) -> Usage:
         ttft_ms=more.ttft_ms if more.ttft_ms is not None else total.ttft_ms,
         model=more.model or total.model,
     )
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class CallEnd:
-    """What became of a call that was still open when its run was stopped."""
-
-    outcome: CallOutcome
-    result: Json | UnsetType = UNSET
-    error: ErrorInfo | None = None
-    duration_ms: int | None = None
-
-
-_STATE_OF: Final[Mapping[CallOutcome, ToolStateName]] = {
-    "not_started": "cancelled",
-    "cancelled": "cancelled",
-    "killed": "cancelled",
-    "finished_before_stop": "finished",
-    "unknown": "unknown",
-}
-
-
-def _end_of(call: Call, ends: Mapping[str, CallEnd] | None) -> CallEnd:
-    default = CallEnd(outcome="not_started" if call.state == "requested" else "unknown")
-    return (ends or {}).get(call.call_id, default)
-
-
-def close_calls(
-    state: RunState, *, ts: str, by: str | None = None, ends: Mapping[str, CallEnd] | None = None
-) -> list[Event]:
-    """One ending for each open call, and each open question withdrawn: what any early ending needs."""
-    events: list[Event] = []
-    for call in state.open_calls:
-        end = _end_of(call, ends)
-        events.append(
-            Tool(
-                ts=ts,
-                call_id=call.call_id,
-                name=call.name,
-                state="failed" if end.error is not None else _STATE_OF[end.outcome],
-                result=end.result,
-                error=end.error,
-                duration_ms=end.duration_ms,
-            )
-        )
-    events.extend(
-        Approval(
-            ts=ts,
-            call_id=question.call_id,
-            round=question.round,
-            kind=question.kind,
-            name=question.name,
-            state="withdrawn",
-            by=by,
-        )
-        for question in state.pending
-    )
-    return events
-
-
-def stop_entries(
-    state: RunState,
-    *,
-    ts: str,
-    model: Literal["closed", "none"] = "none",
-    ends: Mapping[str, CallEnd] | None = None,
-) -> list[Event]:
-    """The entries that end a stopping run: one ending per open call, withdrawn questions, `stopped`.
-
-    `ends` tells what really became of calls that had started; one that is not in it is `unknown`,
-    because nobody saw its end. G4: no call is left open, and the receipt is true.
-    """
-    if state.stop is None:
-        raise IllegalTransition("the run is not stopping")
-    outcomes: dict[str, CallOutcome] = {
-        call.call_id: _end_of(call, ends).outcome for call in state.open_calls
-    }
-    events = close_calls(state, ts=ts, by=state.stop.by, ends=ends)
-    receipt = Receipt(
-        by=state.stop.by,
-        requested_at=state.stop.requested_at,
-        quiet_ms=max(0, round((parse_timestamp(ts) - parse_timestamp(state.stop.requested_at)) * 1000)),
-        model=model,
-        tools=tuple(
-            ReceiptCall(
-                call_id=call.call_id,
-                name=call.name,
-                outcome=outcomes.get(call.call_id) or _outcome_of(call),
-            )
-            for call in state.calls.values()
-            if call.step == state.step
-        ),
-    )
-    events.append(
-        Workflow(ts=ts, state="stopped", attempt=state.attempt, reason=state.stop.reason, receipt=receipt)
-    )
-    return events
-
-
-def _outcome_of(call: Call) -> CallOutcome:
-    match call.state:
-        case "finished" | "failed":
-            return "finished_before_stop" if call.started_at else "not_started"
-        case "requested" | "denied":
-            return "not_started"
-        case "cancelled":
-            return "cancelled" if call.started_at else "not_started"
-        case "started" | "progress" | "unknown":
-            return "unknown"
-        case _:
-            assert_never(call.state)
-
-
-class Summary(Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """What lists show of a run without reading its entries. Stored beside the log with each append
-    that changes it."""
-
-    conversation_id: str
-    agent: str
-    owner: str
-    title: str
-    state: RunStateName
-    attempt: int
-    created_at: str
-    updated_at: str
-    waiting: tuple[str, ...] = ()
-    stop_mode: StopMode | None = None
-
-
-def summarise(state: RunState, events: Iterable[Event | Unknown] = ()) -> bytes:
-    """The summary, as JSON, of the run once `events` are appended to what `state` has folded."""
-    name, attempt, updated = state.state, state.attempt, state.updated_at
-    agent, owner, messages, created = state.agent, state.owner, state.input, state.created_at
-    mode = state.stop.mode if state.stop is not None else None
-    waiting = [question.call_id for question in state.pending]
-    for event in events:
-        if isinstance(event, Unknown):
-            continue
-        updated = event.ts
-        if isinstance(event, Workflow):
-            name, attempt = event.state, max(attempt, event.attempt)
-            if event.state == "queued":
-                agent, owner = event.agent or "", event.by or ""
-                messages, created = event.input or (), event.ts
-            if event.state == "stopping" and mode != "immediate":
-                mode = event.mode or "immediate"
-        elif isinstance(event, Approval):
-            if event.state == "pending":
-                waiting.append(event.call_id)
-            elif event.call_id in waiting:
-                waiting.remove(event.call_id)
-    title = " ".join(messages[-1].content.split())[:120] if messages else ""
-    return msgspec.json.encode(
-        Summary(
-            conversation_id=state.conversation_id,
-            agent=agent,
-            owner=owner,
-            title=title,
-            state=name or "queued",
-            attempt=attempt,
-            created_at=created,
-            updated_at=updated,
-            waiting=tuple(waiting),
-            stop_mode=mode,
-        )
-    )
-
-
-def read_summary(data: bytes) -> Summary:
-    """The summary that `summarise` made."""
-    return msgspec.json.decode(data, type=Summary)

@@ -6,10 +6,11 @@ The only module that reads the environment. Times are seconds, decimals allowed;
 from __future__ import annotations
 
 import ipaddress
+import os
 from pathlib import Path
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 from pydantic_settings import (
     BaseSettings,
     NoDecode,
@@ -17,7 +18,6 @@ from pydantic_settings import (
     SettingsConfigDict,
     TomlConfigSettingsSource,
 )
-from pydantic import field_validator
 
 from jackline.errors import ConfigError
 
@@ -159,3 +159,8 @@ def load(config: Path | None = None, **flags: object) -> Settings:
     except ValueError as error:
         raise ConfigError(f"settings: {error}") from None
     return settings
+
+
+def environment() -> dict[str, str]:
+    """The process's environment, for the programs that it starts."""
+    return dict(os.environ)

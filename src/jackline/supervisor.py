@@ -15,6 +15,7 @@ import signal
 import socket
 import sys
 import time
+from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 import msgspec
@@ -32,7 +33,7 @@ from jackline.errors import (
 )
 from jackline.link import Beat, Failed, Gone, Held, Leave, Lines, Lost, Ready, Stopping, ToSupervisor, encode
 from jackline.log.base import NOW
-from jackline.run import read_summary
+from jackline.summary import read_summary
 
 if TYPE_CHECKING:
     from jackline.commands import Commands
@@ -50,6 +51,13 @@ GRACE_SHARE: Final = 0.7
 
 RESTART_SECONDS: Final = (0.0, 0.5, 1.0, 2.0, 5.0, 10.0)
 """Pauses before a worker that keeps dying is started anew; the last one repeats."""
+
+AWAY_SECONDS: Final = 0.5
+"""Pause between tries to renew while the store is away: once it is back, a living worker's leases must
+be renewed before another worker takes them for given up."""
+
+LAST_WORDS_SECONDS: Final = 1.0
+"""How long the pipe of a dead worker is read on: what it claimed, or why it could not start, is there."""
 
 STEADY_SECONDS: Final = 30.0
 """A worker that lived for this long has not died of its start."""
@@ -146,7 +154,8 @@ class _Life:
             os.close(worker_writes)
         loop = asyncio.get_running_loop()
         lines: Lines[ToSupervisor] = Lines(msgspec.json.Decoder(ToSupervisor), self._hear)
-        reading, _ = await loop.connect_read_pipe(lambda: _Ears(lines), os.fdopen(read_end, "rb", 0))
+        ears = _Ears(lines)
+        reading, _ = await loop.connect_read_pipe(lambda: ears, os.fdopen(read_end, "rb", 0))
         self._writer, _ = await loop.connect_write_pipe(asyncio.BaseProtocol, os.fdopen(write_end, "wb", 0))
         self._writer.write(self._settings.model_dump_json().encode() + b"\n")
         try:
@@ -162,6 +171,9 @@ class _Life:
                     task.cancel()
         finally:
             await self._reap()
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(LAST_WORDS_SECONDS):
+                    await ears.closed.wait()
             reading.close()
             self._writer.close()
         await self._give_up()
@@ -177,6 +189,7 @@ class _Life:
                 pass
             case Held():
                 self._leases[message.lease.run_id] = message.lease
+                self._deadlines.pop(message.lease.run_id, None)
             case Gone():
                 self._leases.pop(message.run_id, None)
                 self._deadlines.pop(message.run_id, None)
@@ -204,8 +217,12 @@ class _Life:
             await asyncio.sleep(min(0.5, ttl / 4) if self._catalogue is not None else TICK_SECONDS / 2)
 
     async def _renew(self) -> None:
+        away = False
         while True:
-            await asyncio.sleep(self._settings.lease / 4)
+            await asyncio.sleep(
+                min(AWAY_SECONDS, self._settings.lease / 4) if away else self._settings.lease / 4
+            )
+            away = False
             if self._stopped_by_signal():
                 continue  # it cannot be told to let go, so its leases must lapse
             for run_id, lease in list(self._leases.items()):
@@ -216,28 +233,34 @@ class _Life:
                         self._tell(Lost(run_id=run_id))
                 except StoreUnavailable as error:
                     self._log.warning("store_away", error=str(error))
+                    away = True
+                    break
 
     def _stopped_by_signal(self) -> bool:
         """Whether the process stands still by SIGSTOP (Linux only; elsewhere never)."""
         try:
-            with open(f"/proc/{self._process.pid}/stat", "rb") as stat:
-                return stat.read().rpartition(b")")[2].split()[0] in {b"T", b"t"}
+            stat = Path(f"/proc/{self._process.pid}/stat").read_bytes()
+            return stat.rpartition(b")")[2].split()[0] in {b"T", b"t"}
         except OSError:
             return False
 
     async def _guard(self) -> None:
         """Kill the worker when a stop's grace is over, or its loop has stood still for too long."""
+        tick = min(TICK_SECONDS, self._settings.stop_grace / 20)
         while True:
-            await asyncio.sleep(min(TICK_SECONDS, self._settings.stop_grace / 20))
+            before = time.monotonic()
+            await asyncio.sleep(tick)
+            now = time.monotonic()
+            if now - before > tick + STALL_SECONDS:
+                self._turned = now  # we stood still ourselves, so we know nothing of the worker
             if self._catalogue is None:
                 continue  # it is still importing its agent
-            now = time.monotonic()
             if self._idle > STALL_SECONDS:
                 await self._look_for_stops()
             late = [run_id for run_id, deadline in self._deadlines.items() if deadline < now]
             if late:
                 self._kill("stop_grace_over", runs=late)
-            elif self._idle > self._settings.loop_stall and self._leases:
+            elif self._idle > self._settings.loop_stall:
                 self._kill("loop_stands_still", seconds=round(self._idle))
 
     async def _look_for_stops(self) -> None:
@@ -303,6 +326,10 @@ class _Life:
 class _Ears(asyncio.Protocol):
     def __init__(self, lines: Lines[ToSupervisor]) -> None:
         self._lines = lines
+        self.closed = asyncio.Event()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self.closed.set()
 
     def data_received(self, data: bytes) -> None:
         self._lines.feed(data)

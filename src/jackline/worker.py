@@ -63,6 +63,8 @@ class Worker:
         async with asyncio.TaskGroup() as group:
             while not self._leaving.is_set():
                 await slots.acquire()
+                if self._leaving.is_set():
+                    return
                 lease = await self._next(serves)
                 if lease is None:
                     slots.release()
@@ -77,9 +79,22 @@ class Worker:
                 await self._unless_leaving()
         except StoreUnavailable as error:
             self._log.warning("store_away", error=str(error))
-            await asyncio.sleep(POLL_SECONDS)
+            await self._return_of_store()
             return None
         return lease
+
+    async def _return_of_store(self) -> None:
+        """Wait until the store answers, and then as long as the leases' renewal may take: after a long
+        outage every run looks given up, ours too, and would be taken from under a living worker."""
+        while not self._leaving.is_set():
+            await asyncio.sleep(POLL_SECONDS)
+            try:
+                await self._store.ping()
+            except StoreUnavailable:
+                continue
+            break
+        if self._driven:
+            await asyncio.sleep(min(2 * POLL_SECONDS, self._settings.lease / 2))
 
     async def _unless_leaving(self) -> None:
         """Wait until a run may be due, or the worker is told to go."""
@@ -97,6 +112,7 @@ class Worker:
 
     async def drive(self, lease: Lease) -> None:
         """Drive one claimed run until it ends, parks, is handed back, or is lost."""
+        self.lose(lease.run_id)  # should it be ours still: the newer lease counts
         lost = self._driven[lease.run_id] = asyncio.Event()
         self._boss.held(lease)
         log = self._log.bind(run_id=lease.run_id)
@@ -111,5 +127,6 @@ class Worker:
             # lapse, so the next attempt is counted, and `max_attempts` ends a loop of them.
             log.exception("drive_failed")
         finally:
-            self._boss.gone(lease.run_id)
-            del self._driven[lease.run_id]
+            if self._driven[lease.run_id] is lost:
+                self._boss.gone(lease.run_id)
+                del self._driven[lease.run_id]

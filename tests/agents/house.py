@@ -8,6 +8,7 @@ from contextlib import asynccontextmanager, suppress
 from typing import TYPE_CHECKING, Any, cast
 
 from jackline.commands import Commands, Decision, read_state
+from jackline.errors import Fenced
 from jackline.events import Approval, Event, Json, Message, Token, Tool, Workflow, decode
 from jackline.log.base import Serves
 from jackline.log.memory import MemoryStore
@@ -35,6 +36,19 @@ class Boss:
     def stopping(self, run_id: str) -> None: ...
 
 
+class Mortal:
+    """A store as one worker sees it: once the worker is dead nothing that it still tries arrives."""
+
+    def __init__(self, store: MemoryStore) -> None:
+        self.dead = False
+        self._store = store
+
+    def __getattr__(self, name: str) -> Any:
+        if self.dead and name in {"append", "release", "renew", "put_artifact"}:
+            raise Fenced(name)
+        return getattr(self._store, name)
+
+
 class House:
     """See the module. Time of the store is `clock` seconds ahead of the real one."""
 
@@ -46,6 +60,7 @@ class House:
         self.settings = Settings(**{"stop_grace": 1.0, **settings})
         self.run_id = ""
         self._workers = 0
+        self._seen = Mortal(self.store)
 
     async def start(self, *contents: str, conversation_id: str | None = None) -> str:
         started = await self.commands.start(
@@ -61,7 +76,9 @@ class House:
         """Let a new worker drive the due run until it lets go of it."""
         self._workers += 1
         name = f"w{self._workers}"
-        worker = Worker(store=self.store, agent=self.agent, settings=self.settings, name=name, boss=Boss())
+        self._seen = Mortal(self.store)
+        store = cast("MemoryStore", self._seen)
+        worker = Worker(store=store, agent=self.agent, settings=self.settings, name=name, boss=Boss())
         serves = [Serves(name=self.agent.name, revision=self.agent.revision)]
         lease = await self.store.claim(name, self.settings.lease, serves)
         assert lease is not None, "no run is due"
@@ -85,6 +102,7 @@ class House:
 
     async def kill(self, task: asyncio.Task[RunState]) -> None:
         """End a worker at once, as a power cut would: it gives nothing back and writes nothing more."""
+        self._seen.dead = True
         task.cancel()
         with suppress(asyncio.CancelledError):
             await task

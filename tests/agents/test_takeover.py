@@ -58,7 +58,8 @@ async def test_a_finished_call_is_not_made_again_and_its_sibling_goes_on() -> No
         await home.until(lambda state: gate.came and state.calls[home.call("1")].ended)
     gate.opened.set()
     state = await home.drive()
-    assert ran == ["write", "look", "look"] or ran == ["look", "write", "look"]
+    assert sorted(ran[:2]) == ["look", "write"]
+    assert ran[2:] == ["look"]
     assert state.output == "done"
     assert state.attempt == 2
     assert script.returns()["write"].content == "written"

@@ -15,10 +15,10 @@ from jackline.agents.demo_model import demo_model
 from jackline.mcp import demo_server, spec_of, toolset
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
+    from collections.abc import AsyncIterator, Sequence
     from pathlib import Path
 
-    from pydantic_ai import RunContext
+    from pydantic_ai import AgentRunResult, RunContext
     from pydantic_ai.messages import ModelMessage
     from pydantic_ai.tools import ToolDefinition
     from pydantic_ai.toolsets import AbstractToolset
@@ -70,6 +70,17 @@ def called(messages: list[ModelMessage]) -> list[list[str]]:
     ]
 
 
+async def stream(
+    asked: Agent[None, Any], prompt: str | None, history: Sequence[ModelMessage] = (), **more: Any
+) -> AgentRunResult[Any]:
+    """A request as the product makes it, streamed."""
+    async with asked.run_stream_events(prompt, message_history=history, **more) as events:
+        async for _ in events:
+            pass
+    assert events.result is not None
+    return events.result
+
+
 async def run(
     tools: AbstractToolset[Any], prompt: str, answers: dict[str, Any] | None = None
 ) -> list[ModelMessage]:
@@ -78,13 +89,7 @@ async def run(
     deferred = None
     text: str | None = prompt
     while True:
-        async with agent(tools).run_stream_events(
-            text, message_history=messages, deferred_tool_results=deferred
-        ) as events:
-            async for _ in events:
-                pass
-        result = events.result
-        assert result is not None
+        result = await stream(agent(tools), text, messages, deferred_tool_results=deferred)
         messages = ModelMessagesTypeAdapter.validate_json(result.all_messages_json())
         if not isinstance(result.output, DeferredToolRequests):
             return messages
@@ -139,8 +144,8 @@ async def test_an_error_of_a_tool_is_told(tools: AbstractToolset[Any], tmp_path:
 
 
 async def test_a_second_request_starts_from_its_own_beginning(tools: AbstractToolset[Any]) -> None:
-    first = await agent(tools).run("check the disk")
-    second = await agent(tools).run("watch 2", message_history=first.all_messages())
+    first = await stream(agent(tools), "check the disk")
+    second = await stream(agent(tools), "watch 2", first.all_messages())
     assert called(second.new_messages()) == [["host_overview"], ["host_overview"], []]
     ids = [
         part.tool_call_id
@@ -153,12 +158,12 @@ async def test_a_second_request_starts_from_its_own_beginning(tools: AbstractToo
 
 
 async def test_a_missing_tool_is_told() -> None:
-    result = await Agent(demo_model(pace=0)).run("check")
+    result = await stream(Agent(demo_model(pace=0)), "check")
     assert "I was given no tool host_overview, disk_usage" in result.output
 
 
 async def test_tools_are_found_under_their_servers_prefix(tools: AbstractToolset[Any]) -> None:
-    result = await agent(tools.prefixed("demo")).run("watch 1")
+    result = await stream(agent(tools.prefixed("demo")), "watch 1")
     assert called(result.all_messages()) == [["demo_host_overview"], []]
 
 

@@ -14,7 +14,7 @@ from jackline.agents.local import LocalModel
 from jackline.agents.models import build_model
 from jackline.errors import ConfigError
 from jackline.settings import Settings
-from tests.support.processes import eventually
+from tests.support.processes import eventually, eventually_async
 from tests.toolsets.calls import gone
 
 if TYPE_CHECKING:
@@ -97,7 +97,11 @@ async def test_the_local_model_streams_real_tokens_and_ends_with_us() -> None:
 
         # It died: the next request has another one.
         psutil.Process(first).kill()
-        eventually(lambda: gone(first))
+
+        async def seen() -> bool:
+            return model.server.pid is None
+
+        await eventually_async(seen)
         await _say(model)
         second = model.server.pid
         assert second is not None

@@ -2,8 +2,9 @@
 
 Each step is one model response: `{"say": text, "times": n, "pace": seconds}` streams tokens,
 `{"silent": seconds}` says nothing for a while, `{"calls": [[tool, args], …]}` asks for tools; the
-keys may be combined. After the last step the model says `done`. A prompt that is no JSON is said
-back. Tools write what they do into the file that the variable `EFFECTS` names, outside all processes.
+keys may be combined. `{"tell": "returns"}` says what the last calls gave, `{"tell": "prompts"}` how
+many prompts there were before. After the last step the model says `done`. A prompt that is no JSON is
+said back. Tools write what they do into the file that the variable `EFFECTS` names, outside all processes.
 """
 
 from __future__ import annotations
@@ -17,7 +18,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pydantic_ai import Agent
-from pydantic_ai.messages import ModelMessage, ModelRequest, ModelResponse, UserPromptPart
+from pydantic_ai.messages import (
+    ModelMessage,
+    ModelRequest,
+    ModelResponse,
+    RetryPromptPart,
+    ToolReturnPart,
+    UserPromptPart,
+)
 from pydantic_ai.models.function import AgentInfo, DeltaToolCall, DeltaToolCalls, FunctionModel
 
 if TYPE_CHECKING:
@@ -46,6 +54,22 @@ def plan(messages: list[ModelMessage]) -> tuple[list[dict[str, Any]], int]:
         return [{"say": word + " "} for word in [" ".join(prompt.split())]], answered
 
 
+def told(what: str, messages: list[ModelMessage]) -> str:
+    """What the model was told, as JSON."""
+    if what == "prompts":
+        prompts = [
+            part.content
+            for message in messages
+            if isinstance(message, ModelRequest)
+            for part in message.parts
+            if isinstance(part, UserPromptPart)
+        ]
+        return json.dumps(prompts[:-1])
+    parts = messages[-1].parts
+    returns = [part.content for part in parts if isinstance(part, (ToolReturnPart, RetryPromptPart))]
+    return json.dumps(returns, default=str)
+
+
 async def respond(messages: list[ModelMessage], info: AgentInfo) -> AsyncIterator[str | DeltaToolCalls]:
     del info
     steps, at = plan(messages)
@@ -55,11 +79,13 @@ async def respond(messages: list[ModelMessage], info: AgentInfo) -> AsyncIterato
         if "say" in step:
             yield step["say"]
             await asyncio.sleep(step.get("pace", 0))
+    if "tell" in step:
+        yield told(step["tell"], messages)
     if "silent" in step:
         await asyncio.sleep(step["silent"])
     for number, (name, args) in enumerate(step.get("calls", ())):
         yield {number: DeltaToolCall(name=name, json_args=json.dumps(args), tool_call_id=f"c{at}-{number}")}
-    if not step.keys() & {"say", "calls"}:
+    if not step.keys() & {"say", "calls", "tell"}:
         yield "…"
 
 
@@ -133,6 +159,53 @@ async def stubborn(seconds: float) -> str:
             effect("stubborn stays")
     effect("stubborn ends")
     return "waited"
+
+
+def gate(name: str) -> Path:
+    """The file that a test makes to let a tool go on."""
+    return Path(os.environ["EFFECTS"]).with_name(f"gate-{name}")
+
+
+@agent.tool_plain
+async def wait_for(name: str) -> str:
+    """Wait until the test opens a gate."""
+    while not gate(name).exists():
+        await asyncio.sleep(0.02)
+    return "open"
+
+
+@agent.tool_plain
+async def block_for(name: str) -> str:
+    """Hold the worker's loop until the test opens a gate."""
+    while not gate(name).exists():
+        time.sleep(0.02)  # noqa: ASYNC251  that is the fault under test
+    return "open"
+
+
+@agent.tool_plain
+async def where() -> int:
+    """The process that this runs in."""
+    return os.getpid()
+
+
+async def hang_once(line: str) -> str:
+    """Take effect; the first time, wait for ever after it."""
+    effect(line)
+    if Path(os.environ["EFFECTS"]).read_text().splitlines().count(line) == 1:
+        await asyncio.sleep(1000)
+    return line
+
+
+@agent.tool_plain
+async def write(name: str) -> str:
+    """Change something, and be slow to say so."""
+    return await hang_once(f"write {name}")
+
+
+@agent.tool_plain(metadata={"effect": "read_only"})
+async def look(name: str) -> str:
+    """Change nothing, slowly."""
+    return await hang_once(f"look {name}")
 
 
 @agent.tool_plain

@@ -49,6 +49,7 @@ class Api:
     """One server, or one of several on the same store."""
 
     def __init__(self, url: str, **headers: str) -> None:
+        self.url = url
         self.http = httpx2.Client(base_url=url, timeout=PATIENCE, trust_env=False, headers=headers)
 
     def start(self, prompt: str, **more: object) -> str:
@@ -83,6 +84,10 @@ class Api:
         )
         assert answer.status_code == 200, answer.text
         return answer.json()
+
+    def events_url(self, run_id: str, compact: int = 0) -> str:
+        """Where a client of somebody else's reads a run."""
+        return f"{self.url}{ROOT}/runs/{run_id}/events?compact={compact}"
 
     def log(self, run_id: str) -> list[Data]:
         """The entries that stand in the log now."""

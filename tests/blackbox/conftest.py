@@ -11,7 +11,8 @@ from pathlib import Path
 import pytest
 
 from tests.blackbox.api import Api
-from tests.support.processes import Server, serve
+from tests.contract.redis_server import redis_server
+from tests.support.processes import Server, eventually, serve
 
 AGENTS = Path(__file__).parent / "agents.py"
 AGENT = f"{AGENTS}:agent"
@@ -29,6 +30,12 @@ class World:
     def server(self) -> Server:
         return self.servers[0]
 
+    @property
+    def port(self) -> int:
+        """The first server's."""
+        assert self.server.port is not None
+        return self.server.port
+
     def client(self, url: str = "", **headers: str) -> Api:
         """A client of its own, closed with the world."""
         self.clients.append(Api(url or self.server.url, **headers))
@@ -41,7 +48,25 @@ class World:
     @cached_property
     def other(self) -> Api:
         """Another client; on another replica, where there is one."""
-        return self.client([server for server in self.servers if server.port is not None][-1].url)
+        return self.client(self.webs[-1].url)
+
+    @property
+    def webs(self) -> list[Server]:
+        return [server for server in self.servers if server.port is not None]
+
+    @property
+    def workers(self) -> list[Server]:
+        """The processes that supervise a worker and serve nothing else."""
+        return [server for server in self.servers if server.port is None]
+
+    def until_workers(self, count: int) -> None:
+        """Wait until so many workers live, and no more."""
+        ready = lambda: self.api.http.get("/readyz").json()["workers"]["alive"] == count  # noqa: E731
+        eventually(ready, what=f"{count} workers")
+
+    def open_gate(self, name: str) -> None:
+        """Let the tools that wait for this gate go on."""
+        (self.path / f"gate-{name}").touch()
 
     def close(self) -> None:
         """Close the clients."""
@@ -76,8 +101,34 @@ def world(path: Path, *, agent: str = AGENT, **env: str) -> Generator[World]:
             made.close()
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def embedded(tmp_path_factory: pytest.TempPathFactory) -> Generator[World]:
-    """One embedded server for a module's tests."""
+    """One embedded server for all tests of a process: starting one takes seconds."""
     with world(tmp_path_factory.mktemp("embedded")) as made:
         yield made
+
+
+@pytest.fixture(scope="session")
+def replicas(tmp_path_factory: pytest.TempPathFactory) -> Generator[World]:
+    """Two web and two worker processes on one Valkey, which is left out of `servers`."""
+    path = tmp_path_factory.mktemp("replicas")
+    with contextlib.ExitStack() as stack:
+        url = stack.enter_context(redis_server(path, aof="always")).url
+        env = environment(path)
+        servers = [
+            stack.enter_context(serve(path, agent=AGENT, redis=url, role=role, env=env, name=f"{role}{number}"))
+            for role in ("worker", "web")
+            for number in (0, 1)
+        ]
+        made = World(servers=servers[2:] + servers[:2], path=path)
+        made.until_workers(2)
+        try:
+            yield made
+        finally:
+            made.close()
+
+
+@pytest.fixture(params=["embedded", "replicas"], scope="session")
+def anywhere(request: pytest.FixtureRequest) -> World:
+    """Each kind of servers: what is promised holds on all of them."""
+    return request.getfixturevalue(request.param)

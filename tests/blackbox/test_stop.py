@@ -1,4 +1,4 @@
-"""Stop, on the embedded server, from a second client, at every moment of a run."""
+"""Stop, from a second client, on another replica where there is one, at every moment of a run."""
 
 from __future__ import annotations
 
@@ -35,87 +35,87 @@ def outcomes(check: Check) -> dict[str, str]:
     return {tool["name"]: tool["outcome"] for tool in check.endings[0]["receipt"]["tools"]}
 
 
-def test_a_token_stream_is_stopped(embedded: World) -> None:
+def test_a_token_stream_is_stopped(anywhere: World) -> None:
     """G4: mid-token; the model's stream is closed."""
-    api = embedded.api
+    api = anywhere.api
     run_id = api.start(steps({"say": "tick ", "times": 100000, "pace": 0.01}, call("note", text="late")))
     with api.stream("GET", f"/runs/{run_id}/events") as frames:
         next(frame for frame in frames if frame.event == "token")
-        check = stopped(embedded, run_id)
+        check = stopped(anywhere, run_id)
         assert [frame.event for frame in frames][-1] == "end"
     assert check.endings[0]["receipt"]["model"] == "closed"
-    assert "note late" not in embedded.effects
+    assert "note late" not in anywhere.effects
 
 
-def test_a_silent_model_is_stopped(embedded: World) -> None:
+def test_a_silent_model_is_stopped(anywhere: World) -> None:
     """G4: nothing has to arrive for a stop to be seen."""
-    run_id = embedded.api.start(steps({"silent": 1000}))
-    eventually(lambda: [e for e in embedded.api.log(run_id) if e.get("step") == 1])
-    assert stopped(embedded, run_id).endings[0]["receipt"]["model"] == "closed"
+    run_id = anywhere.api.start(steps({"silent": 1000}))
+    eventually(lambda: [e for e in anywhere.api.log(run_id) if e.get("step") == 1])
+    assert stopped(anywhere, run_id).endings[0]["receipt"]["model"] == "closed"
 
 
-def test_an_async_tool_is_cancelled(embedded: World) -> None:
+def test_an_async_tool_is_cancelled(anywhere: World) -> None:
     """G4: a tool that lets go is `cancelled`, its sibling that ended before is told apart."""
-    run_id = embedded.api.start(steps({"calls": [["note", {"text": "first"}], ["slow", {"seconds": 1000}]]}))
-    embedded.api.until_tool(run_id, "note", "finished")
-    embedded.api.until_tool(run_id, "slow", "started")
-    check = stopped(embedded, run_id)
+    run_id = anywhere.api.start(steps({"calls": [["note", {"text": "first"}], ["slow", {"seconds": 1000}]]}))
+    anywhere.api.until_tool(run_id, "note", "finished")
+    anywhere.api.until_tool(run_id, "slow", "started")
+    check = stopped(anywhere, run_id)
     assert outcomes(check) == {"note": "finished_before_stop", "slow": "cancelled"}
-    assert "slow ends" not in embedded.effects
+    assert "slow ends" not in anywhere.effects
 
 
-def test_a_short_thread_is_waited_for(embedded: World) -> None:
+def test_a_short_thread_is_waited_for(anywhere: World) -> None:
     """G4: a thread cannot be cancelled; its end, seen within the grace, is told as it was."""
-    run_id = embedded.api.start(steps(call("thread", seconds=0.5), call("note", text="after-thread")))
-    embedded.api.until_tool(run_id, "thread", "started")
-    check = stopped(embedded, run_id)
+    run_id = anywhere.api.start(steps(call("thread", seconds=0.5), call("note", text="after-thread")))
+    anywhere.api.until_tool(run_id, "thread", "started")
+    check = stopped(anywhere, run_id)
     assert outcomes(check) == {"thread": "finished_before_stop"}
-    assert "note after-thread" not in embedded.effects
+    assert "note after-thread" not in anywhere.effects
 
 
 @pytest.mark.parametrize("tool", ["thread", "block", "stubborn"])
-def test_a_tool_that_does_not_let_go_is_killed_with_its_worker(embedded: World, tool: str) -> None:
+def test_a_tool_that_does_not_let_go_is_killed_with_its_worker(anywhere: World, tool: str) -> None:
     """G4: quiet within the grace whatever the tool does; the call's outcome is `unknown`."""
-    run_id = embedded.api.start(steps(call(tool, seconds=1000), call("note", text=f"after-{tool}")))
-    embedded.api.until_tool(run_id, tool, "started")
-    check = stopped(embedded, run_id)
+    run_id = anywhere.api.start(steps(call(tool, seconds=1000), call("note", text=f"after-{tool}")))
+    anywhere.api.until_tool(run_id, tool, "started")
+    check = stopped(anywhere, run_id)
     assert outcomes(check) == {tool: "unknown"}
     assert check.tools("unknown") == [tool]
-    assert f"note after-{tool}" not in embedded.effects
+    assert f"note after-{tool}" not in anywhere.effects
 
 
-def test_other_runs_of_a_killed_worker_are_taken_over(embedded: World) -> None:
+def test_other_runs_of_a_killed_worker_are_taken_over(anywhere: World) -> None:
     """G4, G7: what the kill of a worker cut off goes on."""
-    api = embedded.api
+    api = anywhere.api
     stuck = api.start(steps(call("stubborn", seconds=1000)))
     api.until_tool(stuck, "stubborn", "started")
     other = api.start(steps({"say": "tick ", "times": 300, "pace": 0.05}, call("note", text="taken-over")))
     with api.stream("GET", f"/runs/{other}/events") as frames:
         next(frame for frame in frames if frame.event == "token")
-        stopped(embedded, stuck)
+        stopped(anywhere, stuck)
         seen = [frame.data for frame in frames if frame.entry]
     takeover = next(entry for entry in seen if entry.get("reason") == "takeover")
     assert takeover["attempt"] == 2
     assert takeover["supersedes"]
     assert seen[-1]["state"] == "completed"
     Check(log=api.log(other))
-    assert embedded.effects.count("note taken-over") == 1
+    assert anywhere.effects.count("note taken-over") == 1
 
 
-def test_a_run_that_waits_for_a_person_is_stopped(embedded: World) -> None:
+def test_a_run_that_waits_for_a_person_is_stopped(anywhere: World) -> None:
     """G4, G5: the question is withdrawn, and an answer that comes later is refused."""
-    run_id = embedded.api.start(steps(call("delete", path="/stopped")))
-    embedded.api.until(run_id, "awaiting_approval")
-    check = stopped(embedded, run_id)
+    run_id = anywhere.api.start(steps(call("delete", path="/stopped")))
+    anywhere.api.until(run_id, "awaiting_approval")
+    check = stopped(anywhere, run_id)
     assert outcomes(check) == {"delete": "not_started"}
-    late = embedded.api.decide(f"{run_id}.1", approve=True)
+    late = anywhere.api.decide(f"{run_id}.1", approve=True)
     assert (late.status_code, late.json()["state"]) == (409, "withdrawn")
-    assert "delete /stopped" not in embedded.effects
+    assert "delete /stopped" not in anywhere.effects
 
 
-def test_a_run_that_is_queued_behind_another_is_stopped(embedded: World) -> None:
+def test_a_run_that_is_queued_behind_another_is_stopped(anywhere: World) -> None:
     """G4: before the start; the run before it is not touched."""
-    api = embedded.api
+    api = anywhere.api
     first = api.start(steps(call("slow", seconds=1000)))
     conversation = first.split(".")[0]
     queued = api.start("never", conversation_id=conversation, on_busy="queue")
@@ -123,21 +123,21 @@ def test_a_run_that_is_queued_behind_another_is_stopped(embedded: World) -> None
     assert (answer.status_code, answer.json()["state"]) == (200, "stopped")
     assert [entry["state"] for entry in api.log(queued)] == ["queued", "stopping", "stopped"]
     assert api.snapshot(first)["state"] == "executing"
-    stopped(embedded, first)
+    stopped(anywhere, first)
 
 
-def test_a_stop_by_conversation_finds_the_active_run(embedded: World) -> None:
+def test_a_stop_by_conversation_finds_the_active_run(anywhere: World) -> None:
     """G4: from any client, which need not know the run."""
-    api = embedded.api
+    api = anywhere.api
     run_id = api.start(steps({"silent": 1000}))
     answer = api.http.post("/api/v1/agent/stop", json={"conversation_id": run_id.split(".")[0]})
     assert (answer.status_code, answer.json()["run_id"]) == (202, run_id)
     assert api.ended(run_id)["state"] == "stopped"
 
 
-def test_after_step_lets_started_calls_end_and_starts_no_other(embedded: World) -> None:
+def test_after_step_lets_started_calls_end_and_starts_no_other(anywhere: World) -> None:
     """G4: the gentle mode, and an immediate stop may follow it."""
-    api = embedded.api
+    api = anywhere.api
     run_id = api.start(
         steps({"calls": [["slow", {"seconds": 2}], ["note", {"text": "beside"}]]}, call("note", text="gentle"))
     )
@@ -148,20 +148,20 @@ def test_after_step_lets_started_calls_end_and_starts_no_other(embedded: World) 
     check = Check(log=api.log(run_id))
     check.no_start_after_stop()
     assert outcomes(check)["slow"] == "finished_before_stop"
-    assert "note gentle" not in embedded.effects
+    assert "note gentle" not in anywhere.effects
     second = api.start(steps(call("slow", seconds=1000)))
     api.until_tool(second, "slow", "started")
     api.stop(second, mode="after_step")
     assert api.stop(second, wait=20).json()["state"] == "stopped"
 
 
-def test_two_stops_at_once_are_one(embedded: World) -> None:
+def test_two_stops_at_once_are_one(anywhere: World) -> None:
     """G4: idempotent."""
-    run_id = embedded.api.start(steps({"silent": 1000}))
-    clients = [embedded.client() for _ in range(4)]
+    run_id = anywhere.api.start(steps({"silent": 1000}))
+    clients = [anywhere.client() for _ in range(4)]
     answers = [client.stop(run_id) for client in clients]
     assert {answer.status_code for answer in answers} <= {202, 200}
-    embedded.api.ended(run_id)
-    log = embedded.api.log(run_id)
+    anywhere.api.ended(run_id)
+    log = anywhere.api.log(run_id)
     Check(log=log)
     assert [entry["state"] for entry in log].count("stopping") == 1

@@ -70,7 +70,7 @@ class Toy:
             return
         match request.method, request.path.removeprefix(API).split("/")[1:]:
             case "POST", ["chat"]:
-                await self._stream(0, connection, **{"X-Run-Id": RUN, "Location": EVENTS})
+                await self._stream(0, connection, headers={"X-Run-Id": RUN, "Location": EVENTS})
             case "GET", ["runs", _, "events"]:
                 await self._events(request, connection)
             case "GET", ["runs", _]:
@@ -90,9 +90,14 @@ class Toy:
             await self._stream(after, connection, until_pause=request.query.get("until") == "pause")
 
     async def _stream(
-        self, after: int, connection: Connection, *, until_pause: bool = False, **headers: str
+        self,
+        after: int,
+        connection: Connection,
+        *,
+        until_pause: bool = False,
+        headers: dict[str, str] | None = None,
     ) -> None:
-        await connection.open_stream(**headers)
+        await connection.open_stream(**(headers or {}))
         await connection.frames(wire.ready(after, self.state))
         while True:
             changed = self._changed
@@ -115,7 +120,7 @@ class Toy:
         before = len(self.entries)
         self.on_decision(decision)
         if request.headers["accept"] == "text/event-stream":
-            await self._stream(before, connection, **{"X-Run-Id": RUN})
+            await self._stream(before, connection, headers={"X-Run-Id": RUN})
             return
         state = "answered" if "outcome" in decision else "granted" if decision["approve"] else "denied"
         await connection.json(200, {"run_id": RUN, "call_id": call_id, "state": state, "by": "user:ana"})

@@ -186,7 +186,13 @@ async def test_start_does_not_watch(server: Server, client: Client) -> None:
 
 
 async def test_stop_answers_at_once_or_waits(server: Server, client: Client) -> None:
-    receipt: dict[str, Any] = {"by": "user:ana", "tools": [], "model": "closed", "quiet_ms": 3, "requested_at": "x"}
+    receipt: dict[str, Any] = {
+        "by": "user:ana",
+        "tools": [],
+        "model": "closed",
+        "quiet_ms": 3,
+        "requested_at": "x",
+    }
     server.answer(
         reply({"run_id": RUN, "state": "stopping"}, status=202),
         reply({"run_id": RUN, "state": "stopped", "receipt": receipt}),

@@ -9,9 +9,9 @@ from pathlib import Path
 import pytest
 
 from jackline.errors import StoreUnavailable
-from jackline.log.base import NEVER
+from jackline.log.base import NEVER, NOW, Lease
 from jackline.log.redis import RedisStore
-from tests.contract.helpers import begin_run, entries, must_claim
+from tests.contract.helpers import begin_run, claim, entries, must_claim
 from tests.contract.redis_server import RedisServer, redis_server
 from tests.log_redis.behind import Behind, behind
 
@@ -116,6 +116,30 @@ async def test_a_write_that_is_not_known_to_be_on_disk_is_not_acknowledged(tmp_p
                 await begin_runs_for_ever(store)  # the last fsync of before may still cover the first ones
         finally:
             await store.aclose()
+
+
+async def test_a_claim_that_is_cancelled_gives_the_run_back(always: RedisServer) -> None:
+    """G7: a worker that is told to go while it claims does not take the run with it for a lease's time."""
+    store, other = await RedisStore.open(always.url), await RedisStore.open(always.url)
+    try:
+        run = await begin_run(store)
+        for steps in range(24):  # cancelled before, between and after each of its commands
+            claiming = asyncio.create_task(claim(store))
+            for _ in range(steps // 2):
+                await other.ping()
+            if steps % 2:
+                await asyncio.sleep(0)
+            claiming.cancel()
+            (outcome,) = await asyncio.gather(claiming, return_exceptions=True)
+            lease = outcome
+            if not isinstance(lease, Lease):
+                assert isinstance(outcome, asyncio.CancelledError)
+                lease = await must_claim(other, "w2")
+            assert (lease.run_id, lease.lapsed) == (run, False)
+            await store.release(lease, NOW, expect=1)
+    finally:
+        await store.aclose()
+        await other.aclose()
 
 
 async def begin_runs_for_ever(store: RedisStore) -> None:

@@ -191,3 +191,21 @@ async def test_a_primary_that_became_a_replica_is_said_and_left(tmp_path: Path) 
             await store.append(run, entries("x"))
         finally:
             await store.aclose()
+
+
+async def test_a_user_without_rights_on_channels_still_appends_whole(tmp_path: Path) -> None:
+    """A hint that cannot be sent costs time and nothing else; waits become polls."""
+    with redis_server(tmp_path) as server:
+        async with behind(server.url) as client:
+            await client.do("ACL", "SETUSER", "mute", "on", ">pw", "~*", "+@all", "resetchannels")
+        store = await RedisStore.open(server.url.replace("//", "//mute:pw@"))
+        try:
+            run = await begin_run(store)
+            lease = await must_claim(store)
+            await store.append(run, entries("a"), fence=lease.generation, once=["a"], close=True)
+            head = await store.head(run)
+            assert (head.last, head.closed, head.worker) == (2, True, "none")
+            await store.wait(run, 5, 600.0)
+            await store.wait_due(600.0)
+        finally:
+            await store.aclose()

@@ -161,6 +161,41 @@ async def test_a_tools_error_is_told_and_the_server_stays(probe: ServerConfig) -
         assert (await call(tools, "probe_hello", who="x"))["pid"] == pid
 
 
+async def test_a_result_against_its_own_schema_is_told_and_the_server_stays(
+    probe: ServerConfig, traces: Path
+) -> None:
+    """Written without an SDK, as those do not let such a result pass."""
+    script = traces / "careless.py"
+    script.write_text(
+        "import json, os, sys\n"
+        "schema = {'type': 'object', 'properties': {'n': {'type': 'integer'}}, 'required': ['n']}\n"
+        "tool = {'name': 'odd', 'inputSchema': {'type': 'object'}, 'outputSchema': schema}\n"
+        "answers = {\n"
+        "    'initialize': {'protocolVersion': '2025-06-18', 'capabilities': {'tools': {}},\n"
+        "                   'serverInfo': {'name': 'careless', 'version': '1'}},\n"
+        "    'tools/list': {'tools': [tool]},\n"
+        "    'tools/call': {'content': [{'type': 'text', 'text': str(os.getpid())}],\n"
+        "                   'structuredContent': {'n': 'three'}},\n"
+        "}\n"
+        "for line in sys.stdin:\n"
+        "    asked = json.loads(line)\n"
+        "    if 'id' not in asked:\n"
+        "        continue\n"
+        "    answer = {'jsonrpc': '2.0', 'id': asked['id']}\n"
+        "    if asked['method'] in answers:\n"
+        "        answer['result'] = answers[asked['method']]\n"
+        "    else:\n"
+        "        answer['error'] = {'code': -32601, 'message': 'no such method'}\n"
+        "    print(json.dumps(answer), flush=True)\n"
+    )
+    async with toolset(replace(probe, args=(str(script),), prefix="")) as tools:
+        await tools.definitions()
+        before = psutil.Process().children(recursive=True)
+        with pytest.raises(ToolFailed, match="odd"):
+            await call(tools, "odd")
+        assert psutil.Process().children(recursive=True) == before
+
+
 async def test_a_server_that_dies_in_a_call_is_not_asked_again(probe: ServerConfig, traces: Path) -> None:
     """G6: what the first call did is not known, so it is not made a second time."""
     async with toolset(probe) as tools:

@@ -9,6 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from msgspec import UNSET
 
+from jackline.endings import CallEnd, close_calls, stop_entries
 from jackline.errors import IllegalTransition
 from jackline.events import (
     TERMINAL,
@@ -23,7 +24,8 @@ from jackline.events import (
     decode,
     encode,
 )
-from jackline.run import CallEnd, RunState, close_calls, fold, read_summary, stop_entries, summarise
+from jackline.run import RunState, fold
+from jackline.summary import read_summary, summarise
 
 if TYPE_CHECKING:
     from jackline.events import ApprovalStateName, Event, RunStateName, ToolStateName

@@ -17,9 +17,10 @@ from jackline.errors import StoreUnavailable
 from jackline.events import Approval, Event, Token, Tool, Workflow, encode
 from jackline.log.base import Appended, Head, Page, Store
 from jackline.log.memory import MemoryStore
-from jackline.run import RunState, summarise
+from jackline.run import RunState
 from jackline.settings import ApiKey, Settings
 from jackline.sse import Decoder, ServerSentEvent
+from jackline.summary import summarise
 from jackline.web.app import create_app, site_of
 from jackline.web.site import Site
 from jackline.web.tails import LINGER_SECONDS, RING_BYTES
@@ -45,6 +46,8 @@ class FlakyStore(MemoryStore):
     reads = 0
     heads = 0
     epoch = 0
+    poll = 5.0
+    """Seconds after which a wait ends although nothing was appended."""
     trimmed = 0
     """How many of the first entries are no longer held."""
 
@@ -56,13 +59,13 @@ class FlakyStore(MemoryStore):
 
     def lose(self, run_id: str, keep: int) -> None:
         """Come back shorter than before, for good."""
-        del self._runs[run_id].entries[keep:]  # pyright: ignore[reportPrivateUsage]
+        del self._runs[run_id].entries[keep:]
         self.epoch += 1
         self._ring()
 
     async def wait(self, run_id: str, after: int, timeout: float) -> None:
         self._check()
-        await super().wait(run_id, after, min(timeout, 0.05))
+        await super().wait(run_id, after, min(timeout, self.poll))
 
     async def head(self, run_id: str) -> Head:
         self._check()

@@ -37,7 +37,7 @@ async def test_what_was_asked_for_stands_in_the_first_entry() -> None:
         page = await setup.client.get(f"{API}/runs/{run_id}/events", **JSON)
         entry = page.json()["entries"][0]["data"]
         assert entry["metadata"] == {"ticket": [1, None]}
-        assert entry["limits"] == {"steps": 3.0, "wall_seconds": 1.5}
+        assert entry["limits"] == {"steps": 3, "wall_seconds": 1.5}
         assert entry["by"] == "local"
         assert entry["agent"] == "demo"
 

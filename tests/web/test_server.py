@@ -20,6 +20,7 @@ from jackline.errors import ConfigError
 from jackline.sse import Decoder
 from jackline.web.app import create_app, site_of
 from jackline.web.server import listen, serve_web
+from jackline.web.tails import Tails
 from tests.support.processes import HOST, eventually, start
 from tests.web.harness import (
     API,
@@ -44,7 +45,7 @@ class Served:
     store: FlakyStore
     stop: asyncio.Event
     task: asyncio.Task[int | None]
-    viewers: object
+    tails: Tails
     drained: list[bool] = field(default_factory=list[bool])
 
 
@@ -80,7 +81,7 @@ async def serving(**values: object) -> AsyncGenerator[Served, None]:
                 store=store,
                 stop=stop,
                 task=task,
-                viewers=site_of(app).tails,
+                tails=site_of(app).tails,
                 drained=drained,
             )
         finally:
@@ -128,13 +129,9 @@ async def test_a_client_that_is_gone_is_let_go() -> None:
         reader, writer = await asyncio.open_connection(HOST, served.port)
         writer.write(f"GET {API}/runs/{run_id}/events HTTP/1.1\r\nHost: localhost\r\n\r\n".encode())
         await reader.readuntil(b"event: ready")
-        assert site_viewers(served) == 1
+        assert served.tails.viewers == 1
         writer.transport.abort()
-        await eventually_here(lambda: site_viewers(served) == 0)
-
-
-def site_viewers(served: Served) -> int:
-    return int(getattr(served.viewers, "viewers"))  # noqa: B009
+        await eventually_here(lambda: served.tails.viewers == 0)
 
 
 async def test_a_viewer_that_reads_nothing_is_bounded_by_the_transport_and_then_gets_all() -> None:
@@ -150,7 +147,7 @@ async def test_a_viewer_that_reads_nothing_is_bounded_by_the_transport_and_then_
         await loop.sock_connect(sock, (HOST, served.port))
         request = f"GET {API}/runs/{run_id}/events HTTP/1.1\r\nHost: localhost\r\n\r\n"
         await loop.sock_sendall(sock, request.encode())
-        await eventually_here(lambda: site_viewers(served) == 1)
+        await eventually_here(lambda: served.tails.viewers == 1)
         text = "x" * 30_000
         for _ in range(300):
             await worker.say(text)
@@ -158,7 +155,7 @@ async def test_a_viewer_that_reads_nothing_is_bounded_by_the_transport_and_then_
         async with httpx2.AsyncClient(base_url=served.url, trust_env=False) as client:
             answer = await client.get(f"{API}/runs/{run_id}/events")
         assert spoken(answer.content) == text * 300
-        assert site_viewers(served) == 1
+        assert served.tails.viewers == 1
         slow = bytearray()
         while b"0\r\n\r\n" not in slow[-16:]:
             slow += await loop.sock_recv(sock, 1 << 20)

@@ -15,11 +15,12 @@ from jackline.mcp import toolset
 from jackline.mcp_config import load_servers
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
     from pydantic_ai import RunContext as ModelContext
 
     from jackline.events import Json
+    from jackline.mcp_config import ServerConfig
     from jackline.settings import Settings
 
 INSTRUCTIONS: Final = """\
@@ -55,9 +56,15 @@ def built_in(settings: Settings, environ: Mapping[str, str]) -> PydanticAgent:
         name=BUILT_IN,
         revision=f"{BUILT_IN}-{FORMAT}",
         rules=settings.tools,
-        servers={server.origin for server in servers},
+        origin_of=lambda tool: _origin_of(tool, servers),
         choice=choice,
     )
+
+
+def _origin_of(tool: str, servers: Sequence[ServerConfig]) -> str:
+    """The server of a tool: its name begins with the server's prefix."""
+    found = [server for server in servers if tool.startswith(server.prefix)]
+    return max(found, key=lambda server: len(server.prefix)).origin if found else "mcp:unknown"
 
 
 async def _report(ctx: ModelContext[Any], report: Json) -> None:

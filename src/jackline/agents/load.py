@@ -14,6 +14,7 @@ import structlog
 
 from jackline.agents.naming import agent_name
 from jackline.errors import ConfigError
+from jackline.settings import environment
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -32,13 +33,14 @@ def load_agent(settings: Settings, environ: Mapping[str, str] | None = None) -> 
     """The agent of `settings.agent` (`FILE.py:NAME`), or the built-in one.
 
     NAME is a `pydantic_ai.Agent` or a function without arguments that returns one; an async function
-    over a `FunctionContext`; or any object with the methods of `Agent`. `environ`: what MCP servers of
-    the built-in agent may take from the environment. Raises `ConfigError` that says what to change.
+    over a `FunctionContext`; or any object with the methods of `Agent`. `environ`: what the file
+    of MCP servers may refer to and their programs need (`PATH`); this process's environment if not
+    given. Raises `ConfigError` that says what to change.
     """
     if settings.agent is None:
         from jackline.agents.builtin import built_in
 
-        return built_in(settings, environ or {})
+        return built_in(settings, environment() if environ is None else environ)
     path, name = _split(settings.agent)
     found = _find(_load(path), path, name)
     own = getattr(found, "revision", None)

@@ -16,7 +16,7 @@ from jackline.agents.pydantic_tools import describe
 from jackline.tools import AgentSpec
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator, Callable, Collection, Mapping
+    from collections.abc import AsyncGenerator, Callable, Mapping
 
     from pydantic_ai.agent import AbstractAgent
     from pydantic_ai.tools import ToolDefinition
@@ -32,9 +32,10 @@ class PydanticAgent:
     """A `pydantic_ai.Agent` as a worker drives it. The agent itself is never changed.
 
     Its own tools run as their developer declared them (`requires_approval` and the like are asked
-    about), unless `rules` say otherwise. `servers`: ids of its toolsets whose tools are judged by their
-    annotations instead. `choice`: the model, where the agent brings none; it runs while the agent is
-    opened. `deps(ctx)`: what its tools get as `ctx.deps`; without it, the run's `RunContext`.
+    about), unless `rules` say otherwise. `origin_of`: the MCP server of a tool, by the tool's name; with
+    it all tools are judged by their annotations instead. `choice`: the model, where the agent brings
+    none; it runs while the agent is opened. `deps(ctx)`: what its tools get as `ctx.deps`; without it,
+    the run's `RunContext`.
     """
 
     def __init__(
@@ -44,18 +45,18 @@ class PydanticAgent:
         name: str,
         revision: str,
         rules: Mapping[str, ToolRule] | None = None,
-        servers: Collection[str] = (),
+        origin_of: Callable[[str], str] | None = None,
         choice: ModelChoice | None = None,
         deps: Callable[[RunContext], object] | None = None,
         backoff: Backoff | None = None,
     ) -> None:
-        self._agent = agent
+        self.agent = agent
+        self.deps = deps
         self._name = name
         self._revision = revision
         self._choice = choice
-        self._deps = deps
         self._rules = rules or {}
-        self._servers = frozenset(servers)
+        self._origin_of = origin_of
         self._setup = Setup(
             agent=agent,
             describe=self._describe,
@@ -85,7 +86,7 @@ class PydanticAgent:
         async with AsyncExitStack() as stack:
             if self._choice is not None:
                 await stack.enter_async_context(self._choice)
-            for toolset in self._agent.toolsets:
+            for toolset in self.agent.toolsets:
                 await stack.enter_async_context(toolset)
             yield
 
@@ -95,28 +96,29 @@ class PydanticAgent:
         model = self._setup.model or TestModel()
         ctx = ModelContext[Any](deps=None, model=model, usage=RunUsage())
         specs: dict[str, ToolSpec] = {}
-        for toolset in self._agent.toolsets:
+        for toolset in self.agent.toolsets:
             for tool in (await toolset.get_tools(ctx)).values():
                 if tool.tool_def.kind != "output":
                     specs[tool.tool_def.name] = self._describe(tool.tool_def)
         return AgentSpec(
             name=self._name,
             revision=self._revision,
-            description=self._agent.description or "",
+            description=self.agent.description or "",
             model=self._label(),
             tools=tuple(specs.values()),
         )
 
     async def run(self, ctx: RunContext) -> Json:
         """See `Agent.run`."""
-        deps = ctx if self._deps is None else self._deps(ctx)
+        deps = ctx if self.deps is None else self.deps(ctx)
         return await Steps(self._setup, ctx, deps).run()
 
     def _describe(self, tool_def: ToolDefinition) -> ToolSpec:
-        return describe(tool_def, rules=self._rules, servers=self._servers)
+        origin = None if self._origin_of is None else self._origin_of(tool_def.name)
+        return describe(tool_def, rules=self._rules, origin=origin)
 
     def _label(self) -> str:
         if self._choice is not None:
             return self._choice.label
-        model = cast("object", getattr(self._agent, "model", None))
+        model = cast("object", getattr(self.agent, "model", None))
         return model.model_name if isinstance(model, Model) else str(model or "")

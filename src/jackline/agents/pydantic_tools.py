@@ -8,12 +8,11 @@ from typing import TYPE_CHECKING, Any, cast
 from pydantic_ai.toolsets import WrapperToolset
 from pydantic_ai.toolsets.approval_required import ApprovalRequiredToolset
 
-from jackline.mcp import spec_of
-from jackline.policy import effect_of_annotations, judge
+from jackline.policy import effect_of_annotations, judge, spec_of
 from jackline.tools import ToolSpec
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Mapping
+    from collections.abc import Mapping
 
     from pydantic_ai import RunContext as ModelContext
     from pydantic_ai.tools import ToolDefinition
@@ -23,14 +22,10 @@ if TYPE_CHECKING:
     from jackline.settings import ToolRule
 
 
-def describe(
-    tool_def: ToolDefinition, *, rules: Mapping[str, ToolRule], servers: Collection[str]
-) -> ToolSpec:
-    """The tool with the policy's verdict. `servers`: the ids of the toolsets whose tools are judged by
-    their annotations; every other one is the agent's own, and keeps what its developer declared."""
-    origin = tool_def.toolset_id or ""
-    spec = spec_of(tool_def, origin) if origin in servers else _own(tool_def)
-    return judge(spec, rules)
+def describe(tool_def: ToolDefinition, *, rules: Mapping[str, ToolRule], origin: str | None) -> ToolSpec:
+    """The tool with the policy's verdict. `origin`: the server (`mcp:NAME`) of a tool that is judged by
+    its annotations; None for an agent's own, which keeps what its developer declared."""
+    return judge(_own(tool_def) if origin is None else spec_of(tool_def, origin), rules)
 
 
 def _own(tool_def: ToolDefinition) -> ToolSpec:

@@ -13,7 +13,7 @@ import anyio
 
 from jackline.cli import exits, receipt
 from jackline.cli.plain import one_line, plain
-from jackline.cli.view import JsonView, TextView, View
+from jackline.cli.view import JsonView, View
 from jackline.cli.watch import watch
 from jackline.client.api import Client, Decision, OnBusy, StopMode, Stopped
 from jackline.client.errors import ClientError
@@ -164,7 +164,12 @@ def _complain(text: str, code: int) -> int:
 
 
 def _view(target: Target, *, asks: bool = False, said: bool = False) -> View:
-    return JsonView() if target.json else TextView(asks=asks, said=said)
+    if target.json:
+        return JsonView()
+    # Rich takes a while to import, and only this needs it.
+    from jackline.cli.text_view import TextView
+
+    return TextView(asks=asks, said=said)
 
 
 def _interactive() -> bool:

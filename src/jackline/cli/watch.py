@@ -69,6 +69,7 @@ class _Watch:
         self._dialog = dialog
         self._asked: str | None = None
         self._stop_when_known = False
+        self._said = ""
         # Unbounded, because signals and keys cannot wait; frames are bounded by `_room`.
         self._put, self._take = anyio.create_memory_object_stream[_Happening](math.inf)
         self._room = anyio.Semaphore(_AHEAD)
@@ -127,7 +128,9 @@ class _Watch:
                     await self._frame(happening)
                 case _:
                     assert_never(happening)
-            self._ask()
+            # What is already here may answer the question, or push it up the screen.
+            if self._take.statistics().current_buffer_used == 0:
+                self._ask()
         raise AssertionError("the queue of happenings outlives its readers")
 
     async def _frame(self, frame: Frame) -> None:
@@ -140,8 +143,13 @@ class _Watch:
             await self._stop()
 
     def _tell(self, happening: _Phase) -> None:
+        said, self._said = self._said, happening.reason
         match happening.phase:
-            case "connecting" if happening.reason:
+            case "live" if said:
+                self._notice("connected again")
+            case _ if happening.reason == said:
+                pass  # an outage is many tries, and one thing to say
+            case "connecting":
                 self._notice(f"no answer yet ({one_line(happening.reason)}); trying again")
             case "reconnecting":
                 self._notice(f"connection lost ({one_line(happening.reason)}); trying again, the run goes on")

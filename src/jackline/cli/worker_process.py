@@ -13,6 +13,7 @@ import threading
 from typing import TYPE_CHECKING
 
 import msgspec
+import structlog
 import uvloop
 
 from jackline.cli.logs import configure_logs
@@ -82,6 +83,11 @@ def main() -> None:
     except (ConfigError, StoreUnavailable) as error:
         boss.tell(Failed(reason=str(error)))
         sys.exit(2)
+    except BaseException:  # noqa: BLE001  the process' top
+        # A tool's thread that does not end would keep the dead worker as a process.
+        structlog.get_logger().exception("worker_crashed", worker=name)
+        sys.stderr.flush()
+        os._exit(1)
     # A thread that cannot be killed must not keep a worker alive that has handed everything back.
     sys.stdout.flush()
     sys.stderr.flush()
@@ -89,7 +95,7 @@ def main() -> None:
 
 
 async def _work(name: str, settings: Settings, boss: PipeBoss, read_fd: int) -> None:
-    from jackline.agents.load import load_agent  # noqa: PLC0415  imports what the agent needs: seconds
+    from jackline.agents.load import load_agent  # imports what the agent needs: seconds
 
     store = await open_store(settings)
     try:

@@ -55,14 +55,15 @@ if expect ~= '' and tonumber(expect) ~= last then return {'moved', last} end
 
 -- All checks are passed: from here on only writes.
 local stamp = string.format('%.0f', now)
-if lapsed then
-  redis.call('HDEL', KEYS[1], 'worker', 'expires')
-  redis.call('HSET', KEYS[1], 'due', lapsed) -- it was due through its lapse, and stays so
-end
 local first = last + 1
 last = last + count
 if count > 0 then
+  -- The first write of all: should the head be behind the records, the server refuses it here.
   redis.call('XADD', KEYS[2], string.format('%.0f-0', last), 'v', '1', 'e', record)
+end
+if lapsed then
+  redis.call('HDEL', KEYS[1], 'worker', 'expires')
+  redis.call('HSET', KEYS[1], 'due', lapsed) -- it was due through its lapse, and stays so
 end
 for i = 13, #ARGV do
   redis.call('HSET', KEYS[3], ARGV[i], string.format('%.0f', first + i - 13))
@@ -97,6 +98,7 @@ end
 if count > 0 or close then
   local hint = string.format('%s %.0f %.0f %s\n', number, first, last, ARGV[8])
   if #record <= 4096 then hint = hint .. record end
-  redis.call('SPUBLISH', base .. ':h', hint)
+  -- pcall: a user without rights on the channel must not leave half an append behind.
+  redis.pcall('SPUBLISH', base .. ':h', hint)
 end
 return {'ok', last, woken}

@@ -29,7 +29,7 @@ for _, number in ipairs(numbers) do
   redis.call('UNLINK', base .. ':r:' .. number, base .. ':e:' .. number, base .. ':o:' .. number,
     base .. ':a:' .. number)
   redis.call('ZREM', KEYS[3], number)
-  redis.call('SPUBLISH', base .. ':h', number .. ' 0 0 1\n')
+  redis.pcall('SPUBLISH', base .. ':h', number .. ' 0 0 1\n')
   answer[#answer + 1] = number
 end
 if ARGV[2] == '' then redis.call('UNLINK', KEYS[1], KEYS[2], KEYS[3], KEYS[4]) end

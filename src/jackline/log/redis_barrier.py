@@ -61,14 +61,14 @@ class Barrier:
         self._closed = True
         if self._timer is not None:
             self._timer.cancel()
+        self._settle(self._waiting, StoreUnavailable("the store was closed"))
+        for link in self._idle:
+            link.end("the store was closed")
         marks = set(self._marks)
         for mark in marks:
             mark.cancel()
         if marks:
             await asyncio.wait(marks)
-        for link in self._idle:
-            link.end("the store was closed")
-        self._settle(self._waiting, StoreUnavailable("the store was closed"))
 
     def _next(self) -> None:
         """Set the next mark now, or when its time comes."""

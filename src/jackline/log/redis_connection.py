@@ -99,10 +99,11 @@ class Connection:
         """End the connection and its task."""
         if self._owner is not None:
             self._owner.cancel()
-            await asyncio.wait({self._owner})
         if self._link is not None:
             self._link.end("the store was closed")
         self._attempt_failed("the store was closed")
+        if self._owner is not None:
+            await asyncio.wait({self._owner})
 
     async def call(self, *commands: Command) -> list[Reply]:
         """The replies of `commands`, errors among them as values. Raises `StoreUnavailable`."""

@@ -77,9 +77,13 @@ class Core:
 
     async def aclose(self) -> None:
         """Let go of every connection."""
-        await self.hints.aclose()
-        await self._barrier.aclose()
-        await self._commands.aclose()
+        try:
+            await self.hints.aclose()
+        finally:
+            try:
+                await self._barrier.aclose()
+            finally:
+                await self._commands.aclose()
 
     @property
     def durability(self) -> str:
@@ -112,6 +116,14 @@ class Core:
         """The reply of one command."""
         (reply,) = await self.call(command)
         return reply
+
+    def post(self, *commands: Command) -> None:
+        """Run scripts that nobody waits for, if there is a connection."""
+        if self._commands.link is not None:
+            # Whole: nobody would be there to send a script again that the server has not seen.
+            whole = [self.scripts.named_by(command[1]).whole(command) for command in commands]
+            answer = self._commands.link.send(whole)
+            answer.add_done_callback(lambda done: done.cancelled() or done.exception())
 
     async def durable(self) -> None:
         """Return once all that was written is on the server's disk, where the server can say so (G8)."""

@@ -110,12 +110,12 @@ class Hints:
         """Let go; pending waits return."""
         if self._pulse is not None:
             self._pulse.cancel()
-        await self._connection.aclose()
         for channel in self._channels.values():
             channel.wake_all()
             if channel.linger is not None:
                 channel.linger.cancel()
         self._channels.clear()
+        await self._connection.aclose()
 
     async def entries(
         self,

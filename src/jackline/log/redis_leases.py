@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+from functools import partial
 from typing import TYPE_CHECKING, Final
 
 from jackline.log.base import Due, Lease, Serves
@@ -55,23 +57,40 @@ class LeasePart:
         if keys is None:
             return None
         command = core.scripts.claim.by_digest([keys.run], worker, int(ttl * 1000), *pairs)
-        answer = array(await core.one(command))
-        if raw(answer[0]) != b"ok":
+        # A task of its own, which the reply ends: who is cancelled here may have been given a lease.
+        asked = asyncio.create_task(core.one(command))
+        try:
+            found = _lease(run_id, worker, array(await asyncio.shield(asked)))
+        except asyncio.CancelledError:
+            asked.add_done_callback(partial(self._answered_too_late, run_id, worker))
+            raise
+        if found is None:
             return None
-        generation, agent, revision, last, lapsed, expires = answer[1:]
-        lease = Lease(
-            run_id=run_id,
-            worker=worker,
-            generation=integer(generation),
-            agent=text(agent),
-            revision=text(revision),
-            last=integer(last),
-            lapsed=integer(lapsed) == 1,
-        )
+        lease, expires = found
         name = core.keys.due_of(lease.agent, lease.revision)
-        await core.settle(run_id, Place(state="open", name=name, due_ms=integer(expires)))
-        await core.durable()
+        try:
+            await core.settle(run_id, Place(state="open", name=name, due_ms=expires))
+            await core.durable()
+        except BaseException:
+            self._give_back(lease)
+            raise
         return lease
+
+    def _answered_too_late(self, run_id: str, worker: str, asked: asyncio.Task[Reply]) -> None:
+        if asked.cancelled() or asked.exception() is not None:
+            return
+        found = _lease(run_id, worker, array(asked.result()))
+        if found is not None:
+            self._give_back(found[0])
+
+    def _give_back(self, lease: Lease) -> None:
+        """Nobody gets this lease: without this the run would lie still until it lapses."""
+        core, keys = self._core, self._core.run_keys(lease.run_id)
+        name = core.keys.due_of(lease.agent, lease.revision)
+        core.post(
+            core.scripts.release.by_digest([keys.run], lease.generation, lease.last, "keep"),
+            core.place(lease.run_id, Place(state="open", name=name, due_ms=0)),
+        )
 
     async def wait_due(self, timeout: float) -> None:
         """See `Leases.wait_due`."""
@@ -143,6 +162,23 @@ class LeasePart:
     @property
     def _workers(self) -> str:
         return f"{self._core.keys.prefix}:{{workers}}:live"
+
+
+def _lease(run_id: str, worker: str, answer: list[Reply]) -> tuple[Lease, int] | None:
+    """The lease that `claim` gave, and until when (ms)."""
+    if raw(answer[0]) != b"ok":
+        return None
+    generation, agent, revision, last, lapsed, expires = answer[1:]
+    lease = Lease(
+        run_id=run_id,
+        worker=worker,
+        generation=integer(generation),
+        agent=text(agent),
+        revision=text(revision),
+        last=integer(last),
+        lapsed=integer(lapsed) == 1,
+    )
+    return lease, integer(expires)
 
 
 def _raise(answer: list[Reply], run_id: str) -> None:

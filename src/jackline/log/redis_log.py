@@ -109,8 +109,9 @@ class LogPart:
             if newest >= last or len(entries) >= limit:
                 return Page(first=first, entries=tuple(entries), last=last, closed=closed, epoch=epoch)
             if not records and last == seen:
-                # The log ends at `last` and holds nothing of what was asked for.
-                return Page(first=last + 1, entries=(), last=last, closed=closed, epoch=epoch)
+                # The log ends at `last` and does not hold what lies before it.
+                first = first if entries else last + 1
+                return Page(first=first, entries=tuple(entries), last=last, closed=closed, epoch=epoch)
             seen = last
             count = min(4 * count, limit - len(entries))  # a record has one entry at least
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Final, Literal, TypeVar
 
 import msgspec
 from msgspec import UNSET, Meta, Struct, UnsetType
+from starlette.requests import ClientDisconnect
 
 from jackline.commands import Decision
 from jackline.errors import FieldError
@@ -44,7 +45,7 @@ class ChatBody(Struct, frozen=True, kw_only=True):
     agent: str | None = None
     on_busy: Literal["reject", "queue", "stop"] = "reject"
     metadata: dict[str, Json] | None = None
-    limits: dict[str, float] | None = None
+    limits: dict[str, int | float] | None = None
 
     def faults(self) -> list[FieldError]:
         """What the types do not say."""
@@ -199,6 +200,8 @@ async def read_body(request: Request, limit: int) -> bytes:
                     break
     except TimeoutError:
         raise Problem(408, "the request's body did not arrive in time") from None
+    except ClientDisconnect:
+        raise Problem(400, "the client left before its request was whole") from None
     if size > limit:
         raise _too_large(limit)
     return b"".join(chunks)

@@ -143,11 +143,15 @@ async def serve_web(
             on_ready(url_of(settings.host, listeners[0]))
 
     server = Server(_config(app, settings), on_start=announce, on_exit=drain)
-    async with asyncio.TaskGroup() as group:
-        watcher = group.create_task(_stop_with(server, stop)) if stop is not None else None
-        await server.serve(sockets=listeners)
-        if watcher is not None:
-            watcher.cancel()
+    try:
+        async with asyncio.TaskGroup() as group:
+            watcher = group.create_task(_stop_with(server, stop)) if stop is not None else None
+            await server.serve(sockets=listeners)
+            if watcher is not None:
+                watcher.cancel()
+    finally:
+        for listener in listeners:  # the server closes them too, unless it was cancelled
+            listener.close()
     drain()
     return server.signals[0] if server.signals else None
 

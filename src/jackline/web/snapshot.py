@@ -15,7 +15,6 @@ from jackline.events import (
     RunStateName,
     StopMode,
     ToolStateName,
-    Usage,
 )
 from jackline.ids import conversation_of, run_of
 
@@ -83,6 +82,15 @@ class StopItem(Struct, frozen=True, kw_only=True):
     reason: str | None
 
 
+class UsageItem(Struct, frozen=True, kw_only=True):
+    """What the run's model requests cost together; time to the first token and model of the last."""
+
+    input_tokens: int
+    output_tokens: int
+    ttft_ms: int | None
+    model: str | None
+
+
 class Snapshot(Struct, frozen=True, kw_only=True):
     """What a run's entries up to `seq` come to."""
 
@@ -99,7 +107,7 @@ class Snapshot(Struct, frozen=True, kw_only=True):
     transcript: list[SaidItem]
     tools: list[ToolItem]
     approvals: list[ApprovalItem]
-    usage: Usage
+    usage: UsageItem
     metadata: Json
     limits: Json
     output: Json
@@ -124,7 +132,12 @@ def snapshot(state: RunState) -> Snapshot:
         transcript=transcript(state),
         tools=[_tool(call) for call in state.calls.values()],
         approvals=[approval(question) for question in state.questions.values()],
-        usage=state.usage,
+        usage=UsageItem(
+            input_tokens=state.usage.input_tokens,
+            output_tokens=state.usage.output_tokens,
+            ttft_ms=state.usage.ttft_ms,
+            model=state.usage.model,
+        ),
         metadata=state.metadata,
         limits=state.limits,
         output=None if state.output is UNSET else state.output,

@@ -219,8 +219,8 @@ class Tail:
             self.state.seq = seq - 1
         try:
             self.state.apply(seq, decode(entry))
-        except IllegalTransition:
-            # The log is what viewers are shown, whatever the fold thinks of it.
+        except (IllegalTransition, ValueError):
+            # The log is what viewers are shown, whatever the fold thinks of it (a time that is none).
             self.state.seq = seq
         self.last = seq
 

@@ -55,16 +55,18 @@ def follow(
     library: Literal["eventsource", "eventsource-client"] = "eventsource",
     headers: Mapping[str, str] | None = None,
     body: object = None,
+    stay: bool = False,
 ) -> Generator[Reader]:
     """Follow a stream until its `end`, reconnecting as the library does.
 
-    `body` is sent as JSON with POST, which only `eventsource-client` can.
+    `body` is sent as JSON with POST, which only `eventsource-client` can. With `stay`, which only
+    `eventsource` can, `end` is a frame like any other, until the server says 204.
     """
     args: Sequence[str | Path] = [
         NODE,
         FOLDER / f"{library}.mjs",
         url,
-        json.dumps({"headers": dict(headers or {}), "body": body}),
+        json.dumps({"headers": dict(headers or {}), "body": body, "stay": stay}),
     ]
     with start(args, log_path=log_path) as process:
         yield Reader(process=process)

@@ -5,7 +5,7 @@ import {EventSource} from 'eventsource'
 const NAMES = ['message', 'ready', 'token', 'workflow', 'tool', 'approval', 'heartbeat', 'gap', 'shutdown', 'end']
 
 const [url, options = '{}'] = process.argv.slice(2)
-const {headers = {}} = JSON.parse(options)
+const {headers = {}, stay = false} = JSON.parse(options)
 const source = new EventSource(url, {
   fetch: (input, init) => fetch(input, {...init, headers: {...init.headers, ...headers}}),
 })
@@ -13,7 +13,7 @@ const source = new EventSource(url, {
 for (const name of NAMES) {
   source.addEventListener(name, ({type, data, lastEventId}) => {
     process.stdout.write(JSON.stringify({id: lastEventId, event: type, data: JSON.parse(data)}) + '\n')
-    if (type === 'end') source.close()
+    if (type === 'end' && !stay) source.close()
   })
 }
 source.addEventListener('open', () => process.stderr.write('open\n'))

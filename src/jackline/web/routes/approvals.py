@@ -9,7 +9,7 @@ from msgspec import Struct
 from jackline.errors import NotFound, UnknownRun
 from jackline.events import ApprovalStateName
 from jackline.ids import is_call_id, run_of
-from jackline.run import read_summary
+from jackline.summary import read_summary
 from jackline.web import query
 from jackline.web.auth import principal_of
 from jackline.web.bodies import AnswerBody, DecisionsBody, read_json, refuse

@@ -11,7 +11,7 @@ from starlette.responses import Response
 from jackline.errors import NotFound
 from jackline.events import RunStateName, frame_data, timestamp
 from jackline.ids import is_conversation_id
-from jackline.run import read_summary
+from jackline.summary import read_summary
 from jackline.web import frames, query
 from jackline.web.auth import principal_of
 from jackline.web.lists import visible_page

@@ -1,0 +1,146 @@
+"""Untrusted text, receipts, and the dialog, without a terminal."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from jackline.cli import receipt
+from jackline.cli.dialog import Dialog, Edit, Say, Send
+from jackline.cli.exits import explain
+from jackline.cli.plain import compact, duration, one_line, plain, pretty, shorten, visible
+from jackline.client.errors import Refused
+from jackline.client.frames import Entry, Gap
+
+
+@settings(deadline=None)
+@given(st.text())
+def test_nothing_a_terminal_obeys_is_left(text: str) -> None:
+    for safe in (plain(text), visible(text), one_line(text)):
+        assert not [
+            char for char in safe if (ord(char) < 32 and char not in "\n\t") or 127 <= ord(char) < 160
+        ]
+        safe.encode()
+
+
+@settings(deadline=None)
+@given(
+    st.recursive(
+        st.none() | st.integers() | st.text(),
+        lambda inner: st.lists(inner) | st.dictionaries(st.text(), inner),
+    )
+)
+def test_what_is_decided_on_is_shown_unchanged(value: Any) -> None:
+    """What a person says yes to reads back as exactly what is executed, but for the form of its escapes."""
+    shown = pretty(value).replace("\\x", "\\u00")
+    if not any(ord(char) > 0xFFFF for char in json.dumps(value, ensure_ascii=False)):
+        assert json.loads(shown) == value
+
+
+def test_text_is_left_alone() -> None:
+    assert plain("ä ⚓ नमस्ते 👩‍🚀\n\tx") == "ä ⚓ नमस्ते 👩‍🚀\n\tx"
+
+
+def test_forms() -> None:
+    assert compact({"a": "ü\u202e"}) == '{"a": "ü\\u202e"}'
+    assert compact("text") == "text"
+    assert shorten("abcdef", 3) == "abc … (3 characters more; --json shows all)"
+    assert [duration(ms) for ms in (3, 1500, 125_000)] == ["3 ms", "1.5 s", "2 min 5 s"]
+
+
+@pytest.mark.parametrize("broken", [{}, {"tools": 3}, {"tools": [None]}, {"quiet_ms": "x", "by": None}])
+def test_a_receipt_of_another_version_is_still_words(broken: dict[str, Any]) -> None:
+    assert receipt.in_words(broken)
+
+
+@pytest.mark.parametrize(
+    ("status", "problem", "words", "code"),
+    [
+        (400, {"detail": "bad cursor"}, "bad cursor", 2),
+        (401, {"detail": "no key"}, "--token", 1),
+        (403, {"detail": "viewers only watch"}, "viewers only watch", 1),
+        (404, {"detail": "no run x"}, "not found, or not yours: no run x", 1),
+        (409, {"run_id": "c.1"}, "jackline tail c.1", 1),
+        (409, {"by": "user:bo", "state": "denied", "at": "noon"}, "already denied by user:bo at noon", 1),
+        (409, {"detail": "expired"}, "expired", 1),
+        (413, {"title": "Too\nlarge"}, "refused (413): Too large", 1),
+        (422, {"errors": [{"field": "agent", "detail": "unknown"}]}, "agent: unknown", 2),
+    ],
+)
+def test_a_refusal_says_what_to_do(status: int, problem: dict[str, Any], words: str, code: int) -> None:
+    text, exit_code = explain(Refused(status, problem))
+    assert words in text
+    assert "\n" not in text
+    assert exit_code == code
+
+
+def approval(state: str, call_id: str = "c.1.1", **data: Any) -> Entry:
+    members: dict[str, Any] = {
+        "seq": 1,
+        "call_id": call_id,
+        "name": "x",
+        "state": state,
+        "kind": "call",
+        **data,
+    }
+    return Entry(type="approval", seq=1, first=1, id="1", data=members, raw="")
+
+
+def test_a_decision_from_elsewhere_ends_what_was_being_typed() -> None:
+    dialog = Dialog()
+    dialog.frame(approval("pending", args={"a": 1}))
+    assert dialog.line("e") == Edit(args={"a": 1})
+    dialog.edit_by_line()
+    dialog.frame(approval("granted"))
+    assert dialog.prompt is None
+    dialog.frame(approval("pending", "c.1.2"))
+    assert dialog.prompt is not None
+    assert dialog.prompt.startswith("approve x?")
+
+
+def test_unchanged_arguments_are_not_sent() -> None:
+    dialog = Dialog()
+    dialog.frame(approval("pending", args={"a": 1}))
+    dialog.line("e")
+    assert isinstance(dialog.edited('{"a": 1}'), Say)
+    sent = dialog.line("y")
+    assert isinstance(sent, Send)
+    assert sent.decision.args is None
+
+
+def test_a_final_refusal_is_not_asked_again() -> None:
+    """G5"""
+    dialog = Dialog()
+    dialog.frame(approval("pending"))
+    dialog.line("y")
+    assert dialog.prompt is None
+    dialog.refused("c.1.1", final=True)
+    assert dialog.prompt is None
+
+
+def test_a_gaps_snapshot_says_what_is_asked() -> None:
+    """G1"""
+    dialog = Dialog()
+    dialog.frame(approval("pending", "c.1.1"))
+    pending = {"call_id": "c.1.2", "name": "y", "state": "pending", "kind": "call"}
+    dialog.frame(Gap(first=1, last=2, snapshot={"approvals": [pending]}, id=None, data={}, raw=""))
+    assert dialog.prompt is not None
+    assert dialog.prompt.startswith("approve y?")
+
+
+@pytest.mark.parametrize("text", ["", "3", "[1]", "{"])
+def test_arguments_that_are_none_are_not_taken(text: str) -> None:
+    dialog = Dialog()
+    dialog.frame(approval("pending", args={"a": 1}))
+    dialog.line("e")
+    assert isinstance(dialog.edited(text), Say)
+    assert dialog.prompt is not None
+    assert dialog.prompt.startswith("approve x?")
+
+
+def test_lines_without_a_question_are_ignored() -> None:
+    assert Dialog().line("y") is None
