@@ -427,7 +427,7 @@ def _answer(state: RunState, decision: Decision, *, by: str, now_ms: int, field:
         kind="call",
         name=question.name,
         state="granted" if decision.approve else "denied",
-        args=decision.args,
+        args=_granted(question, decision),
         by=by,
         reason=decision.reason,
     )
@@ -446,6 +446,13 @@ def _question(state: RunState, decision: Decision) -> Question:
         if question.call_id == decision.call_id and question.kind == kind
     ]
     return meant[-1] if meant else newest
+
+
+def _granted(question: Question, decision: Decision) -> Json | UnsetType:
+    """What the tool will be run with stands in the answer, edited or not."""
+    if not decision.approve:
+        return UNSET
+    return question.args if decision.args is UNSET else decision.args
 
 
 def _check_kind(question: Question, decision: Decision, field: str) -> None:
@@ -468,7 +475,8 @@ def _standing(state: RunState, question: Question, decision: Decision) -> Decide
     """The answer that stands, if the decision says the same; else `Conflict` tells whose it is."""
     match question.state:
         case "granted":
-            same = decision.approve is True and decision.args == question.granted_args
+            wanted = question.args if decision.args is UNSET else decision.args
+            same = decision.approve is True and wanted == question.granted_args
         case "denied":
             same = decision.approve is False
         case "answered":

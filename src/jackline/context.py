@@ -343,7 +343,7 @@ class RunContext:
             by=question.by or "",
             reason=question.answer_reason
             or ("nobody answered in time" if question.state == "expired" else None),
-            args=question.granted_args,
+            args=UNSET if question.granted_args == question.args else question.granted_args,
         )
 
     async def ask(
@@ -417,7 +417,9 @@ class RunContext:
             args = answer.args if answer is not None and edited else call.requested_args
         args = await self._whole(args, f"{call_id}:args")
         shown = await self._aside(args, f"{call_id}:executed")
-        started = Tool(ts=_now(), call_id=call_id, name=call.name, state="started", args=shown)
+        started = Tool(
+            ts=_now(), call_id=call_id, name=call.name, state="started", args=shown, verifies=call.verifies
+        )
         # It counts as running from before it is recorded until its end is: whoever waits for quiet
         # must not cut off what lies between the call and the log.
         await self._go_on(new_work=True)
@@ -511,6 +513,7 @@ class RunContext:
                 result=end.result,
                 error=end.error,
                 duration_ms=end.duration_ms,
+                verifies=call.verifies,
             )
         )
 
@@ -637,9 +640,9 @@ class RunContext:
         except (StopRequested, Fenced, RunClosed):
             return False
         except IllegalTransition:
-            if self.parked:
-                return False  # it came too late: the run waits for a person
-            raise
+            if not self.parked or due is not KEEP:
+                raise
+            return False  # it came too late: beside it a question was asked
         return True
 
     def _executing(

@@ -379,7 +379,9 @@ class Drive:
         left: set[asyncio.Future[object]] = set()
         if busy := self._threads.busy(call_id):
             waits = [asyncio.wrap_future(future) for future in busy]
-            _, left = await asyncio.wait(waits, timeout=None if patient else self._settings.stop_grace / 2)
+            done, left = await asyncio.wait(waits, timeout=None if patient else self._settings.stop_grace / 2)
+            for wait in done:
+                _ = wait.cancelled() or wait.exception()  # told below, where it is the call's own
         last = None if left else self._threads.last(call_id)
         ctx.ends[call_id] = await _end_of_thread(ctx, call_id, last)
         self._threads.forget(call_id)

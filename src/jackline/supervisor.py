@@ -59,6 +59,9 @@ be renewed before another worker takes them for given up."""
 LAST_WORDS_SECONDS: Final = 1.0
 """How long the pipe of a dead worker is read on: what it claimed, or why it could not start, is there."""
 
+GONE_SECONDS: Final = 0.001
+"""The last beat of a dead worker counts for no longer than this, so that nobody counts on it."""
+
 STEADY_SECONDS: Final = 30.0
 """A worker that lived for this long has not died of its start."""
 
@@ -206,7 +209,7 @@ class _Life:
 
     async def _beat(self) -> None:
         """Say to the store that the worker lives, and for how long its loop has stood still."""
-        ttl = max(2.0, self._settings.lease)
+        ttl = min(5.0, max(2.0, self._settings.lease))
         while True:
             if self._catalogue is not None:
                 with contextlib.suppress(StoreUnavailable):
@@ -300,6 +303,9 @@ class _Life:
 
     async def _give_up(self) -> None:
         """The worker is dead: end what was being stopped, and let others take over the rest."""
+        if self._catalogue is not None:
+            with contextlib.suppress(StoreUnavailable):
+                await self._store.beat(self.name, GONE_SECONDS, idle_ms=0)
         for lease in self._leases.values():
             try:
                 await self._give_up_one(lease)

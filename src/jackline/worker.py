@@ -36,11 +36,13 @@ class Worker:
         self._settings = settings
         self._boss = boss
         self._leaving = asyncio.Event()
+        self.threads = CallThreads()
+        """Where plain functions run; what `asyncio.to_thread` starts belongs here too."""
         self._bench = Bench(
             store=store,
             agent=agent,
             settings=settings,
-            threads=CallThreads(),
+            threads=self.threads,
             boss=boss,
             leaving=self._leaving,
         )
@@ -127,6 +129,6 @@ class Worker:
             # lapse, so the next attempt is counted, and `max_attempts` ends a loop of them.
             log.exception("drive_failed")
         finally:
-            if self._driven[lease.run_id] is lost:
+            if self._driven.get(lease.run_id) is lost:
                 self._boss.gone(lease.run_id)
                 del self._driven[lease.run_id]

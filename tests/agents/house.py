@@ -7,12 +7,14 @@ import time
 from contextlib import asynccontextmanager, suppress
 from typing import TYPE_CHECKING, Any, cast
 
+from msgspec import UNSET
+
 from jackline.commands import Commands, Decision, read_state
 from jackline.errors import Fenced
 from jackline.events import Approval, Event, Json, Message, Token, Tool, Workflow, decode
 from jackline.log.base import Serves
 from jackline.log.memory import MemoryStore
-from jackline.settings import Settings
+from jackline.settings import Settings, ToolRule
 from jackline.worker import Worker
 
 if TYPE_CHECKING:
@@ -24,6 +26,16 @@ if TYPE_CHECKING:
 
 DEADLINE = 20.0
 """Seconds after which a condition that does not come true fails its test."""
+
+
+def settings_of(**values: object) -> Settings:
+    """Settings with these values, and nothing from the environment."""
+    return Settings.model_validate(values)
+
+
+def rule(**values: object) -> ToolRule:
+    """An operator's rule."""
+    return ToolRule.model_validate(values)
 
 
 class Boss:
@@ -57,7 +69,7 @@ class House:
         self.ahead = 0.0
         self.store = MemoryStore(lambda: time.time() + self.ahead)
         self.commands = Commands(self.store)
-        self.settings = Settings(**{"stop_grace": 1.0, **settings})
+        self.settings = settings_of(**{"stop_grace": 1.0, **settings})
         self.run_id = ""
         self._workers = 0
         self._seen = Mortal(self.store)
@@ -124,9 +136,8 @@ class House:
 
     async def approve(self, call: str, *, reason: str | None = None, **args: Json) -> None:
         """Approve a call, with other arguments where `args` are given."""
-        edited = {"args": args} if args else {}
-        decision = Decision(call_id=self.call(call), approve=True, reason=reason, **edited)
-        await self.decide(decision)
+        edited = args or UNSET
+        await self.decide(Decision(call_id=self.call(call), approve=True, reason=reason, args=edited))
 
     async def deny(self, call: str, reason: str | None = None) -> None:
         await self.decide(Decision(call_id=self.call(call), approve=False, reason=reason))

@@ -13,8 +13,7 @@ from pydantic_ai.models.test import TestModel
 from jackline.agents.load import load_agent
 from jackline.agents.models import ModelChoice
 from jackline.agents.pydantic import PydanticAgent
-from jackline.settings import Settings
-from tests.agents.house import House
+from tests.agents.house import House, settings_of
 
 pytestmark = pytest.mark.anyio
 
@@ -33,7 +32,7 @@ def home(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.Mon
     monkeypatch.setattr(sys, "path", list(sys.path))
     file = tmp_path / f"{name}.py"
     file.write_text(BLOCKS[name])
-    agent = load_agent(Settings(agent=f"{file}:{name}"))
+    agent = load_agent(settings_of(agent=f"{file}:{name}"))
     if isinstance(agent, PydanticAgent):
         inner = agent.agent
         assert isinstance(inner, AbstractAgent)

@@ -12,8 +12,7 @@ import pytest
 from jackline.agents.function import FunctionAgent, FunctionContext
 from jackline.commands import Decision
 from jackline.errors import ToolFailed
-from jackline.settings import ToolRule
-from tests.agents.house import House
+from tests.agents.house import House, rule
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -305,7 +304,7 @@ async def test_the_operators_rules_hold_for_functions_too() -> None:
         await ctx.tool(disk.count, {"path": "/a"}, approval=True)
         return "ok"
 
-    rules = {"wipe": ToolRule(approval="deny"), "count": ToolRule(approval="allow")}
+    rules = {"wipe": rule(approval="deny"), "count": rule(approval="allow")}
     home = house(fix, rules=rules)
     state = await home.chat("go")
     assert state.output == "ok"

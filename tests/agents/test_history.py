@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import AsyncGenerator
 from typing import Any
 
 import pytest
 from pydantic_ai import Agent
+from pydantic_ai.exceptions import UserError
 from pydantic_ai.messages import ModelMessage, ModelResponse, TextPart
+from pydantic_ai.models.function import AgentInfo
 
 from jackline.agents.function import FunctionAgent, FunctionContext
 from jackline.agents.pydantic import PydanticAgent
@@ -87,7 +90,7 @@ async def test_text_that_a_stop_cut_off_is_still_known() -> None:
     gate = asyncio.Event()
 
     class Silent(Script):
-        async def _stream(self, messages: list[ModelMessage], info: Any) -> Any:
+        async def _stream(self, messages: list[ModelMessage], info: AgentInfo) -> AsyncGenerator[Any]:
             self.asked.append(list(messages))
             yield "I will now"
             if len(self.asked) == 1:
@@ -123,7 +126,7 @@ async def test_runs_of_another_agent_are_known_by_what_was_said() -> None:
 
 
 async def test_a_failed_run_is_told_as_failed() -> None:
-    script = Script([ValueError("odd")])
+    script = Script([UserError("odd")])
     home = house(Agent(script.model))
     state = await home.chat("go")
     assert state.state == "failed"

@@ -14,8 +14,7 @@ from jackline.agents.load import load_agent
 from jackline.agents.naming import agent_name
 from jackline.agents.pydantic import PydanticAgent
 from jackline.errors import ConfigError
-from jackline.settings import Settings
-from tests.agents.house import House
+from tests.agents.house import House, settings_of
 
 if TYPE_CHECKING:
     from jackline.agents.base import Agent
@@ -24,7 +23,7 @@ EXAMPLES = Path(__file__).parents[2] / "examples"
 
 
 def load(path: Path, name: str, **settings: Any) -> Agent:
-    return load_agent(Settings(agent=f"{path}:{name}", **settings))
+    return load_agent(settings_of(agent=f"{path}:{name}", **settings))
 
 
 @pytest.fixture
@@ -139,7 +138,7 @@ def test_what_is_wrong_with_an_agent_is_said(file: Path, spec: str, source: str 
     if source is not None:
         file.write_text(source)
     with pytest.raises(ConfigError) as caught:
-        load_agent(Settings(agent=spec.format(file=file)))
+        load_agent(settings_of(agent=spec.format(file=file)))
     assert words in str(caught.value)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import AsyncGenerator
 from typing import Any
 
 import pytest
@@ -34,7 +35,7 @@ def unreliable(*tries: list[Chunk]) -> FunctionModel:
     """A model whose n-th request, whatever was said before, plays the n-th list."""
     left = list(tries)
 
-    async def stream(messages: list[ModelMessage], info: AgentInfo) -> Any:
+    async def stream(messages: list[ModelMessage], info: AgentInfo) -> AsyncGenerator[Any]:
         for chunk in left.pop(0):
             if isinstance(chunk, BaseException):
                 raise chunk

@@ -13,9 +13,10 @@ from pydantic_ai.toolsets import FunctionToolset
 from jackline.agents.pydantic import PydanticAgent
 from jackline.context import RunContext as JacklineContext
 from jackline.context import running_call
+from jackline.errors import ConfigError
 from jackline.events import Approval, Tool, encode
 from jackline.settings import ToolRule
-from tests.agents.house import House
+from tests.agents.house import House, rule
 from tests.agents.scripted import Script, calls
 
 pytestmark = pytest.mark.anyio
@@ -358,9 +359,9 @@ async def test_external_tools_fail_the_run_with_the_reason() -> None:
 @pytest.mark.parametrize(
     ("rule", "asked", "ran"),
     [
-        (ToolRule(approval="ask"), True, 0),
-        (ToolRule(approval="deny"), False, 0),
-        (ToolRule(approval="allow"), False, 1),
+        (rule(approval="ask"), True, 0),
+        (rule(approval="deny"), False, 0),
+        (rule(approval="allow"), False, 1),
     ],
 )
 async def test_the_operators_rules_override_what_a_tool_declares(
@@ -563,7 +564,7 @@ async def test_the_agent_tells_what_it_is_and_which_tools_it_has() -> None:
     def wipe(disk: str) -> str:
         return disk
 
-    served = PydanticAgent(agent, name="ops", revision="7", rules={"look": ToolRule(read_only=True)})
+    served = PydanticAgent(agent, name="ops", revision="7", rules={"look": rule(read_only=True)})
     async with served.opened():
         spec = await served.describe()
     assert (spec.name, spec.revision, spec.description) == ("ops", "7", "Looks after disks")
@@ -573,3 +574,65 @@ async def test_the_agent_tells_what_it_is_and_which_tools_it_has() -> None:
     assert by_name["look"].effect == "read_only"
     assert by_name["look"].description == "Look at a disk."
     assert by_name["wipe"].approval == "ask"
+
+
+@pytest.mark.parametrize(("strategy", "ran"), [("early", 0), ("graceful", 1)])
+async def test_calls_beside_a_final_answer_are_run_or_closed(strategy: Any, ran: int) -> None:
+    """No call is left open when the run completes."""
+    count = 0
+    script = Script([calls(("final_result", '{"response":1}'), ("look", "{}"))])
+    agent = Agent(script.model, output_type=int, end_strategy=strategy)
+
+    @agent.tool_plain
+    def look() -> None:
+        nonlocal count
+        count += 1
+
+    home = house(agent)
+    state = await home.chat("go")
+    assert state.output == 1
+    assert count == ran
+    assert [call.name for call in state.calls.values()] == ["look"]
+    assert state.calls[home.call("1")].state == ("finished" if ran else "failed")
+
+
+async def test_a_rule_that_denies_holds_for_calls_that_were_approved_before_it() -> None:
+    ran: list[str] = []
+    script = Script([calls(("wipe", "{}"))], ["ok"])
+    agent = Agent(script.model)
+
+    @agent.tool_plain(requires_approval=True)
+    def wipe() -> None:
+        ran.append("wipe")
+
+    home = house(agent)
+    await home.chat("go")
+    await home.approve("1")
+    home.agent = PydanticAgent(agent, name="ops", revision="1", rules={"wipe": rule(approval="deny")})
+    state = await home.drive()
+    assert ran == []
+    assert state.output == "ok"
+    assert state.calls[home.call("1")].state == "failed"
+
+
+async def test_tools_that_need_a_run_to_be_described_do_not_keep_a_worker_from_starting() -> None:
+    agent = Agent(Script(["x"]).model)
+
+    @agent.toolset
+    def some(ctx: RunContext[Any]) -> FunctionToolset[Any]:
+        return ctx.deps.toolset
+
+    served = PydanticAgent(agent, name="ops", revision="1")
+    async with served.opened():
+        assert (await served.describe()).tools == ()
+
+
+async def test_toolsets_that_do_not_start_are_named() -> None:
+    class Broken(FunctionToolset[Any]):
+        async def __aenter__(self) -> Any:
+            raise OSError("no such server")
+
+    served = PydanticAgent(Agent(Script(["x"]).model, toolsets=[Broken()]), name="ops", revision="1")
+    with pytest.raises(ConfigError, match="no such server"):
+        async with served.opened():
+            pass

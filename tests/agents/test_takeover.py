@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import AsyncGenerator
 from typing import Any
 
 import pytest
@@ -158,7 +159,7 @@ async def test_what_a_dead_worker_was_saying_is_said_again_under_a_new_id() -> N
     """G7: the first attempt's unfinished text is superseded; what stood before the checkpoint stays."""
     gate = Gate()
 
-    async def stream(messages: list[ModelMessage], info: AgentInfo) -> Any:
+    async def stream(messages: list[ModelMessage], info: AgentInfo) -> AsyncGenerator[Any]:
         if not any(isinstance(message, ModelResponse) for message in messages):
             yield "Before. "
             yield calls(("look", "{}"))

@@ -1,8 +1,8 @@
 """Agents that the black-box tests serve. The model does what the prompt says: a JSON list of steps.
 
 Each step is one model response: `{"say": text, "times": n, "pace": seconds}` streams tokens,
-`{"silent": seconds}` says nothing for a while, `{"calls": [[tool, args], …]}` asks for tools; the
-keys may be combined. `{"tell": "returns"}` says what the last calls gave, `{"tell": "prompts"}` how
+`{"silent": seconds}` says nothing for a while, `{"gate": name}` until the test opens that gate, `{"fail": status}` breaks off
+with an HTTP status, `{"calls": [[tool, args], …]}` asks for tools; the keys may be combined. `{"tell": "returns"}` says what the last calls gave, `{"tell": "prompts"}` how
 many prompts there were before. After the last step the model says `done`. A prompt that is no JSON is
 said back. Tools write what they do into the file that the variable `EFFECTS` names, outside all processes.
 """
@@ -18,9 +18,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pydantic_ai import Agent
+from pydantic_ai.exceptions import ModelHTTPError
 from pydantic_ai.messages import (
     ModelMessage,
-    ModelRequest,
     ModelResponse,
     RetryPromptPart,
     ToolReturnPart,
@@ -38,16 +38,30 @@ def effect(line: str) -> None:
         effects.write(line + "\n")
 
 
-def plan(messages: list[ModelMessage]) -> tuple[list[dict[str, Any]], int]:
-    """The steps of the last prompt, and how many responses have been given to it."""
-    prompt, answered = "", 0
+def gate(name: str) -> Path:
+    """The file that a test makes to let a tool go on."""
+    return Path(os.environ["EFFECTS"]).with_name(f"gate-{name}")
+
+
+def prompts(messages: list[ModelMessage]) -> list[tuple[str, int]]:
+    """What people asked for so far, each with the number of responses it has had."""
+    found: list[tuple[str, int]] = []
     for message in messages:
         if isinstance(message, ModelResponse):
-            answered += 1
-        if isinstance(message, ModelRequest):
-            for part in message.parts:
-                if isinstance(part, UserPromptPart) and isinstance(part.content, str):
-                    prompt, answered = part.content, 0
+            found[-1] = (found[-1][0], found[-1][1] + 1)
+            continue
+        # What comes with a call's return is a remark about it.
+        remarks = any(isinstance(part, ToolReturnPart) for part in message.parts)
+        for part in message.parts:
+            if isinstance(part, UserPromptPart) and isinstance(part.content, str):
+                if not remarks or part.content.startswith("["):
+                    found.append((part.content, 0))
+    return found
+
+
+def plan(messages: list[ModelMessage]) -> tuple[list[dict[str, Any]], int]:
+    """The steps of the last prompt, and how many responses have been given to it."""
+    prompt, answered = prompts(messages)[-1]
     try:
         return json.loads(prompt), answered
     except ValueError:
@@ -57,17 +71,9 @@ def plan(messages: list[ModelMessage]) -> tuple[list[dict[str, Any]], int]:
 def told(what: str, messages: list[ModelMessage]) -> str:
     """What the model was told, as JSON."""
     if what == "prompts":
-        prompts = [
-            part.content
-            for message in messages
-            if isinstance(message, ModelRequest)
-            for part in message.parts
-            if isinstance(part, UserPromptPart)
-        ]
-        return json.dumps(prompts[:-1])
-    parts = messages[-1].parts
-    returns = [part.content for part in parts if isinstance(part, (ToolReturnPart, RetryPromptPart))]
-    return json.dumps(returns, default=str)
+        return json.dumps([prompt for prompt, _ in prompts(messages)[:-1]])
+    kinds = (ToolReturnPart, RetryPromptPart, UserPromptPart)
+    return json.dumps([part.content for part in messages[-1].parts if isinstance(part, kinds)], default=str)
 
 
 async def respond(messages: list[ModelMessage], info: AgentInfo) -> AsyncIterator[str | DeltaToolCalls]:
@@ -83,6 +89,10 @@ async def respond(messages: list[ModelMessage], info: AgentInfo) -> AsyncIterato
         yield told(step["tell"], messages)
     if "silent" in step:
         await asyncio.sleep(step["silent"])
+    while "gate" in step and not gate(step["gate"]).exists():
+        await asyncio.sleep(0.02)
+    if "fail" in step:
+        raise ModelHTTPError(status_code=step["fail"], model_name="scripted")
     for number, (name, args) in enumerate(step.get("calls", ())):
         yield {number: DeltaToolCall(name=name, json_args=json.dumps(args), tool_call_id=f"c{at}-{number}")}
     if not step.keys() & {"say", "calls", "tell"}:
@@ -159,11 +169,6 @@ async def stubborn(seconds: float) -> str:
             effect("stubborn stays")
     effect("stubborn ends")
     return "waited"
-
-
-def gate(name: str) -> Path:
-    """The file that a test makes to let a tool go on."""
-    return Path(os.environ["EFFECTS"]).with_name(f"gate-{name}")
 
 
 @agent.tool_plain

@@ -40,7 +40,7 @@ def steps(*what: Step) -> str:
     return json.dumps(list(what))
 
 
-def call(name: str, **args: object) -> Step:
+def call(name: str, /, **args: object) -> Step:
     """A step that calls one tool."""
     return {"calls": [[name, args]]}
 
@@ -84,6 +84,17 @@ class Api:
         )
         assert answer.status_code == 200, answer.text
         return answer.json()
+
+    def run_ids(self) -> set[str]:
+        """All runs there are."""
+        found: set[str] = set()
+        query: dict[str, str | int] = {"limit": 1000}
+        while True:
+            page = self.http.get(f"{ROOT}/runs", params=query).json()
+            found |= {run["run_id"] for run in page["runs"]}
+            if page["next"] is None:
+                return found
+            query["cursor"] = page["next"]
 
     def events_url(self, run_id: str, compact: int = 0) -> str:
         """Where a client of somebody else's reads a run."""

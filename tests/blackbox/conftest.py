@@ -8,10 +8,11 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 
+import psutil
 import pytest
 
 from tests.blackbox.api import Api
-from tests.contract.redis_server import redis_server
+from tests.contract.redis_server import RedisServer, redis_server
 from tests.support.processes import Server, eventually, serve
 
 AGENTS = Path(__file__).parent / "agents.py"
@@ -20,10 +21,12 @@ AGENT = f"{AGENTS}:agent"
 
 @dataclass(kw_only=True)
 class World:
-    """Servers on one store. `effects`: what tools did, written outside all processes."""
+    """Servers on one store. `effects`: what tools did, written outside all processes. `store`: where
+    it is not a file."""
 
     servers: list[Server]
     path: Path
+    store: RedisServer | None = None
     clients: list[Api] = field(default_factory=list[Api])
 
     @property
@@ -64,6 +67,13 @@ class World:
         ready = lambda: self.api.http.get("/readyz").json()["workers"]["alive"] == count  # noqa: E731
         eventually(ready, what=f"{count} workers")
 
+    def mend(self) -> None:
+        """Start again what was killed."""
+        for server in self.servers:
+            if not server.process.running:
+                server.launch()
+        self.until_workers(max(1, len(self.workers)))
+
     def open_gate(self, name: str) -> None:
         """Let the tools that wait for this gate go on."""
         (self.path / f"gate-{name}").touch()
@@ -90,7 +100,7 @@ def environment(path: Path) -> dict[str, str]:
 
 
 @contextlib.contextmanager
-def world(path: Path, *, agent: str = AGENT, **env: str) -> Generator[World]:
+def world(path: Path, *, agent: str | None = AGENT, **env: str) -> Generator[World]:
     """An embedded server of its own, for tests that kill it or need settings."""
     path.mkdir(exist_ok=True)
     with serve(path, agent=agent, env=environment(path) | env) as server:
@@ -109,18 +119,30 @@ def embedded(tmp_path_factory: pytest.TempPathFactory) -> Generator[World]:
 
 
 @pytest.fixture(scope="session")
+def demo(tmp_path_factory: pytest.TempPathFactory) -> Generator[World]:
+    """What a newcomer gets: a server with nothing set, the demo's own files in a folder of the tests."""
+    path = tmp_path_factory.mktemp("demo")
+    with world(path, agent=None, JACKLINE_DEMO_DIR=str(path / "scratch")) as made:
+        yield made
+    for process in psutil.process_iter():  # its scratch services outlive it
+        with contextlib.suppress(psutil.Error):
+            if str(path / "scratch") in " ".join(process.cmdline()):
+                process.kill()
+
+
+@pytest.fixture(scope="session")
 def replicas(tmp_path_factory: pytest.TempPathFactory) -> Generator[World]:
-    """Two web and two worker processes on one Valkey, which is left out of `servers`."""
+    """Two web and two worker processes on one Valkey."""
     path = tmp_path_factory.mktemp("replicas")
     with contextlib.ExitStack() as stack:
-        url = stack.enter_context(redis_server(path, aof="always")).url
+        store = stack.enter_context(redis_server(path, aof="always"))
         env = environment(path)
         servers = [
-            stack.enter_context(serve(path, agent=AGENT, redis=url, role=role, env=env, name=f"{role}{number}"))
+            stack.enter_context(serve(path, agent=AGENT, redis=store.url, role=role, env=env, name=f"{role}{number}"))
             for role in ("worker", "web")
             for number in (0, 1)
         ]
-        made = World(servers=servers[2:] + servers[:2], path=path)
+        made = World(servers=servers[2:] + servers[:2], path=path, store=store)
         made.until_workers(2)
         try:
             yield made

@@ -12,13 +12,20 @@ import pytest
 
 from tests.blackbox.api import ROOT, Api, call, steps
 from tests.blackbox.conftest import World
-from tests.blackbox.transcript import PROMPT, Seen, assert_same_text, assert_whole, last_id
+from tests.blackbox.transcript import (
+    BEHIND_A_TOKEN,
+    PROMPT,
+    WITHIN_A_TOKEN,
+    WITHIN_THE_QUESTION,
+    Seen,
+    assert_same_text,
+    assert_whole,
+    last_id,
+)
 from tests.support.forwarder import forwarder
 from tests.support.node import Reader, follow
 from tests.support.processes import PATIENCE, eventually
 
-WITHIN_A_TOKEN = b"\nid: 7\nevent: token\nda"
-BEHIND_AN_ENTRY = b'"state":"pending"'
 STOPPED_TRYING = 3
 """Exit code of the Node clients where the stream was closed for good without an `end`."""
 
@@ -27,7 +34,9 @@ def seen_by_node(reader: Reader, *, sticky: bool) -> list[Seen]:
     """`sticky`: a frame without an id shows the last one before it, as in browsers."""
     entries = {"token", "workflow", "tool", "approval"}
     return [
-        Seen(id=frame.id if frame.event in entries or not sticky else None, event=frame.event, data=frame.data)
+        Seen(
+            id=frame.id if frame.event in entries or not sticky else None, event=frame.event, data=frame.data
+        )
         for frame in reader.frames()
     ]
 
@@ -41,6 +50,7 @@ def httpx_sse_reads(url: str, on_frame: Callable[[Seen], None]) -> list[Seen]:
                 headers = {"Last-Event-ID": last_id(seen)}
                 with httpx_sse.connect_sse(client, "GET", url, headers=headers) as source:
                     for event in source.iter_sse():
+                        # It shows the last id for frames that have none, as the specification says.
                         seen.append(Seen(id=event.id or None, event=event.event, data=event.json()))
                         on_frame(seen[-1])
             except (httpx.ReadError, httpx.RemoteProtocolError):
@@ -48,11 +58,12 @@ def httpx_sse_reads(url: str, on_frame: Callable[[Seen], None]) -> list[Seen]:
     return seen
 
 
-def test_httpx_sse_reads_a_run_over_two_cuts(embedded: World) -> None:
+def test_httpx_sse_reads_a_run_over_three_cuts(embedded: World) -> None:
     """G1: as curl does, with a library's own parser."""
     api, other = embedded.api, embedded.other
     run_id = api.start(PROMPT)
-    with forwarder(embedded.port, WITHIN_A_TOKEN, BEHIND_AN_ENTRY) as way:
+    cuts = [BEHIND_A_TOKEN, WITHIN_A_TOKEN, WITHIN_THE_QUESTION]
+    with forwarder(embedded.port, *cuts) as way:
         url = api.events_url(run_id).replace(api.url, way.url)
 
         def approve(frame: Seen) -> None:
@@ -60,8 +71,7 @@ def test_httpx_sse_reads_a_run_over_two_cuts(embedded: World) -> None:
                 other.decide(frame.data["call_id"], approve=True)
 
         seen = httpx_sse_reads(url, approve)
-        assert way.made == [WITHIN_A_TOKEN, BEHIND_AN_ENTRY]
-    # It keeps the last id for frames that have none, as the specification says.
+        assert way.made == cuts
     assert_whole(api, run_id, seen)
 
 
@@ -73,15 +83,13 @@ def test_node_reads_a_run_over_two_cuts(
     api = embedded.api
     run_id = api.start(PROMPT)
     with (
-        forwarder(embedded.port, WITHIN_A_TOKEN, BEHIND_AN_ENTRY) as way,
-        follow(
-            api.events_url(run_id).replace(api.url, way.url), tmp_path / "log", library=library
-        ) as reader,
+        forwarder(embedded.port, WITHIN_A_TOKEN, WITHIN_THE_QUESTION) as way,
+        follow(api.events_url(run_id).replace(api.url, way.url), tmp_path / "log", library=library) as reader,
     ):
         asked = eventually(lambda: [frame for frame in reader.frames() if frame.event == "approval"])
         assert api.decide(str(asked[0].data["call_id"]), approve=True).status_code == 200
         reader.finish()
-        assert way.made == [WITHIN_A_TOKEN, BEHIND_AN_ENTRY]
+        assert way.made == [WITHIN_A_TOKEN, WITHIN_THE_QUESTION]
         assert_whole(api, run_id, seen_by_node(reader, sticky=library == "eventsource"))
 
 
@@ -124,12 +132,14 @@ def test_eventsource_client_posts_a_chat_and_reads_it(embedded: World, tmp_path:
 def test_a_post_that_is_cut_and_sent_again_is_the_same_run(embedded: World, tmp_path: Path) -> None:
     """G10: the library repeats the POST with its key; nothing is started twice."""
     api = embedded.api
-    before = ids(api)
+    before = api.run_ids()
     body: dict[str, Any] = {
-        "messages": [{"role": "user", "content": steps({"say": "b ", "times": 9, **call("note", text="cut")})}]
+        "messages": [
+            {"role": "user", "content": steps({"say": "b ", "times": 9, **call("note", text="cut")})}
+        ]
     }
     with (
-        forwarder(embedded.port, b"\nid: 7\nevent: token\nda") as way,
+        forwarder(embedded.port, WITHIN_A_TOKEN) as way,
         follow(
             f"{way.url}{ROOT}/chat?compact=0",
             tmp_path / "log",
@@ -143,8 +153,5 @@ def test_a_post_that_is_cut_and_sent_again_is_the_same_run(embedded: World, tmp_
     run_id = str(seen[0].data["run_id"])
     assert_whole(api, run_id, seen_by_node(reader, sticky=False))
     assert embedded.effects.count("note cut") == 1
-    assert ids(api) - before == {run_id}
+    assert api.run_ids() - before == {run_id}
 
-
-def ids(api: Api) -> set[str]:
-    return {run["run_id"] for run in api.http.get(f"{ROOT}/runs", params={"limit": 1000}).json()["runs"]}

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from tests.blackbox.api import Check, call, steps
+from tests.blackbox.api import Check, Step, call, steps
 from tests.blackbox.conftest import World
 from tests.support.processes import eventually
 
@@ -56,12 +56,32 @@ def test_a_silent_model_is_stopped(anywhere: World) -> None:
 
 def test_an_async_tool_is_cancelled(anywhere: World) -> None:
     """G4: a tool that lets go is `cancelled`, its sibling that ended before is told apart."""
+    before = anywhere.effects.count("slow ends")
     run_id = anywhere.api.start(steps({"calls": [["note", {"text": "first"}], ["slow", {"seconds": 1000}]]}))
     anywhere.api.until_tool(run_id, "note", "finished")
     anywhere.api.until_tool(run_id, "slow", "started")
     check = stopped(anywhere, run_id)
     assert outcomes(check) == {"note": "finished_before_stop", "slow": "cancelled"}
-    assert "slow ends" not in anywhere.effects
+    assert anywhere.effects.count("slow ends") == before
+
+
+def test_a_run_between_two_tools_is_stopped(anywhere: World) -> None:
+    """G4: whatever was recorded as started has run, and nothing else has."""
+    api = anywhere.api
+    run_id = api.start(steps(*[call("note", text=f"between-{at}") for at in range(150)]))
+    eventually(lambda: len(api.snapshot(run_id)["tools"]) > 3)
+    check = stopped(anywhere, run_id)
+    made = [line for line in anywhere.effects if line.startswith("note between-")]
+    assert 3 <= len(made) == check.tools("started").count("note") < 150
+
+
+def test_a_pause_before_a_retry_is_cut_short(anywhere: World) -> None:
+    """G4: a model that fails is asked again after a while; the stop does not wait for that."""
+    api = anywhere.api
+    run_id = api.start(steps({"fail": 503}))
+    eventually(lambda: [entry for entry in api.log(run_id) if "retry" in entry])
+    check = stopped(anywhere, run_id)
+    assert check.endings[0]["receipt"]["model"] == "none"
 
 
 def test_a_short_thread_is_waited_for(anywhere: World) -> None:
@@ -87,19 +107,37 @@ def test_a_tool_that_does_not_let_go_is_killed_with_its_worker(anywhere: World, 
 def test_other_runs_of_a_killed_worker_are_taken_over(anywhere: World) -> None:
     """G4, G7: what the kill of a worker cut off goes on."""
     api = anywhere.api
-    stuck = api.start(steps(call("stubborn", seconds=1000)))
+    stuck = api.start(steps(call("where"), call("stubborn", seconds=1000)))
     api.until_tool(stuck, "stubborn", "started")
-    other = api.start(steps({"say": "tick ", "times": 300, "pace": 0.05}, call("note", text="taken-over")))
+    gate = f"beside-{stuck}"
+    other = beside(anywhere, stuck, {"say": "tick ", "times": 5, "gate": gate, **call("note", text=gate)})
     with api.stream("GET", f"/runs/{other}/events") as frames:
         next(frame for frame in frames if frame.event == "token")
         stopped(anywhere, stuck)
+        anywhere.open_gate(gate)
         seen = [frame.data for frame in frames if frame.entry]
     takeover = next(entry for entry in seen if entry.get("reason") == "takeover")
     assert takeover["attempt"] == 2
     assert takeover["supersedes"]
     assert seen[-1]["state"] == "completed"
     Check(log=api.log(other))
-    assert anywhere.effects.count("note taken-over") == 1
+    assert anywhere.effects.count(f"note {gate}") == 1
+
+
+def beside(world: World, stuck: str, step: Step) -> str:
+    """A run with `step` on the worker that `stuck` is on."""
+    pid = world.api.until_tool(stuck, "where", "finished")["result"]
+
+    def one_of_several() -> str | None:
+        runs = [world.api.start(steps(call("where"), step)) for _ in range(4)]
+        pids = {run_id: world.api.until_tool(run_id, "where", "finished")["result"] for run_id in runs}
+        chosen = next((run_id for run_id in runs if pids[run_id] == pid), None)
+        for run_id in runs:
+            if run_id != chosen:
+                world.api.stop(run_id)
+        return chosen
+
+    return eventually(one_of_several, what=f"a run on process {pid}")
 
 
 def test_a_run_that_waits_for_a_person_is_stopped(anywhere: World) -> None:

@@ -17,6 +17,11 @@ PROMPT = steps(
 )
 """Tokens, a tool, a question to a person, and more after the answer: the test holds the run by it."""
 
+BEHIND_A_TOKEN = b'"message_id":"m1"}\n\n'
+WITHIN_A_TOKEN = b"\nid: 7\nevent: token\nda"
+WITHIN_THE_QUESTION = b'"state":"pending"'
+"""Where to cut, in the order they come: what is cut off within a frame must not count as read."""
+
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Seen:

@@ -7,6 +7,8 @@ from collections.abc import AsyncGenerator
 
 import hiredis
 
+from jackline.errors import StoreUnavailable
+from jackline.log.redis import RedisStore
 from jackline.log.redis_address import parse
 from jackline.log.redis_connection import Connection
 from jackline.log.redis_wire import Argument, Reply, array, integer, raw, text
@@ -53,3 +55,12 @@ async def behind(url: str) -> AsyncGenerator[Behind]:
         yield Behind(connection)
     finally:
         await connection.aclose()
+
+
+async def answers(store: RedisStore) -> bool:
+    """Whether the store can reach its server."""
+    try:
+        await store.ping()
+    except StoreUnavailable:
+        return False
+    return True

@@ -6,9 +6,15 @@ import asyncio
 
 import pytest
 
+from jackline.ids import conversation_of
 from jackline.log.base import follow
 from jackline.log.redis import RedisStore
+from jackline.log.redis_address import parse
+from jackline.log.redis_connection import Connection
+from jackline.log.redis_keys import pack
+from jackline.log.redis_wire import Reply
 from tests.contract.helpers import LONG, begin, begin_run, claim, entries, must_claim, until
+from tests.contract.redis_server import shared_url
 from tests.log_redis.behind import Behind
 
 pytestmark = pytest.mark.anyio
@@ -58,7 +64,7 @@ async def test_a_wait_ends_when_its_listener_loses_the_connection(
     async with asyncio.timeout(30):
         for _ in range(5):
             waiting = asyncio.create_task(other.wait(run, 1000, 600.0))
-            await until(lambda: client.info("pubsub_clients"))
+            await until(lambda: client.do("CLIENT", "LIST", "TYPE", "pubsub"))
             await client.do("CLIENT", "KILL", "TYPE", "pubsub")
             await waiting
 
@@ -88,3 +94,23 @@ async def test_the_end_of_a_run_wakes_a_worker_for_the_next_one(store: RedisStor
         following = await other.claim("w2", LONG, [])
         assert following is None, "it serves nothing"
         assert (await must_claim(other)).run_id == f"{conversation}.2"
+
+
+async def test_a_hint_carries_a_small_group_and_only_the_place_of_a_large_one(
+    store: RedisStore, prefix: str
+) -> None:
+    pushed: asyncio.Queue[list[Reply]] = asyncio.Queue()
+    connection = Connection(parse(shared_url()), 5.0, on_push=pushed.put_nowait)
+    await connection.start()
+    try:
+        run = await begin_run(store)
+        assert connection.link is not None
+        connection.link.write(("SSUBSCRIBE", f"{prefix}:{{{conversation_of(run)}}}:h"))
+        async with asyncio.timeout(30):
+            assert (await pushed.get())[0] == b"ssubscribe"
+            await store.append(run, entries("a", "b"))
+            assert (await pushed.get())[2] == b"1 2 3 0\n" + pack(entries("a", "b"))
+            await store.append(run, entries("x" * 10_000), close=True)
+            assert (await pushed.get())[2] == b"1 4 4 1\n"
+    finally:
+        await connection.aclose()

@@ -14,7 +14,7 @@ from jackline.log.base import follow
 from jackline.log.redis import RedisStore
 from tests.contract.helpers import LONG, begin_run, claim, entries, must_claim, texts_of, until
 from tests.contract.redis_server import RedisServer, redis_server
-from tests.log_redis.behind import Behind, behind
+from tests.log_redis.behind import Behind, answers, behind
 
 pytestmark = pytest.mark.anyio
 
@@ -27,14 +27,6 @@ async def lasting(always: RedisServer) -> AsyncGenerator[RedisStore]:
         yield store
     finally:
         await store.aclose()
-
-
-async def answers(store: RedisStore) -> bool:
-    try:
-        await store.ping()
-    except StoreUnavailable:
-        return False
-    return True
 
 
 async def test_acknowledged_appends_outlive_a_kill(always: RedisServer, lasting: RedisStore) -> None:
@@ -107,7 +99,7 @@ async def test_a_follower_reads_on_after_the_outage(always: RedisServer, lasting
                     read.extend(entry.body for entry in page.entries)
                     grown.set()
             except StoreUnavailable:
-                await asyncio.sleep(0.01)
+                await until(lambda: answers(lasting))
             else:
                 return
 

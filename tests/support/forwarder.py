@@ -44,9 +44,9 @@ class Forwarder:
 
 
 @contextlib.contextmanager
-def forwarder(upstream: int, *cuts: bytes) -> Generator[Forwarder]:
-    """A forwarder to a port of the loopback for the length of the block."""
-    made = Forwarder(upstream=upstream, port=free_port(), cuts=list(cuts))
+def forwarder(upstream: int, *cuts: bytes, port: int = 0) -> Generator[Forwarder]:
+    """A forwarder to a port of the loopback for the length of the block; on a free port unless told."""
+    made = Forwarder(upstream=upstream, port=port or free_port(), cuts=list(cuts))
     wake, woken = socket.socketpair()
     with wake, woken, socket.create_server((HOST, made.port)) as listener:
         thread = threading.Thread(target=_run, args=(made, listener, woken))
@@ -80,9 +80,12 @@ def _run(made: Forwarder, listener: socket.socket, woken: socket.socket) -> None
                     return
                 if key.fileobj is listener:
                     _accept(made, listener, selector)
-                elif isinstance(key.data, _Way) and isinstance(key.fileobj, socket.socket):
-                    if key.fileobj.fileno() < 0 or not _carry(made, key.fileobj, key.data):
-                        _close(selector, key.fileobj, key.data.to)
+                elif (
+                    isinstance(key.data, _Way)
+                    and isinstance(key.fileobj, socket.socket)
+                    and (key.fileobj.fileno() < 0 or not _carry(made, key.fileobj, key.data))
+                ):
+                    _close(selector, key.fileobj, key.data.to)
 
 
 def _accept(made: Forwarder, listener: socket.socket, selector: selectors.BaseSelector) -> None:

@@ -21,7 +21,7 @@ from jackline.sse import Decoder
 from jackline.web.app import create_app, site_of
 from jackline.web.server import listen, serve_web
 from jackline.web.tails import Tails
-from tests.support.processes import HOST, eventually, start
+from tests.support.processes import HOST, Process, eventually, start
 from tests.web.harness import (
     API,
     DEADLINE_SECONDS,
@@ -226,12 +226,19 @@ asyncio.run(main())
 """
 
 
+def said_url(process: Process) -> str:
+    """The URL that the program has printed, "" before that."""
+    assert process.running, process.log()
+    first = process.log().partition("\n")[0]
+    return first if first.startswith("http") else ""
+
+
 async def test_sigterm_says_shutdown_to_every_viewer_and_exits_promptly(tmp_path: Path) -> None:
     """G9: each viewer's last frame is `shutdown`; the exit waits for nothing else."""
     script = tmp_path / "serve.py"
     script.write_text(SCRIPT)
     with start([sys.executable, script], log_path=tmp_path / "log") as process:
-        url = eventually(lambda: process.log().strip())
+        url = eventually(lambda: said_url(process))
         async with httpx2.AsyncClient(base_url=url, trust_env=False) as client:
             body = {"messages": [message("hello")]}
             async with (

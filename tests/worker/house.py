@@ -13,7 +13,7 @@ from jackline.commands import Commands, read_state
 from jackline.context import CallRequest, RunContext
 from jackline.errors import StoreUnavailable
 from jackline.events import Effect, Entry, Event, Json, Message, Unknown, decode
-from jackline.log.base import KEEP, Appended, Artifact, Due, Lease, Nobody, Page
+from jackline.log.base import KEEP, Appended, Artifact, Due, Lease, Nobody, Page, Store
 from jackline.log.memory import MemoryStore
 from jackline.run import RunState, fold
 from jackline.settings import Settings, load
@@ -163,9 +163,9 @@ class CrowdedStore(MemoryStore):
         )
 
 
-async def until(come: Callable[[], Awaitable[bool] | bool]) -> None:
+async def until(come: Callable[[], Awaitable[bool] | bool], seconds: float = SECONDS) -> None:
     """Wait for a condition; fail when it does not come."""
-    deadline = time.monotonic() + SECONDS
+    deadline = time.monotonic() + seconds
     while True:
         there = come()
         if not isinstance(there, bool):
@@ -180,7 +180,7 @@ async def until(come: Callable[[], Awaitable[bool] | bool]) -> None:
 class House:
     """A store with what works on it."""
 
-    store: MemoryStore = field(default_factory=MemoryStore)
+    store: Store = field(default_factory=MemoryStore)
     settings: Settings = field(default_factory=load)
     boss: Boss = field(default_factory=Boss)
 

@@ -5,13 +5,13 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import threading
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 
 import pytest
 
 from jackline.context import RunContext
 from jackline.errors import ToolFailed
-from jackline.events import Json, StopMode, Tool, Usage, Workflow
+from jackline.events import Event, Json, StopMode, Tool, Unknown, Usage, Workflow
 from jackline.log.memory import MemoryStore
 from jackline.run import RunState
 from jackline.settings import load
@@ -29,6 +29,10 @@ def house(store: MemoryStore | None = None) -> House:
 def outcomes(state: RunState) -> dict[str, str]:
     assert state.receipt is not None
     return {entry.name: entry.outcome for entry in state.receipt.tools}
+
+
+def places(events: Sequence[Event | Unknown], kind: type[Workflow] | type[Tool], state: str) -> list[int]:
+    return [at for at, event in enumerate(events) if isinstance(event, kind) and event.state == state]
 
 
 async def forever(_: Json) -> Json:
@@ -135,7 +139,7 @@ async def test_a_stop_that_races_ends_in_one_truth(racer: str) -> None:
         if racer in {"completion", "claim"}:
             return "done"
         if racer == "failure":
-            raise RuntimeError("no")
+            raise ToolFailed("no")
         ids = await request(ctx, "t")
         if racer == "park":
             await ctx.ask([call(ids[0])], checkpoint=b"2")
@@ -313,7 +317,7 @@ async def test_an_agent_that_swallows_its_cancellation_gets_no_further() -> None
             lambda: ctx.run_tool(ids[0], stubborn),
             lambda: ctx.say("more", message_id=message),
             lambda: ctx.run_tool(ids[1], stubborn),
-            lambda: ctx.begin_step(),
+            ctx.begin_step,
             lambda: ctx.request([call(ctx.new_calls(1)[0])]),
             lambda: ctx.save(b"more"),
             lambda: ctx.pause(9, "more"),

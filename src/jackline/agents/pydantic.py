@@ -5,6 +5,7 @@ from __future__ import annotations
 from contextlib import AsyncExitStack, asynccontextmanager
 from typing import TYPE_CHECKING, Any, cast
 
+import structlog
 from pydantic_ai import RunContext as ModelContext
 from pydantic_ai.models import Model
 from pydantic_ai.models.test import TestModel
@@ -13,6 +14,7 @@ from pydantic_ai.usage import RunUsage
 from jackline.agents.pydantic_errors import Backoff
 from jackline.agents.pydantic_steps import Setup, Steps
 from jackline.agents.pydantic_tools import describe
+from jackline.errors import ConfigError
 from jackline.tools import AgentSpec
 
 if TYPE_CHECKING:
@@ -20,6 +22,7 @@ if TYPE_CHECKING:
 
     from pydantic_ai.agent import AbstractAgent
     from pydantic_ai.tools import ToolDefinition
+    from pydantic_ai.toolsets import AbstractToolset
 
     from jackline.agents.models import ModelChoice
     from jackline.context import RunContext
@@ -87,7 +90,7 @@ class PydanticAgent:
             if self._choice is not None:
                 await stack.enter_async_context(self._choice)
             for toolset in self.agent.toolsets:
-                await stack.enter_async_context(toolset)
+                await self._enter(stack, toolset)
             yield
 
     async def describe(self) -> AgentSpec:
@@ -97,9 +100,9 @@ class PydanticAgent:
         ctx = ModelContext[Any](deps=None, model=model, usage=RunUsage())
         specs: dict[str, ToolSpec] = {}
         for toolset in self.agent.toolsets:
-            for tool in (await toolset.get_tools(ctx)).values():
-                if tool.tool_def.kind != "output":
-                    specs[tool.tool_def.name] = self._describe(tool.tool_def)
+            for tool_def in await _definitions(toolset, ctx):
+                if tool_def.kind != "output":
+                    specs[tool_def.name] = self._describe(tool_def)
         return AgentSpec(
             name=self._name,
             revision=self._revision,
@@ -113,6 +116,13 @@ class PydanticAgent:
         deps = ctx if self.deps is None else self.deps(ctx)
         return await Steps(self._setup, ctx, deps).run()
 
+    async def _enter(self, stack: AsyncExitStack, toolset: AbstractToolset[Any]) -> None:
+        try:
+            await stack.enter_async_context(toolset)
+        except Exception as error:
+            # Servers fail in many ways to start; to the operator all of them are one fault.
+            raise ConfigError(f"agent {self._name}: {toolset.label} does not start: {error}") from error
+
     def _describe(self, tool_def: ToolDefinition) -> ToolSpec:
         origin = None if self._origin_of is None else self._origin_of(tool_def.name)
         return describe(tool_def, rules=self._rules, origin=origin)
@@ -122,3 +132,13 @@ class PydanticAgent:
             return self._choice.label
         model = cast("object", getattr(self.agent, "model", None))
         return model.model_name if isinstance(model, Model) else str(model or "")
+
+
+async def _definitions(toolset: AbstractToolset[Any], ctx: ModelContext[Any]) -> list[ToolDefinition]:
+    try:
+        return [tool.tool_def for tool in (await toolset.get_tools(ctx)).values()]
+    except ConfigError:
+        raise
+    except Exception as error:  # noqa: BLE001  foreign code that may need a real run; it will have one
+        structlog.get_logger().warning("tools_not_described", toolset=toolset.label, error=repr(error))
+        return []

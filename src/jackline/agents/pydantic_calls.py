@@ -156,6 +156,7 @@ class Calls(AbstractCapability[Any]):
         call_id = call_ids[-1 if ctx.tool_call_approved else 0]
         if asks_first(ctx, tool_def, args):
             raise ApprovalRequired
+        await self._refuse_denied(call_id)
         invocation = _Invocation(self._agent, self._ctx, args, handler)
         try:
             logged = await self._ctx.run_tool(call_id, invocation)
@@ -163,6 +164,14 @@ class Calls(AbstractCapability[Any]):
             self._raise(error, invocation, approved=ctx.tool_call_approved, answer=self._ctx.answer(call_id))
         # From the log's form, now as after a takeover: a checkpoint must be able to carry it.
         return _told(from_log(logged), self._ctx.answer(call_id))
+
+    async def _refuse_denied(self, call_id: str) -> None:
+        """An operator who has come to deny a tool denies the calls that were recorded before, too."""
+        logged = self._ctx.state.calls[call_id]
+        spec = self._specs.get(logged.name)
+        if spec is not None and spec.approval == "deny" and logged.state == "requested":
+            error = ErrorInfo(type="denied_by_policy", message="the operator does not allow this tool")
+            await self._ctx.refuse(call_id, error)
 
     def _raise(
         self, error: ToolFailed, invocation: _Invocation, *, approved: bool, answer: Answer | None
@@ -193,7 +202,11 @@ class Calls(AbstractCapability[Any]):
         missing: list[CallRequest] = []
         results: dict[str, DeferredToolApprovalResult] = {}
         for call in requests.approvals:
-            call_ids = self.ids[call.tool_call_id]
+            call_ids = self.ids.get(call.tool_call_id)
+            if call_ids is None:
+                # Made by a tool, which still runs: nothing can be parked under it.
+                results[call.tool_call_id] = ToolDenied("a call made inside a tool cannot be asked about")
+                continue
             error = self._ctx.state.calls[call_ids[-1]].error
             if error is not None and error.type == _APPROVAL:
                 call_ids += self._ctx.new_calls(1)

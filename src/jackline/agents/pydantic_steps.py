@@ -42,7 +42,6 @@ if TYPE_CHECKING:
     from pydantic_ai.messages import AgentStreamEvent, ModelMessage
     from pydantic_ai.models import Model
     from pydantic_ai.tools import ToolDefinition
-    from pydantic_ai.toolsets import AbstractToolset
 
     from jackline.agents.pydantic_errors import Backoff
     from jackline.context import RunContext
@@ -67,7 +66,6 @@ class Setup:
     rules: Mapping[str, ToolRule]
     backoff: Backoff
     model: Model | None = None
-    toolsets: Sequence[AbstractToolset[Any]] = ()
 
 
 class _Again(Exception):  # noqa: N818  # no error: the way out of a run that is begun anew
@@ -127,7 +125,6 @@ class Steps:
             message_history=messages,
             model=self._setup.model,
             deps=self._deps,
-            toolsets=self._setup.toolsets or None,
             usage=self._usage,
             usage_limits=_NO_LIMITS,
             capabilities=[self._calls],

@@ -6,17 +6,21 @@ import logging
 import sys
 
 import structlog
+from structlog.tracebacks import ExceptionDictTransformer
 
 
 def configure_logs() -> None:
     """Human lines on a terminal, JSON otherwise; libraries' warnings along with ours."""
     renderer: structlog.types.Processor = (
-        structlog.dev.ConsoleRenderer() if sys.stderr.isatty() else structlog.processors.JSONRenderer()
+        structlog.dev.ConsoleRenderer(exception_formatter=structlog.dev.plain_traceback)
+        if sys.stderr.isatty()
+        else structlog.processors.JSONRenderer()
     )
     shared: list[structlog.types.Processor] = [
         structlog.processors.add_log_level,
         structlog.processors.TimeStamper(fmt="iso", utc=True),
-        structlog.processors.dict_tracebacks
+        # Without locals: they may hold keys and tokens.
+        structlog.processors.ExceptionRenderer(ExceptionDictTransformer(show_locals=False))
         if not sys.stderr.isatty()
         else structlog.processors.StackInfoRenderer(),
     ]

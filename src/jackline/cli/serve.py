@@ -18,7 +18,7 @@ from jackline.errors import ConfigError, JacklineError, StoreUnavailable
 from jackline.settings import load
 from jackline.supervisor import Supervisor, worker_command
 from jackline.web.app import create_app
-from jackline.web.server import serve_web
+from jackline.web.server import DEFAULT_PORT, serve_web
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -44,6 +44,7 @@ def serve(
 ) -> int:
     """Serve until told to stop. Returns the exit code: 0, or 2 when it cannot start."""
     configure_logs()
+    fault: JacklineError | None = None
     try:
         settings = load(
             config,
@@ -58,19 +59,15 @@ def serve(
         )
         check(settings)
         uvloop.run(_serve(settings))
-    except (ConfigError, StoreUnavailable) as error:
-        print(f"jackline: {error}", file=sys.stderr)
-        return 2
-    except BaseExceptionGroup as group:
-        faults, rest = group.split((ConfigError, StoreUnavailable))
-        if faults is None or rest is not None:
-            raise
-        print(f"jackline: {_first(faults)}", file=sys.stderr)
-        return 2
-    return 0
+    except* (ConfigError, StoreUnavailable) as faults:
+        fault = _first(faults)
+    if fault is None:
+        return 0
+    print(f"jackline: {fault}", file=sys.stderr)
+    return 2
 
 
-def _first(group: BaseExceptionGroup[BaseException]) -> BaseException:
+def _first(group: BaseExceptionGroup[JacklineError]) -> JacklineError:
     inner = group.exceptions[0]
     return _first(inner) if isinstance(inner, BaseExceptionGroup) else inner
 
@@ -149,37 +146,60 @@ async def _serve_web(
         commands,
         default_agent=default_agent if settings.agent is not None or supervisor is not None else None,
         needs_worker=supervisor is not None,
+        own_worker=supervisor.ready.is_set if supervisor is not None else lambda: True,
+        only_health=settings.role == "worker",
     )
 
-    def greet(url: str) -> None:
-        print(_greeting(settings, store, url), flush=True)
-
     stop = asyncio.Event()
-    async with asyncio.TaskGroup() as group:
-        driving = None
+    fault: ConfigError | None = None
+    url: asyncio.Future[str] = asyncio.get_running_loop().create_future()
+
+    async def supervise(supervisor: Supervisor) -> None:
+        nonlocal fault
+        try:
+            await supervisor.run()
+        except ConfigError as error:
+            fault = error  # raised once the web side has ended in good order
+            stop.set()
+
+    async def greet() -> None:
+        address = await url
         if supervisor is not None:
-            driving = group.create_task(supervisor.run())
+            await supervisor.ready.wait()
+        print(_greeting(settings, store, address), flush=True)
+
+    async with asyncio.TaskGroup() as group:
+        greeting = group.create_task(greet())
+        if supervisor is not None:
+            group.create_task(supervise(supervisor))
         await serve_web(
             app,
             settings,
             stop=stop,
             on_drain=supervisor.leave if supervisor is not None else None,
-            on_ready=greet,
+            on_ready=url.set_result,
         )
-        if supervisor is not None and driving is not None:
+        greeting.cancel()
+        if supervisor is not None:
             supervisor.leave()
+    if fault is not None:
+        raise fault
 
 
 def _greeting(settings: Settings, store: Store, url: str) -> str:
     lines = [f"Jackline on {url}", f"  store   {store.describe()}"]
     if settings.role != "web":
         lines.append(f"  model   {_model(settings)}")
+    if settings.role == "worker":
+        return "\n".join([*lines, "This port answers /healthz and /readyz."])
+    keys = f"{len(settings.keys)} keys" if settings.keys else "no keys: this host only, everybody is `local`"
+    at = "" if url.endswith(f":{DEFAULT_PORT}") else f" --url {url}"
     lines += [
-        f"  auth    {f'{len(settings.keys)} API keys' if settings.keys else 'none: this host only, everybody is local'}",
+        f"  access  {keys}",
         "",
         "In another terminal:",
-        '  jackline chat "check the disk of this host"',
-        "  jackline runs",
+        f'  jackline chat{at} "check the disk of this host"',
+        f"  jackline runs{at}",
         "Ctrl-C here stops the server; its runs go on when it is back.",
     ]
     return "\n".join(lines)

@@ -14,11 +14,13 @@ if TYPE_CHECKING:
 async def open_store(settings: Settings) -> Store:
     """Open the store. Raises `ConfigError` or `StoreUnavailable` that says what to do."""
     if settings.redis is None:
-        from jackline.log.sqlite import SqliteStore  # noqa: PLC0415
+        from jackline.log.sqlite import SqliteStore
 
-        return await SqliteStore.open(settings.data_dir, synchronous=settings.sqlite_synchronous)
+        return await SqliteStore.open(
+            settings.data_dir, synchronous=settings.sqlite_synchronous, max_entry_bytes=settings.max_entry
+        )
     try:
-        from jackline.log.redis import RedisStore  # noqa: PLC0415
+        from jackline.log.redis import RedisStore
     except ImportError as error:
         raise ConfigError(f"{error.name} is missing: pip install 'jackline[redis]'") from None
-    return await RedisStore.open(settings.redis)
+    return await RedisStore.open(settings.redis, max_entry_bytes=settings.max_entry)

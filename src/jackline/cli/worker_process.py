@@ -103,7 +103,10 @@ async def _work(name: str, settings: Settings, boss: PipeBoss, read_fd: int) -> 
         async with agent.opened():
             spec = await agent.describe()
             worker = Worker(store=store, agent=agent, settings=settings, name=name, boss=boss)
-            _listen(read_fd, worker, asyncio.get_running_loop())
+            loop = asyncio.get_running_loop()
+            # Threads that an async tool starts must be known too, or a stop would call them ended.
+            loop.set_default_executor(worker.threads)
+            _listen(read_fd, worker, loop)
             boss.tell(Ready(catalogue=msgspec.json.encode(Catalogue(worker=name, agents=(spec,)))))
             async with asyncio.TaskGroup() as group:
                 beating = group.create_task(_beat(boss))

@@ -65,11 +65,13 @@ class Follow:
         self._server = server
         self._source = source
         self._on_state = on_state
-        self._seq = int(source.after) if source.after is not None and source.after.isdecimal() else None
+        self._seq: int | None = (
+            int(source.after) if source.after is not None and source.after.isdecimal() else None
+        )
         self._frames: deque[Frame] = deque()
         self._over = False
         self._accepted = False
-        self._compact = True
+        self._compact: bool = True
         self._was_open = False
         self._holes = 0
         self._failed: Failed | None = None

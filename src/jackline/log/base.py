@@ -284,7 +284,8 @@ class Directory(Protocol):
 
         The same `token` in the same conversation again gives the run it made (`repeated`).
         An active run raises `Busy`, or with `queue` the new run waits its turn, in order.
-        Raises `UnknownRun` (of the conversation's id) when the conversation does not exist and
+        The limit of an entry's size does not hold for these: what a person says is bounded where it
+        comes in. Raises `UnknownRun` (of the conversation's id) when the conversation does not exist and
         `new_conversation` is false.
         """
         ...

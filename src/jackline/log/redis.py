@@ -4,14 +4,15 @@ Everything of a conversation is changed by Lua scripts in one slot, so each appe
 step. A node of a Redis Cluster is refused with a `ConfigError`: the keys are laid out for one (by
 their hash tags), but one connection reaches only one shard.
 
-Two connections per process: one carries the commands of all tasks, one listens for hints. More
-are opened only while writes are awaited on disk, up to eight.
+Two connections per process: one carries the commands of all tasks, one listens for hints. Where
+writes are awaited on disk, up to eight more, opened as they are needed.
 """
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
+from jackline.log.base import MAX_ENTRY_BYTES
 from jackline.log.redis_address import parse
 from jackline.log.redis_core import Core, milliseconds
 from jackline.log.redis_directory import DirectoryPart
@@ -44,15 +45,23 @@ class RedisStore(LogPart, LeasePart, DirectoryPart):
         DirectoryPart.__init__(self, core)
 
     @classmethod
-    async def open(cls, url: str, *, prefix: str = "jackline", deadline: float = DEADLINE) -> Self:
+    async def open(
+        cls,
+        url: str,
+        *,
+        prefix: str = "jackline",
+        deadline: float = DEADLINE,
+        max_entry_bytes: int = MAX_ENTRY_BYTES,
+    ) -> Self:
         """Connect to `redis://user:password@host:port/db`, `rediss://…` or `unix:///path`.
 
         `prefix` begins every key: stores with different ones share nothing. `deadline`: seconds
-        that the server has for an answer before it counts as away. Raises `ConfigError`
+        that the server has for an answer before it counts as away. `max_entry_bytes`: the largest
+        entry that `append` takes. Raises `ConfigError`
         for a URL or a server that cannot work (older than 7, a Cluster, one that evicts keys, a
         wrong password), `StoreUnavailable` for one that does not answer or is loading.
         """
-        core = Core(parse(url), prefix, deadline)
+        core = Core(parse(url), prefix, deadline, max_entry_bytes)
         try:
             await core.start()
         except BaseException:

@@ -9,7 +9,7 @@ import hiredis
 
 from jackline.errors import EntryTooLarge, Fenced, LogError, Moved, RunClosed, StoreUnavailable, UnknownRun
 from jackline.ids import conversation_of
-from jackline.log.base import KEEP, MAX_ENTRY_BYTES, Due, Head, Keep
+from jackline.log.base import KEEP, Due, Head, Keep
 from jackline.log.redis_barrier import Barrier
 from jackline.log.redis_connection import Connection
 from jackline.log.redis_greeting import code_of, unavailable
@@ -62,8 +62,9 @@ class Found:
 class Core:
     """The connections of one store. Every method raises `StoreUnavailable`."""
 
-    def __init__(self, address: Address, prefix: str, deadline: float) -> None:
+    def __init__(self, address: Address, prefix: str, deadline: float, max_entry_bytes: int) -> None:
         self.address = address
+        self.max_entry_bytes = max_entry_bytes
         self.keys = Keys(prefix)
         self.scripts = load()
         self.hints = Hints(address, deadline, self.keys.index("h"))
@@ -238,13 +239,13 @@ def changes_due(due: Due) -> bool:
     return due is not KEEP
 
 
-def check_entries(entries: Sequence[Entry], once: Sequence[str]) -> None:
+def check_entries(entries: Sequence[Entry], once: Sequence[str], limit: int) -> None:
     """Raises `EntryTooLarge`, or `ValueError` for names without an entry each."""
     if len(once) > len(entries) or len(set(once)) < len(once):
         raise ValueError("each name of `once` needs an entry of its own")
     for entry in entries:
-        if len(entry.body) > MAX_ENTRY_BYTES:
-            raise EntryTooLarge(len(entry.body), MAX_ENTRY_BYTES)
+        if len(entry.body) > limit:
+            raise EntryTooLarge(len(entry.body), limit)
 
 
 def refusal(answer: list[Reply], run_id: str) -> LogError | None:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Final, TypeVar
 from jackline.errors import Busy, UnknownRun
 from jackline.ids import conversation_of, is_conversation_id, is_run_id, number_of, run_id
 from jackline.log.base import Begun, Conversation, Head, Reservation, Start
-from jackline.log.redis_core import Core, Place, check_entries, unexpected
+from jackline.log.redis_core import Core, Place, unexpected
 from jackline.log.redis_keys import pack
 from jackline.log.redis_wire import array, integer, raw, text
 
@@ -36,7 +36,6 @@ class DirectoryPart:
 
     async def begin(self, start: Start) -> Begun:
         """See `Directory.begin`."""
-        check_entries(start.entries, ())
         core, conversation_id = self._core, start.conversation_id
         if not is_conversation_id(conversation_id):
             if start.new_conversation:

@@ -27,8 +27,8 @@ class LeasePart:
 
     def __init__(self, core: Core) -> None:
         self._core = core
-        # The store's time of the newest claim: what became due after it has not been looked at,
-        # and `wait_due` returns for it at once.
+        # The store's time of the newest claim: what became due since, in that same millisecond
+        # too, may not have been looked at, and `wait_due` returns for it at once.
         self._looked_ms = 0
 
     async def claim(self, worker: str, ttl: float, serves: Sequence[Serves]) -> Lease | None:
@@ -102,7 +102,7 @@ class LeasePart:
         after: Command = (
             "ZRANGE",
             key,
-            f"({self._looked_ms}",
+            self._looked_ms,
             "+inf",
             "BYSCORE",
             "LIMIT",

@@ -49,8 +49,8 @@ class LogPart:
         close: bool = False,
     ) -> Appended:
         """See `EventLog.append`."""
-        check_entries(entries, once)
         core, keys = self._core, self._core.run_keys(run_id)
+        check_entries(entries, once, core.max_entry_bytes)
         conversation_id = conversation_of(run_id)
         command = core.scripts.append.by_digest(
             [

@@ -216,7 +216,6 @@ class SqliteStore:
 
     async def begin(self, start: Start) -> Begun:
         """See `Directory.begin`."""
-        self._check_sizes(start.entries)
         return await self._writer.submit(lambda step: writes.begin(step, start))
 
     async def reserve(self, key: str, reservation: Reservation) -> Reservation:

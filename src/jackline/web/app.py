@@ -14,7 +14,7 @@ from starlette.routing import Route
 from jackline.errors import ConfigError
 from jackline.web.auth import Authority
 from jackline.web.guards import Guard, Identify
-from jackline.web.paths import ROUTES
+from jackline.web.paths import HEALTH, ROUTES
 from jackline.web.problems import HANDLED, Problem, on_error
 from jackline.web.site import Site
 from jackline.web.tails import LINGER_SECONDS, RING_BYTES, Tails
@@ -57,16 +57,19 @@ def create_app(
     *,
     default_agent: Callable[[], Awaitable[str]] | None = None,
     needs_worker: bool = False,
+    own_worker: Callable[[], bool] = lambda: True,
     ring_bytes: int = RING_BYTES,
     linger: float = LINGER_SECONDS,
+    only_health: bool = False,
 ) -> Starlette:
     """The app. Its lifespan must run: it carries what is watched.
 
     `default_agent` names the agent of a chat that names none; without it that is the first one, by
     name, that live workers serve. `needs_worker`: not ready before a live worker has said what it
-    serves. `ring_bytes` is what each watched run holds of its newest frames, `linger` for how many
-    seconds it does so after its last viewer has left. Raises `ConfigError` for an address that others
-    can reach without keys (G12).
+    serves, nor before `own_worker()`. `ring_bytes` is what each watched run holds of its newest
+    frames, `linger` for how many seconds it does so after its last viewer has left. `only_health`:
+    `/healthz` and `/readyz` and nothing else, for a worker's own port. Raises `ConfigError` for an
+    address that others can reach without keys (G12).
     """
     if not settings.keys and not settings.loopback:
         raise ConfigError(
@@ -81,6 +84,7 @@ def create_app(
         tails=Tails(store, heartbeat=settings.heartbeat, now=time.time, ring_bytes=ring_bytes, linger=linger),
         default_agent=default_agent,
         needs_worker=needs_worker,
+        own_worker=own_worker,
     )
 
     @asynccontextmanager
@@ -90,7 +94,11 @@ def create_app(
             yield
 
     app = Starlette(
-        routes=[Route(path, Endpoint(site, handlers)) for path, handlers in ROUTES.items()],
+        routes=[
+            Route(path, Endpoint(site, handlers))
+            for path, handlers in ROUTES.items()
+            if not only_health or path in HEALTH
+        ],
         middleware=[
             Middleware(
                 Guard,

@@ -13,6 +13,9 @@ if TYPE_CHECKING:
 
 API: Final = "/api/v1/agent"
 
+HEALTH: Final = ("/healthz", "/readyz")
+"""All that a worker's own port answers."""
+
 ROUTES: Final[Mapping[str, Mapping[str, Handler]]] = {
     f"{API}/chat": {"POST": chat.start},
     f"{API}/approvals": {"GET": approvals.listed, "POST": approvals.decide_several},

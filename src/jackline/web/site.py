@@ -26,7 +26,9 @@ if TYPE_CHECKING:
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Site:
     """The app's parts, passed in. `default_agent` names the agent of a chat that names none; None
-    when it is whatever the live workers serve. `needs_worker`: not ready before a worker lives."""
+    when it is whatever the live workers serve. `needs_worker`: not ready before
+    a worker lives. `own_worker`: whether this process' own worker is up, where it has one: a dead
+    server's worker may be remembered by the store for some seconds."""
 
     settings: Settings
     store: Store
@@ -35,6 +37,7 @@ class Site:
     tails: Tails
     default_agent: Callable[[], Awaitable[str]] | None
     needs_worker: bool
+    own_worker: Callable[[], bool]
 
 
 Handler = Callable[[Site, Request], Awaitable[ASGIApp]]

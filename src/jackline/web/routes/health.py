@@ -90,4 +90,4 @@ def _state(site: Site, workers: int | None) -> Literal["ready", "starting", "dra
         return "draining"
     if workers is None:
         return "away"
-    return "starting" if site.needs_worker and not workers else "ready"
+    return "ready" if not site.needs_worker or (workers and site.own_worker()) else "starting"
