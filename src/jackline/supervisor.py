@@ -106,6 +106,8 @@ class Supervisor:
                 if not self.ready.is_set():
                     raise ConfigError(life.failed)
                 self._log.error("worker_cannot_start", reason=life.failed)
+            if life.killed:
+                continue  # by us, for one run's sake: that says nothing of its start, and the others wait
             deaths = 1 if time.monotonic() - begun > STEADY_SECONDS else deaths + 1
 
 
@@ -133,7 +135,7 @@ class _Life:
         self._deadlines: dict[str, float] = {}
         self._catalogue: bytes | None = None
         self._turned = time.monotonic()
-        self._killed = False
+        self.killed = False
         self._process: asyncio.subprocess.Process
         self._writer: asyncio.WriteTransport
 
@@ -287,8 +289,8 @@ class _Life:
             self._writer.write(encode(message))
 
     def _kill(self, why: str, **details: object) -> None:
-        if not self._killed:
-            self._killed = True
+        if not self.killed:
+            self.killed = True
             self._log.warning("worker_killed", why=why, **details)
             self._signal()
 

@@ -1,10 +1,15 @@
 """Agents that the black-box tests serve. The model does what the prompt says: a JSON list of steps.
 
-Each step is one model response: `{"say": text, "times": n, "pace": seconds}` streams tokens,
-`{"silent": seconds}` says nothing for a while, `{"gate": name}` until the test opens that gate, `{"fail": status}` breaks off
-with an HTTP status, `{"calls": [[tool, args], …]}` asks for tools; the keys may be combined. `{"tell": "returns"}` says what the last calls gave, `{"tell": "prompts"}` how
-many prompts there were before. After the last step the model says `done`. A prompt that is no JSON is
-said back. Tools write what they do into the file that the variable `EFFECTS` names, outside all processes.
+Each step is one model response, an object of these keys, which may be combined:
+
+- `{"say": text, "times": n, "pace": seconds}` streams tokens;
+- `{"tell": "returns"}` says what the last calls gave, `{"tell": "prompts"}` what was asked before;
+- `{"silent": seconds}` says nothing for a while, `{"gate": name}` until the test opens that gate;
+- `{"fail": status}` breaks off with an HTTP status;
+- `{"calls": [[tool, args], …]}` asks for tools.
+
+After the last step, and after one without calls, the run is over. A prompt that is no JSON is said
+back. Tools write what they do into the file that the variable `EFFECTS` names, outside all processes.
 """
 
 from __future__ import annotations
@@ -22,14 +27,13 @@ from pydantic_ai.exceptions import ModelHTTPError
 from pydantic_ai.messages import (
     ModelMessage,
     ModelResponse,
-    RetryPromptPart,
     ToolReturnPart,
     UserPromptPart,
 )
 from pydantic_ai.models.function import AgentInfo, DeltaToolCall, DeltaToolCalls, FunctionModel
 
 if TYPE_CHECKING:
-    from jackline.context import RunContext
+    from jackline.agents.function_context import FunctionContext
     from jackline.events import Json
 
 
@@ -38,9 +42,19 @@ def effect(line: str) -> None:
         effects.write(line + "\n")
 
 
+def times(line: str) -> int:
+    """How often this effect has taken place."""
+    return Path(os.environ["EFFECTS"]).read_text().splitlines().count(line)
+
+
 def gate(name: str) -> Path:
-    """The file that a test makes to let a tool go on."""
+    """The file that a test makes to let a tool or the model go on."""
     return Path(os.environ["EFFECTS"]).with_name(f"gate-{name}")
+
+
+async def opened(name: str) -> None:
+    while not gate(name).exists():  # noqa: ASYNC110  who opens it is another process
+        await asyncio.sleep(0.02)
 
 
 def prompts(messages: list[ModelMessage]) -> list[tuple[str, int]]:
@@ -53,9 +67,10 @@ def prompts(messages: list[ModelMessage]) -> list[tuple[str, int]]:
         # What comes with a call's return is a remark about it.
         remarks = any(isinstance(part, ToolReturnPart) for part in message.parts)
         for part in message.parts:
-            if isinstance(part, UserPromptPart) and isinstance(part.content, str):
-                if not remarks or part.content.startswith("["):
-                    found.append((part.content, 0))
+            if not isinstance(part, UserPromptPart) or not isinstance(part.content, str):
+                continue
+            if not remarks or part.content.startswith("["):
+                found.append((part.content, 0))
     return found
 
 
@@ -72,7 +87,7 @@ def told(what: str, messages: list[ModelMessage]) -> str:
     """What the model was told, as JSON."""
     if what == "prompts":
         return json.dumps([prompt for prompt, _ in prompts(messages)[:-1]])
-    kinds = (ToolReturnPart, RetryPromptPart, UserPromptPart)
+    kinds = (ToolReturnPart, UserPromptPart)
     return json.dumps([part.content for part in messages[-1].parts if isinstance(part, kinds)], default=str)
 
 
@@ -80,7 +95,7 @@ async def respond(messages: list[ModelMessage], info: AgentInfo) -> AsyncIterato
     del info
     steps, at = plan(messages)
     effect("model")
-    step = steps[at] if at < len(steps) else {"say": "done"}
+    step: dict[str, Any] = steps[at] if at < len(steps) else {"say": "done"}
     for _ in range(step.get("times", 1)):
         if "say" in step:
             yield step["say"]
@@ -89,8 +104,8 @@ async def respond(messages: list[ModelMessage], info: AgentInfo) -> AsyncIterato
         yield told(step["tell"], messages)
     if "silent" in step:
         await asyncio.sleep(step["silent"])
-    while "gate" in step and not gate(step["gate"]).exists():
-        await asyncio.sleep(0.02)
+    if "gate" in step:
+        await opened(step["gate"])
     if "fail" in step:
         raise ModelHTTPError(status_code=step["fail"], model_name="scripted")
     for number, (name, args) in enumerate(step.get("calls", ())):
@@ -174,8 +189,7 @@ async def stubborn(seconds: float) -> str:
 @agent.tool_plain
 async def wait_for(name: str) -> str:
     """Wait until the test opens a gate."""
-    while not gate(name).exists():
-        await asyncio.sleep(0.02)
+    await opened(name)
     return "open"
 
 
@@ -196,7 +210,7 @@ async def where() -> int:
 async def hang_once(line: str) -> str:
     """Take effect; the first time, wait for ever after it."""
     effect(line)
-    if Path(os.environ["EFFECTS"]).read_text().splitlines().count(line) == 1:
+    if times(line) == 1:
         await asyncio.sleep(1000)
     return line
 
@@ -205,6 +219,12 @@ async def hang_once(line: str) -> str:
 async def write(name: str) -> str:
     """Change something, and be slow to say so."""
     return await hang_once(f"write {name}")
+
+
+@agent.tool_plain(requires_approval=True)
+async def wipe(name: str) -> str:
+    """Change something that a person must allow, and be slow to say so."""
+    return await hang_once(f"wipe {name}")
 
 
 @agent.tool_plain(metadata={"effect": "read_only"})
@@ -220,8 +240,14 @@ async def big(size: int) -> str:
     return "0123456789" * (size // 10)
 
 
-async def function(ctx: RunContext) -> Json:
+async def function(ctx: FunctionContext) -> Json:
     """An agent that is a plain function."""
     await ctx.say("looking ")
-    await ctx.say("around\n", message_id=ctx.new_message())
-    return {"input": ctx.input[-1].content}
+    await ctx.tool(jot, text="by a function")
+    return {"input": ctx.text}
+
+
+async def jot(text: str) -> str:
+    """Write a line down."""
+    effect(f"note {text}")
+    return text

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import contextlib
 import json
-from collections.abc import Generator, Iterator
+from collections.abc import Callable, Generator, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, TypeVar
 
 import httpx2
 
@@ -14,6 +15,7 @@ from jackline.sse import Decoder
 from tests.support.processes import PATIENCE, eventually
 
 ROOT = "/api/v1/agent"
+T = TypeVar("T")
 Data = dict[str, Any]
 Step = dict[str, Any]
 
@@ -139,6 +141,12 @@ class Api:
         return self.until(run_id, "completed", "failed", "stopped")
 
 
+def at_once(clients: Sequence[Api], do: Callable[[Api], T]) -> list[T]:
+    """What `do` gives for each client, all of them in the same moment."""
+    with ThreadPoolExecutor(len(clients)) as pool:
+        return list(pool.map(do, clients))
+
+
 def _frames(chunks: Iterator[bytes]) -> Iterator[Frame]:
     decoder = Decoder()
     for chunk in chunks:
@@ -160,16 +168,22 @@ class Check:
         self.endings = [entry for entry in self.log if "attempt" in entry and entry["state"] in final]
         assert len(self.endings) == 1
         assert self.endings[0] is self.log[-1]
-        last = {entry["call_id"]: entry["state"] for entry in self.log if "call_id" in entry and "round" not in entry}
-        assert set(last.values()) <= {"finished", "failed", "denied", "cancelled", "unknown"}
-        asked = {
-            (entry["call_id"], entry["round"]): entry["state"] for entry in self.log if "round" in entry
+        last = {
+            entry["call_id"]: entry["state"]
+            for entry in self.log
+            if "call_id" in entry and "round" not in entry
         }
+        assert set(last.values()) <= {"finished", "failed", "denied", "cancelled", "unknown"}
+        asked = {(entry["call_id"], entry["round"]): entry["state"] for entry in self.log if "round" in entry}
         assert "pending" not in asked.values()
 
     def tools(self, state: str) -> list[str]:
         """Names of the tools of the entries with `state`, in order."""
-        return [entry["name"] for entry in self.log if "name" in entry and "round" not in entry and entry["state"] == state]
+        return [
+            entry["name"]
+            for entry in self.log
+            if "name" in entry and "round" not in entry and entry["state"] == state
+        ]
 
     def no_start_after_stop(self) -> None:
         """G4: once `stopping` stands, nothing starts."""

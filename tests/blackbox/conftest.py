@@ -138,7 +138,9 @@ def replicas(tmp_path_factory: pytest.TempPathFactory) -> Generator[World]:
         store = stack.enter_context(redis_server(path, aof="always"))
         env = environment(path)
         servers = [
-            stack.enter_context(serve(path, agent=AGENT, redis=store.url, role=role, env=env, name=f"{role}{number}"))
+            stack.enter_context(
+                serve(path, agent=AGENT, redis=store.url, role=role, env=env, name=f"{role}{number}")
+            )
             for role in ("worker", "web")
             for number in (0, 1)
         ]

@@ -62,7 +62,9 @@ CHATS = [
     bad("content is a number", 422, "messages.0.content", body={"messages": [user(1)]}),
     bad("content is parts", 422, "messages.0.content", body={"messages": [user([{"type": "text"}])]}),
     bad("another role", 422, "messages.0.role", body={"messages": [{"role": "assistant", "content": "x"}]}),
-    bad("the second's role", 422, "messages.1.role", body={"messages": [user(), {**user(), "role": "system"}]}),
+    bad(
+        "the second's role", 422, "messages.1.role", body={"messages": [user(), {**user(), "role": "system"}]}
+    ),
     bad("the last is empty", 422, "messages.1.content", body={"messages": [user(), user("")]}),
     bad("the last is blank", 422, "messages.0.content", body={"messages": [user(" \n\t")]}),
     bad("too many", 422, "messages", body={"messages": [user()] * 1001}),

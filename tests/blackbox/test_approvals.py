@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-from concurrent.futures import ThreadPoolExecutor
-
 import httpx2
 import pytest
 
-from tests.blackbox.api import ROOT, Api, Check, Data, Step, call, steps
+from tests.blackbox.api import ROOT, Api, Check, Data, Step, at_once, call, steps
 from tests.blackbox.conftest import World
 from tests.support.processes import eventually
 
@@ -123,8 +121,7 @@ def test_two_answers_at_once_run_the_tool_once(anywhere: World) -> None:
     path = f"/once-{len(anywhere.servers)}"
     run_id = asking(anywhere.api, call("delete", path=path))
     clients = [anywhere.client(web.url) for web in anywhere.webs * 4]
-    with ThreadPoolExecutor(len(clients)) as pool:
-        answers = list(pool.map(lambda client: client.decide(f"{run_id}.1", approve=True), clients))
+    answers = at_once(clients, lambda client: client.decide(f"{run_id}.1", approve=True))
     assert [answer.status_code for answer in answers] == [200] * len(clients)
     assert len({answer.text for answer in answers}) == 1
     assert anywhere.api.ended(run_id)["state"] == "completed"
@@ -137,20 +134,20 @@ def test_two_answers_at_once_run_the_tool_once(anywhere: World) -> None:
 def test_of_two_different_answers_at_once_one_wins(anywhere: World) -> None:
     """G5: atomically; the other client learns who was first."""
     for attempt in range(5):
-        path = f"/either-{len(anywhere.servers)}-{attempt}"
-        run_id = asking(anywhere.api, call("delete", path=path))
-        clients = [anywhere.api, anywhere.other]
-        with ThreadPoolExecutor(2) as pool:
-            made = [
-                pool.submit(client.decide, f"{run_id}.1", approve=approve)
-                for client, approve in zip(clients, (True, False), strict=True)
-            ]
-            yes, no = (each.result() for each in made)
-        assert sorted([yes.status_code, no.status_code]) == [200, 409]
-        assert anywhere.api.ended(run_id)["state"] == "completed"
-        won = yes.status_code == 200
-        assert anywhere.effects.count(f"delete {path}") == (1 if won else 0)
-        assert problem(no if won else yes, 409)["state"] == ("granted" if won else "denied")
+        one_wins(anywhere, f"/either-{len(anywhere.servers)}-{attempt}")
+
+
+def one_wins(world: World, path: str) -> None:
+    """Approve here and deny there, in the same moment."""
+    api = world.api
+    run_id = asking(api, call("delete", path=path))
+    clients = [api, world.other]
+    yes, no = at_once(clients, lambda client: client.decide(f"{run_id}.1", approve=client is api))
+    assert sorted([yes.status_code, no.status_code]) == [200, 409]
+    assert api.ended(run_id)["state"] == "completed"
+    won = yes.status_code == 200
+    assert world.effects.count(f"delete {path}") == (1 if won else 0)
+    assert problem(no if won else yes, 409)["state"] == ("granted" if won else "denied")
 
 
 def test_the_questions_of_a_step_are_all_asked_before_anything_runs(anywhere: World) -> None:

@@ -109,9 +109,7 @@ def test_what_belongs_to_another_does_not_exist(ana: Api, bob: Api) -> None:
             assert theirs.status_code == 404, (method, path, theirs.text)
             # An id that nobody has, of the same shape.
             nobody = {name: value.replace(ids["conversation_id"], "a" * 20) for name, value in ids.items()}
-            unknown = bob.http.request(
-                method, path.format(**nobody), json=body_for(path, method, nobody)
-            )
+            unknown = bob.http.request(method, path.format(**nobody), json=body_for(path, method, nobody))
             assert (unknown.status_code, unknown.content) == (theirs.status_code, theirs.content)
     assert tried >= 12, "the document has lost its routes"
     stop = bob.http.post(f"{ROOT}/stop", json={"conversation_id": ids["conversation_id"]})

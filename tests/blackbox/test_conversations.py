@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import json
-from concurrent.futures import ThreadPoolExecutor
 
 import httpx2
 
-from tests.blackbox.api import ROOT, Api, Check, call, steps
+from tests.blackbox.api import ROOT, Api, Check, at_once, call, steps
 from tests.blackbox.conftest import World
 
 
@@ -40,9 +39,7 @@ def test_queued_chats_run_one_after_the_other(anywhere: World) -> None:
     first = anywhere.api.start(steps(call("wait_for", name=name), call("note", text=f"{name} 1")))
     conversation = first.split(".")[0]
     queued = [
-        api.start(
-            steps(call("note", text=f"{name} {number}")), conversation_id=conversation, on_busy="queue"
-        )
+        api.start(steps(call("note", text=f"{name} {number}")), conversation_id=conversation, on_busy="queue")
         for number, api in enumerate((anywhere.other, anywhere.api, anywhere.other, anywhere.api), 2)
     ]
     assert {anywhere.api.snapshot(run_id)["state"] for run_id in queued} == {"queued"}
@@ -123,8 +120,7 @@ def test_chats_with_one_key_at_once_are_one_run(anywhere: World) -> None:
     key = f"at-once-{len(anywhere.servers)}"
     prompt = steps(call("note", text=key))
     clients = [anywhere.client(web.url) for web in anywhere.webs * 6]
-    with ThreadPoolExecutor(len(clients)) as pool:
-        answers = list(pool.map(lambda client: chat(client, prompt, key), clients))
+    answers = at_once(clients, lambda client: chat(client, prompt, key))
     assert {answer.status_code for answer in answers} == {202}, [answer.text for answer in answers]
     runs = {answer.json()["run_id"] for answer in answers}
     assert len(runs) == 1
@@ -143,8 +139,7 @@ def test_chats_at_once_on_one_conversation_make_one_active_run(anywhere: World) 
     gate = f"active-{len(anywhere.servers)}"
     prompt = steps(call("wait_for", name=gate))
     clients = [anywhere.client(web.url) for web in anywhere.webs * 4]
-    with ThreadPoolExecutor(len(clients)) as pool:
-        answers = list(pool.map(lambda client: chat(client, prompt, conversation_id=conversation), clients))
+    answers = at_once(clients, lambda client: chat(client, prompt, conversation_id=conversation))
     assert sorted({answer.status_code for answer in answers}) == [202, 409]
     assert [answer.status_code for answer in answers].count(202) == 1
     assert {answer.json()["run_id"] for answer in answers} == {f"{conversation}.2"}

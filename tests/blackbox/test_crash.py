@@ -80,7 +80,7 @@ class Crashed:
 
 def served(api: Api, run_id: str) -> dict[str, Any]:
     """Everything that can be asked about a finished run."""
-    conversation = run_id.split(".")[0]
+    conversation = run_id.partition(".")[0]
     artifact = api.snapshot(run_id)["tools"][-1]["result"]["artifact"]
     paths = [
         f"/runs/{run_id}",
@@ -120,6 +120,9 @@ def begin(crashed: Crashed) -> None:
         sibling = ["note", {"text": f"beside {name}"}]
         hanging = {"calls": [sibling, ["write", {"name": name}]]}
         runs[name] = api.start(steps(hanging, {"tell": "returns", **call("note", text=f"after {name}")}))
+    runs["wiping"] = api.start(steps(call("wipe", name="wiping")))
+    api.until(runs["wiping"], "awaiting_approval")
+    assert api.decide(f"{runs['wiping']}.1", approve=True).status_code == 200
     runs["reading"] = api.start(steps(call("look", name="reading"), {"tell": "returns"}))
     runs["speaking"] = api.start(ticking("speaking"))
     runs["waiting"] = api.start(steps(call("delete", path="/waiting")))
@@ -131,7 +134,7 @@ def begin(crashed: Crashed) -> None:
     for name in ("retry", "done", "abort"):
         api.until_tool(runs[name], "note", "finished")
         eventually(lambda name=name: f"write {name}" in crashed.world.effects)
-    eventually(lambda: "look reading" in crashed.world.effects)
+    eventually(lambda: {"look reading", "wipe wiping"} <= set(crashed.world.effects))
     until_ticking(api, runs["speaking"])
     api.until(runs["waiting"], "awaiting_approval")
     crashed.before = served(api, runs["finished"])
@@ -181,7 +184,10 @@ def asked_about(crashed: Crashed, name: str) -> str:
     assert (question["kind"], question["round"], question["state"]) == ("outcome", 1, "pending")
     assert question["choices"] == ["retry", "done", "abort"]
     assert question["args"] == {"name": name}
-    assert {tool["name"]: tool["state"] for tool in snapshot["tools"]} == {"note": "finished", "write": "unknown"}
+    assert {tool["name"]: tool["state"] for tool in snapshot["tools"]} == {
+        "note": "finished",
+        "write": "unknown",
+    }
     assert crashed.world.effects.count(f"write {name}") == 1
     return question["call_id"]
 
@@ -224,6 +230,24 @@ def test_a_run_is_given_up_when_a_person_says_so(crashed: Crashed) -> None:
     Check(log=crashed.api.log(crashed.runs["abort"]))
     assert crashed.world.effects.count("write abort") == 1
     assert "note after abort" not in crashed.world.effects
+
+
+def test_an_old_approval_never_means_to_run_again(crashed: Crashed) -> None:
+    """G5, G6: the question about the outcome is another one; the old answer sent again is the old answer."""
+    run_id = crashed.runs["wiping"]
+    call_id = f"{run_id}.1"
+    approved, asked = crashed.api.until(run_id, "awaiting_approval")["approvals"]
+    assert (approved["kind"], approved["round"], approved["state"]) == ("call", 1, "granted")
+    assert (asked["kind"], asked["round"], asked["state"]) == ("outcome", 2, "pending")
+    again = crashed.api.decide(call_id, approve=True)
+    assert (again.status_code, again.json()["state"]) == (200, "granted")
+    assert crashed.api.decide(call_id, approve=False).status_code == 409
+    assert crashed.api.snapshot(run_id)["approvals"][1]["state"] == "pending"
+    assert crashed.world.effects.count("wipe wiping") == 1
+    assert crashed.api.decide(call_id, outcome="retry").status_code == 200
+    assert crashed.api.ended(run_id)["state"] == "completed"
+    assert crashed.world.effects.count("wipe wiping") == 2
+    Check(log=crashed.api.log(run_id))
 
 
 def assert_siblings_ran_once(crashed: Crashed, name: str) -> None:

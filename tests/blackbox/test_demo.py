@@ -10,7 +10,6 @@ import psutil
 from tests.blackbox.api import ROOT, Api, Check, Data
 from tests.blackbox.conftest import World
 from tests.blackbox.transcript import said
-from tests.support.processes import eventually
 
 
 def results(log: list[Data]) -> dict[str, Any]:
@@ -101,7 +100,7 @@ def test_arguments_that_a_person_edited_are_what_is_executed(demo: World) -> Non
     run_id = api.start("clean the scratch files")
     make = asked(api, run_id, "make_scratch_files")
     api.decide(make, approve=True, args={"count": 2, "megabytes": 1})
-    eventually(lambda: api.snapshot(run_id)["state"] != "executing" and len(api.snapshot(run_id)["tools"]) > 1, timeout=20, what=str(api.snapshot(run_id)))
+    api.until_tool(run_id, "clean_scratch_files", "requested")
     files = list((demo.path / "scratch").rglob("*"))
     assert sum(path.stat().st_size == 1 << 20 for path in files if path.is_file()) == 2
     clean = asked_again(api, run_id)

@@ -10,7 +10,7 @@ import httpx
 import httpx_sse
 import pytest
 
-from tests.blackbox.api import ROOT, Api, call, steps
+from tests.blackbox.api import ROOT, call, steps
 from tests.blackbox.conftest import World
 from tests.blackbox.transcript import (
     BEHIND_A_TOKEN,
@@ -154,4 +154,3 @@ def test_a_post_that_is_cut_and_sent_again_is_the_same_run(embedded: World, tmp_
     assert_whole(api, run_id, seen_by_node(reader, sticky=False))
     assert embedded.effects.count("note cut") == 1
     assert api.run_ids() - before == {run_id}
-

@@ -7,11 +7,12 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from itertools import cycle, pairwise
+from pathlib import Path
 
 import pytest
 
 from tests.blackbox.api import ROOT, Api, Check, Data, Frame, call, steps
-from tests.blackbox.conftest import World
+from tests.blackbox.conftest import AGENTS, World, world
 
 TICKS = 30
 
@@ -327,3 +328,14 @@ def test_the_headers_keep_proxies_from_holding_the_stream(told: Told) -> None:
         assert "content-encoding" not in headers
         assert "close" not in headers.get("connection", "")
         answer.read()
+
+
+def test_an_agent_may_be_a_plain_function(tmp_path: Path) -> None:
+    """G1: it says, calls and returns like any other."""
+    with world(tmp_path, agent=f"{AGENTS}:function") as made:
+        run_id = made.api.start("look")
+        snapshot = made.api.ended(run_id)
+        assert (snapshot["state"], snapshot["output"]) == ("completed", {"input": "look"})
+        assert snapshot["transcript"][1]["text"] == "looking "
+        Check(log=made.api.log(run_id))
+        assert made.effects == ["note by a function"]

@@ -163,6 +163,51 @@ class CrowdedStore(MemoryStore):
         )
 
 
+class InterruptedStore(MemoryStore):
+    """Calls `interrupt` right before the append number `at` of a worker's reaches the log; before every
+    one with 0."""
+
+    def __init__(
+        self,
+        at: int,
+        interrupt: Callable[[str], Awaitable[object]],
+        clock: Callable[[], float] = time.time,
+    ) -> None:
+        super().__init__(clock)
+        self.at = at
+        self.count = 0
+        self._interrupt = interrupt
+
+    async def append(
+        self,
+        run_id: str,
+        entries: Sequence[Entry],
+        *,
+        fence: int | Nobody | None = None,
+        expect: int | None = None,
+        once: Sequence[str] = (),
+        checkpoint: bytes | None = None,
+        summary: bytes | None = None,
+        due: Due = KEEP,
+        close: bool = False,
+    ) -> Appended:
+        if isinstance(fence, int):
+            self.count += 1
+            if self.at in {0, self.count}:
+                await self._interrupt(run_id)
+        return await super().append(
+            run_id,
+            entries,
+            fence=fence,
+            expect=expect,
+            once=once,
+            checkpoint=checkpoint,
+            summary=summary,
+            due=due,
+            close=close,
+        )
+
+
 async def until(come: Callable[[], Awaitable[bool] | bool], seconds: float = SECONDS) -> None:
     """Wait for a condition; fail when it does not come."""
     deadline = time.monotonic() + seconds

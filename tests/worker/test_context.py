@@ -11,11 +11,21 @@ import pytest
 from jackline.commands import Decision
 from jackline.context import RunContext
 from jackline.errors import LimitReached, ToolFailed
-from jackline.events import Json, Token, Tool, Usage
+from jackline.events import Json, Message, Token, Tool, Usage
 from jackline.log.memory import MemoryStore
 from jackline.run import RunState
 from jackline.settings import load
-from tests.worker.house import Clock, CrowdedStore, House, Scripted, call, request, states, until
+from tests.worker.house import (
+    Clock,
+    CrowdedStore,
+    House,
+    InterruptedStore,
+    Scripted,
+    call,
+    request,
+    states,
+    until,
+)
 
 pytestmark = pytest.mark.anyio
 
@@ -271,6 +281,20 @@ async def test_large_values_are_stored_aside_and_come_back_whole() -> None:
     assert max(len(entry.body) for entry in (await h.store.read(run)).entries) < 64 * 1024
 
 
+async def test_a_large_message_of_a_person_is_taken_whole() -> None:
+    """G11: up to the size of a request's body."""
+    big = "é" * 450_000
+
+    async def agent(ctx: RunContext) -> Json:
+        return len(ctx.input[0].content)
+
+    h = house()
+    async with h.worker(Scripted(agent)):
+        message = Message(role="user", content=big)
+        started = await h.commands.start(by="user:ana", agent="a", messages=[message])
+        assert (await h.ended(started.run_id)).output == 450_000
+
+
 @pytest.mark.parametrize("text", ["x" * 1_000_000, "é😀" * 100_000, "\x00" * 100_000], ids=["x", "é", "nul"])
 async def test_a_large_piece_of_text_is_split_and_nothing_of_it_is_lost(text: str) -> None:
     async def agent(ctx: RunContext) -> Json:
@@ -426,7 +450,7 @@ async def test_parallel_calls_of_which_one_fails_each_end_once() -> None:
                 group.create_task(ctx.run_tool(ids[2], echo))
             return None
 
-        h = house()
+        h = house(InterruptedStore(0, lambda _: asyncio.sleep(0.001)))
         state = await one(h, agent)
         assert state.state == "failed"
         for call_id in state.calls:

@@ -9,21 +9,23 @@ from collections.abc import Awaitable, Callable, Sequence
 
 import pytest
 
+from jackline.commands import Commands
 from jackline.context import RunContext
 from jackline.errors import ToolFailed
 from jackline.events import Event, Json, StopMode, Tool, Unknown, Usage, Workflow
 from jackline.log.memory import MemoryStore
 from jackline.run import RunState
 from jackline.settings import load
-from tests.worker.house import House, Scripted, call, request, states, until
+from tests.worker.house import House, InterruptedStore, Scripted, call, request, states, until
 
 pytestmark = pytest.mark.anyio
 
-GRACE = 1.0
+GRACE = 60.0
+"""Longer than a test may take: whatever waits for a part of it makes the test fail."""
 
 
-def house(store: MemoryStore | None = None) -> House:
-    return House(store=store or MemoryStore(), settings=load(stop_grace=GRACE, drain=0.5))
+def house(store: MemoryStore | None = None, grace: float = GRACE) -> House:
+    return House(store=store or MemoryStore(), settings=load(stop_grace=grace, drain=0.5))
 
 
 def outcomes(state: RunState) -> dict[str, str]:
@@ -103,7 +105,6 @@ async def test_a_stop_ends_a_run_at_every_point_with_a_true_receipt(at: str) -> 
     assert state.receipt is not None
     assert state.receipt.by == "user:bo"
     assert state.receipt.model == ("closed" if at == "mid_token" else "none")
-    assert state.receipt.quiet_ms < GRACE * 1000
     again = await h.commands.stop(run, by="user:cy")
     assert (again.state, again.receipt) == ("stopped", state.receipt)
 
@@ -265,37 +266,72 @@ async def test_after_step_is_not_held_up_by_a_call_that_wants_to_start_another()
     assert outcomes(state) == {"outer": "cancelled", "inner": "not_started"}
 
 
-async def test_what_arrives_with_the_stop_does_not_spoil_the_log() -> None:
-    """G3: usage, a retry, the taking back of a message: none may follow the stop."""
-    for what in ("usage", "pause", "supersede", "request"):
-        h, there, gate = house(), asyncio.Event(), asyncio.Event()
+async def everything(ctx: RunContext) -> Json:
+    """All that an agent can write, each with a wait for the log after it."""
 
-        async def agent(
-            ctx: RunContext, what: str = what, there: asyncio.Event = there, gate: asyncio.Event = gate
-        ) -> Json:
-            await ctx.begin_step()
-            there.set()
-            await gate.wait()
-            match what:
-                case "usage":
-                    await ctx.end_step(Usage(input_tokens=7))
-                case "pause":
-                    await ctx.pause(0.0, "again")
-                case "supersede":
-                    await ctx.supersede(["m1"])
-                case _:
-                    await ctx.request([call(ctx.new_calls(1)[0])])
-            return "done"
+    async def tool(_: Json) -> Json:
+        await ctx.progress(f"{ctx.run_id}.1", 50)
+        await ctx.say("working", message_id="m9")
+        await ctx.save(b"in the tool")
+        return 1
 
-        async with h.worker(Scripted(agent)):
-            run = await h.start()
-            await there.wait()
-            # Both in one turn of the loop: the worker has not read the stop yet.
-            gate.set()
-            await h.commands.stop(run, by="user:bo", mode="after_step")
-            state = await h.ended(run)
-        assert state.state == "stopped", what
-        assert not state.calls
+    async def broken(_: Json) -> Json:
+        raise OSError("no")
+
+    message = ctx.new_message()
+    await ctx.begin_step()
+    await ctx.say("half", message_id=message)
+    await ctx.save(b"0")
+    await ctx.pause(0.0, "again", supersedes=[message])
+    await ctx.begin_step()
+    await ctx.supersede([message])
+    await ctx.end_step(Usage(input_tokens=7))
+    await ctx.save(b"1")
+    ids = ctx.new_calls(3)
+    await ctx.request([call(i) for i in ids], checkpoint=b"2")
+    await ctx.run_tool(ids[0], tool)
+    with contextlib.suppress(ToolFailed):
+        await ctx.run_tool(ids[1], broken)
+    if ctx.metadata:
+        await ctx.ask([call(ids[2])], checkpoint=b"3")
+    return "done"
+
+
+async def stop_right_before(at: int, mode: StopMode, *, asks: bool) -> bool:
+    """False when the run has no append number `at`."""
+
+    async def stop(run_id: str) -> object:
+        return await Commands(store).stop(run_id, by="user:bo", mode=mode)
+
+    store = InterruptedStore(at, stop)
+    h = house(store)
+    async with h.worker(Scripted(everything)):
+        run = await h.start(metadata={"asks": True} if asks else None)
+
+        async def over() -> bool:
+            state = await h.state(run)
+            if store.count < at and state.paused:
+                await h.commands.stop(run, by="user:bo")
+            return state.ended
+
+        await until(over)
+    state = await h.ended(run)
+    assert state.state == ("stopped" if store.count >= at or asks else "completed")
+    events = await h.events(run)
+    (stopped, *_) = [*places(events, Workflow, "stopping"), len(events)]
+    assert max(places(events, Tool, "started"), default=0) < stopped
+    assert max(places(events, Tool, "requested"), default=0) < stopped
+    return store.count >= at
+
+
+@pytest.mark.parametrize("asks", [False, True])
+@pytest.mark.parametrize("mode", ["immediate", "after_step"])
+async def test_a_stop_that_lands_right_before_any_append_is_obeyed(mode: StopMode, asks: bool) -> None:
+    """G3, G4: the log stays legal for every reader, nothing starts after the stop, and it is `stopped`."""
+    at = 1
+    while await stop_right_before(at, mode, asks=asks):
+        at += 1
+    assert at > 12
 
 
 async def test_an_agent_that_swallows_its_cancellation_gets_no_further() -> None:
@@ -337,8 +373,6 @@ async def test_an_agent_that_swallows_its_cancellation_gets_no_further() -> None
     assert len(tries) == 8
     assert state.state == "stopped"
     assert outcomes(state) == {"t": "finished_before_stop", "u": "not_started"}
-    assert state.receipt is not None
-    assert state.receipt.quiet_ms < GRACE * 500  # it was not waited for with a pause for each try
     assert await h.store.checkpoint(run) != b"more"
 
 
@@ -401,7 +435,7 @@ async def test_the_supervisor_is_told_when_a_cut_begins_and_when_all_has_let_go(
 
 async def test_an_agent_that_hangs_on_after_parking_is_reported() -> None:
     """G4: while its cancellation is waited for, a stop would not be seen."""
-    h = house()
+    h = house(grace=0.6)
 
     async def agent(ctx: RunContext) -> Json:
         ids = await request(ctx, "t")

@@ -10,10 +10,21 @@ from jackline.commands import Decision
 from jackline.context import RunContext
 from jackline.errors import ToolFailed
 from jackline.events import Effect, Json, Outcome, Tool, Workflow
+from jackline.log.base import Serves
 from jackline.log.memory import MemoryStore
 from jackline.run import HANDED_BACK
 from jackline.settings import load
-from tests.worker.house import Clock, FlakyStore, House, Scripted, call, request, states, until
+from tests.worker.house import (
+    Clock,
+    FlakyStore,
+    House,
+    InterruptedStore,
+    Scripted,
+    call,
+    request,
+    states,
+    until,
+)
 
 pytestmark = pytest.mark.anyio
 
@@ -87,6 +98,52 @@ async def test_a_run_goes_on_after_its_worker_was_lost_and_the_zombie_does_nothi
     assert state.copy_text() == "halfdone"
     opening = [e for e in await h.events(run) if isinstance(e, Workflow) and e.reason == "takeover"]
     assert [(e.attempt, len(e.supersedes)) for e in opening] == [(2, at in {"saying", "at_the_end"})]
+
+
+async def lose_right_before(at: int) -> bool:
+    """False when the run has no append number `at`."""
+    clock, ran, seen = Clock(), list[str](), list[int]()
+
+    async def lose(run_id: str) -> None:
+        clock.ahead += LEASE + 1
+        assert await store.claim("thief", LEASE, [Serves(name="a", revision="1")]) is not None
+        seen.extend([(await store.head(run_id)).last, len(ran)])
+
+    async def agent(ctx: RunContext) -> Json:
+        async def tool(_: Json) -> Json:
+            ran.append(f"{ctx.attempt}")
+            await ctx.say("working", message_id=ctx.new_message())
+            return 1
+
+        if ctx.checkpoint is None:
+            await request(ctx, "t", "u")
+        return [await ctx.run_tool(f"{ctx.run_id}.{n}", tool) for n in (1, 2)]
+
+    store = InterruptedStore(at, lose, clock)
+    h = House(store=store, settings=load(lease=LEASE, stop_grace=1.0, drain=0.5))
+    run = await h.start()
+    async with h.worker(Scripted(agent), "w1"):
+        await until(lambda: ("gone", run) in h.boss.told)
+        if seen:
+            assert [(await store.head(run)).last, len(ran)] == seen
+    clock.ahead += LEASE + 1
+    async with h.worker(Scripted(agent), "w2"):
+        state = await h.reach(run, "completed", "awaiting_approval")
+        for question in state.pending:
+            done = Decision(call_id=question.call_id, outcome="done", result=1)
+            await h.commands.decide([done], by="user:bo")
+        assert (await h.ended(run)).output == [1, 1]
+    assert len(ran) == 2
+    return bool(seen)
+
+
+async def test_a_worker_that_loses_its_run_right_before_any_append_does_no_more() -> None:
+    """G7, G6: nothing of it is written and no tool starts, whichever append it was about to make; and
+    the next worker brings the run to its end, each call having run at most once."""
+    at = 1
+    while await lose_right_before(at):
+        at += 1
+    assert at > 7
 
 
 @pytest.mark.parametrize("effect", ["read_only", "idempotent"])
@@ -245,6 +302,8 @@ async def test_a_worker_that_claims_its_own_lapsed_run_drives_it_once() -> None:
 async def test_a_worker_that_leaves_hands_back_and_running_calls_end_first(ends: str) -> None:
     """G6: a call whose end was seen is not asked about, however the worker had to go."""
     h, _ = house()
+    drain = 20.0 if ends == "finishes" else 0.05
+    h.settings = load(lease=LEASE, stop_grace=20.0, drain=drain)
     there, go = asyncio.Event(), asyncio.Event()
     ran: list[int] = []
 
@@ -261,7 +320,7 @@ async def test_a_worker_that_leaves_hands_back_and_running_calls_end_first(ends:
             there.set()
             if ctx.attempt == 1 and ends == "in a thread":
                 loop = asyncio.get_running_loop()
-                loop.call_later(0.7, go.set)  # after the drain, before half of the grace is over
+                loop.call_later(0.3, go.set)  # after the drain, before half of the grace is over
                 return await loop.run_in_executor(ctx.threads, plain)
             await go.wait()
             return "in time"

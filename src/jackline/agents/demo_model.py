@@ -16,6 +16,7 @@ from pydantic_ai.messages import ModelRequest, ModelResponse, ToolReturnPart, Us
 from pydantic_ai.models.function import DeltaToolCall, FunctionModel
 
 from jackline.agents.demo_script import Call, Result, next_turn
+from jackline.agents.pydantic_values import CHANGED
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Sequence
@@ -77,7 +78,9 @@ def _prompt(message: ModelMessage) -> str:
     if not isinstance(message, ModelRequest):
         return ""
     texts = [part.content for part in message.parts if isinstance(part, UserPromptPart)]
-    return "\n".join(text if isinstance(text, str) else " ".join(map(str, text)) for text in texts)
+    flat = [text if isinstance(text, str) else " ".join(map(str, text)) for text in texts]
+    # Pydantic AI tells the model of edited arguments in the same voice as a person's request.
+    return "\n".join(text for text in flat if CHANGED not in text)
 
 
 def _answers(messages: Sequence[ModelMessage]) -> dict[str, tuple[Outcome, object]]:

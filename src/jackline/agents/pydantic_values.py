@@ -18,6 +18,9 @@ _CONTENT: Final[TypeAdapter[object]] = TypeAdapter(ToolReturnContent)
 _RETURN: Final[TypeAdapter[ToolReturn[Any]]] = TypeAdapter(ToolReturn)
 _RETURN_KIND: Final = "tool-return"
 
+CHANGED: Final = "changed the arguments before approving"
+"""What a model is told, beside a result, of arguments that are no longer its own."""
+
 
 def to_log(value: object) -> Json:
     """What the log keeps of a tool's result or an agent's output.
