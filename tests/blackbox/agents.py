@@ -243,7 +243,7 @@ async def big(size: int) -> str:
 async def function(ctx: FunctionContext) -> Json:
     """An agent that is a plain function."""
     await ctx.say("looking ")
-    await ctx.tool(jot, text="by a function")
+    await ctx.tool(jot, {"text": "by a function"})
     return {"input": ctx.text}
 
 

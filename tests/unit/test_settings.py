@@ -69,8 +69,8 @@ def test_a_missing_file_that_was_asked_for_is_an_error(tmp_path: Path) -> None:
 def test_without_keys_the_server_refuses_to_be_open_to_others() -> None:
     """G12: closed by default."""
     with pytest.raises(ConfigError, match="keys"):
-        check(load(host="0.0.0.0"))  # noqa: S104
+        check(load(host="0.0.0.0"))
     check(load(host="127.0.0.1"))
     check(load(host="::1"))
-    check(load(host="0.0.0.0", keys=[{"principal": "user:ana", "sha256": "0" * 64}]))  # noqa: S104
-    check(load(host="0.0.0.0", role="worker"))  # noqa: S104
+    check(load(host="0.0.0.0", keys=[{"principal": "user:ana", "sha256": "0" * 64}]))
+    check(load(host="0.0.0.0", role="worker"))

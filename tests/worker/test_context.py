@@ -450,7 +450,7 @@ async def test_parallel_calls_of_which_one_fails_each_end_once() -> None:
                 group.create_task(ctx.run_tool(ids[2], echo))
             return None
 
-        h = house(InterruptedStore(0, lambda _: asyncio.sleep(0.001)))
+        h = house(InterruptedStore(0, lambda _: asyncio.sleep(0)))
         state = await one(h, agent)
         assert state.state == "failed"
         for call_id in state.calls:

@@ -9,7 +9,7 @@ import pytest
 from jackline.commands import Decision
 from jackline.context import RunContext
 from jackline.errors import ToolFailed
-from jackline.events import Effect, Json, Outcome, Tool, Workflow
+from jackline.events import Effect, Json, Outcome, Tool, Workflow, encode
 from jackline.log.base import Serves
 from jackline.log.memory import MemoryStore
 from jackline.run import HANDED_BACK
@@ -312,7 +312,7 @@ async def test_a_worker_that_leaves_hands_back_and_running_calls_end_first(ends:
 
         def plain() -> str:
             while not go.is_set():
-                asyncio.run(asyncio.sleep(0.001))
+                asyncio.run(asyncio.sleep(0))
             return "in time"
 
         async def tool(_: Json) -> Json:
@@ -380,8 +380,6 @@ async def test_time_without_a_worker_is_not_the_runs_time() -> None:
     assert lease is None
     state = await h.state(run)
     old = "2026-01-01T00:00:00.000Z"
-    from jackline.events import encode
-
     entries = [
         Workflow(ts=old, state="executing", attempt=1),
         Workflow(ts=old, state="executing", attempt=1, reason=HANDED_BACK),
@@ -389,6 +387,8 @@ async def test_time_without_a_worker_is_not_the_runs_time() -> None:
     await h.store.append(run, [encode(entry) for entry in entries], expect=state.seq)
 
     async def agent(ctx: RunContext) -> Json:
+        for _ in range(3):
+            await ctx.begin_step()
         return ctx.attempt
 
     async with h.worker(Scripted(agent), "w1"):

@@ -72,7 +72,10 @@ class Keyboard:
 
 def editor() -> list[str] | None:
     """The person's editor, None where there is none."""
-    command = os.environ.get("VISUAL") or os.environ.get("EDITOR")
+    from jackline.settings import environment
+
+    given = environment()
+    command = given.get("VISUAL") or given.get("EDITOR")
     return shlex.split(command) if command else None
 
 
