@@ -89,7 +89,7 @@ def test_requests_drawn_from_its_own_document_find_no_fault(embedded: World, tmp
         f"{embedded.server.url}/openapi.json",
         "--checks=not_a_server_error,status_code_conformance,content_type_conformance,response_schema_conformance",
         "--phases=examples,coverage,fuzzing",
-        "--max-examples=8",
+        "--max-examples=4",
         "--seed=20261122",
         "--generation-database=none",
         "--request-timeout=60",
