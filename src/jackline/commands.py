@@ -41,13 +41,13 @@ from jackline.events import (
 from jackline.ids import is_call_id, is_run_id, new_conversation_id, run_of
 from jackline.log.base import KEEP, NOBODY, NOW, Reservation, Start
 from jackline.run import RunState
-from jackline.summary import read_summary, summarise
+from jackline.summary import after, encode_summary, read_summary, summarise
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from jackline.events import Event
-    from jackline.log.base import Appended, Due, EventLog, Nobody, Store
+    from jackline.log.base import Appended, Due, EventLog, Head, Nobody, Store
     from jackline.run import Question
 
 MAX_TRIES: Final = 50
@@ -232,28 +232,52 @@ class Commands:
     ) -> Stopped:
         """Ask a run to stop (G4). Idempotent, valid in every state. Raises `NotFound`."""
         for tries in range(MAX_TRIES):
-            state = await read_state(self._store, run_id)
-            if state.ended:
-                return Stopped(run_id=run_id, state=state.state or "", receipt=state.receipt)
-            head = await self._store.head(run_id)
+            head = await self._head(run_id)
             try:
-                if head.worker != "alive" and tries < PATIENT_TRIES:
+                if head.closed:
+                    return await self._final(head)
+                if head.worker == "alive" or tries >= PATIENT_TRIES:
+                    await self._ask_to_stop(head, by=by, reason=reason, mode=mode)
+                else:
+                    state = await read_state(self._store, run_id)
                     await self._end_unattended(state, by=by, reason=reason, mode=mode)
-                    return Stopped(run_id=run_id, state="stopping", receipt=None)
-                if state.stop is not None and state.stop.mode in {"immediate", mode}:
-                    return Stopped(run_id=run_id, state="stopping", receipt=None)
-                # No `expect`: a stop is true whatever else has happened, short of the ending.
-                await self._append(
-                    state,
-                    [_stopping(state, by, reason, mode, await self._ts())],
-                    once=[f"stop:{mode}"],
-                    due=NOW,
-                )
             except (Moved, Fenced, RunClosed):
                 await asyncio.sleep(0)
                 continue
             return Stopped(run_id=run_id, state="stopping", receipt=None)
         raise Conflict("the run changes too fast; try again", run_id=run_id)
+
+    async def _head(self, run_id: str) -> Head:
+        if not is_run_id(run_id):
+            raise NotFound(f"no run {run_id}")
+        try:
+            return await self._store.head(run_id)
+        except UnknownRun:
+            raise NotFound(f"no run {run_id}") from None
+
+    async def _final(self, head: Head) -> Stopped:
+        """How the run ended: its last entry tells, however long the log is."""
+        page = await self._store.read(head.run_id, head.last - 1, 1)
+        ending = decode(page.entries[-1])
+        receipt = ending.receipt if isinstance(ending, Workflow) else None
+        return Stopped(run_id=head.run_id, state=read_summary(head.summary).state, receipt=receipt)
+
+    async def _ask_to_stop(self, head: Head, *, by: str, reason: str | None, mode: StopMode) -> None:
+        """Append the intent. Its cost does not grow with the run: nothing is read but its head."""
+        summary = read_summary(head.summary)
+        if summary.stop_mode in {"immediate", mode}:
+            return
+        event = Workflow(
+            ts=await self._ts(), state="stopping", attempt=summary.attempt, by=by, reason=reason, mode=mode
+        )
+        # No `expect`: a stop is true whatever else has happened, short of the ending.
+        await self._store.append(
+            head.run_id,
+            [encode(event)],
+            once=[f"stop:{mode}"],
+            summary=encode_summary(after(summary, [event])),
+            due=NOW,
+        )
 
     async def sweep(self) -> int:
         """Do what time has made due where no worker does it: expire questions, end runs that were
@@ -341,6 +365,7 @@ async def read_state(log: EventLog, run_id: str) -> RunState:
             raise NotFound(f"no run {run_id}") from None
         for seq, entry in enumerate(page.entries, page.first):
             state.apply(seq, decode(entry))
+            state.bytes += len(entry.body)
         if state.seq >= page.last:
             return state
 
@@ -507,9 +532,14 @@ def _check_args(question: Question, args: Json | UnsetType, field: str) -> None:
     if schema is UNSET or not isinstance(schema, dict):
         return
     validator = validator_for(schema, default=Draft202012Validator)(schema)
-    errors = [
-        FieldError(field=".".join([f"{field}args", *map(str, error.absolute_path)]), detail=error.message)
-        for error in validator.iter_errors(args)
-    ]
+    try:
+        errors = [
+            FieldError(field=".".join([f"{field}args", *map(str, error.absolute_path)]), detail=error.message)
+            for error in validator.iter_errors(args)
+        ]
+    except Exception as error:
+        # The schema is the tool's own: one that cannot be followed must not let anything through.
+        detail = f"cannot be checked against the tool's schema ({error}); approve or deny it unedited"
+        raise Invalid(FieldError(field=f"{field}args", detail=detail)) from error
     if errors:
         raise Invalid(*errors)

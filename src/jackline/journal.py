@@ -90,7 +90,6 @@ class Journal:
         self._store = store
         self._items: deque[_Item] = deque()
         self._waiting = 0
-        self._written = 0
         self._max_bytes = max_bytes
         self._wake = asyncio.Event()
         self._room = asyncio.Event()
@@ -146,7 +145,7 @@ class Journal:
 
     def check_size(self) -> None:
         """Raises `LimitReached` once the run has written more than it may."""
-        if self._written > self._max_bytes:
+        if self.state.bytes + self._waiting > self._max_bytes:
             raise LimitReached("bytes", self._max_bytes)
 
     async def patiently(self, ask: Callable[[], Awaitable[_T]]) -> _T:
@@ -198,7 +197,6 @@ class Journal:
     def _enqueue(self, item: _Item) -> None:
         self._items.append(item)
         self._waiting += item.size
-        self._written += item.size
         if self._waiting > MAX_WAITING_BYTES:
             self._room.clear()
         self._wake.set()
@@ -332,6 +330,7 @@ class Journal:
         for seq, entry in enumerate(entries, first):
             if seq == self.state.seq + 1:
                 self.state.apply(seq, decode(entry))
+                self.state.bytes += len(entry.body)
                 self._recent.append(entry)
         self._note_stop()
 

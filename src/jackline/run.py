@@ -187,6 +187,8 @@ class RunState:
         self.created_at = ""
         self.updated_at = ""
         self.handed_back = 0
+        self.bytes = 0
+        """Size of the entries' bodies, counted by whoever reads them from the log."""
         self.executing_seconds = 0.0
         self._workflow_at = ""
 

@@ -6,13 +6,14 @@ from typing import TYPE_CHECKING
 
 import msgspec
 from msgspec import Struct
+from msgspec.structs import replace
 
 from jackline.events import Approval, RunStateName, StopMode, Unknown, Workflow
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Sequence
 
-    from jackline.events import Event
+    from jackline.events import Event, Message
     from jackline.run import RunState
 
 
@@ -34,41 +35,58 @@ class Summary(Struct, frozen=True, kw_only=True, omit_defaults=True):
 
 def summarise(state: RunState, events: Iterable[Event | Unknown] = ()) -> bytes:
     """The summary, as JSON, of the run once `events` are appended to what `state` has folded."""
-    name, attempt, updated = state.state, state.attempt, state.updated_at
-    agent, owner, messages, created = state.agent, state.owner, state.input, state.created_at
-    mode = state.stop.mode if state.stop is not None else None
-    waiting = [question.call_id for question in state.pending]
+    known = Summary(
+        conversation_id=state.conversation_id,
+        agent=state.agent,
+        owner=state.owner,
+        title=_title(state.input),
+        state=state.state or "queued",
+        attempt=state.attempt,
+        created_at=state.created_at,
+        updated_at=state.updated_at,
+        waiting=tuple(question.call_id for question in state.pending),
+        stop_mode=state.stop.mode if state.stop is not None else None,
+    )
+    return encode_summary(after(known, events))
+
+
+def after(summary: Summary, events: Iterable[Event | Unknown]) -> Summary:
+    """The summary once `events` are appended too."""
     for event in events:
         if isinstance(event, Unknown):
             continue
-        updated = event.ts
+        summary = replace(summary, updated_at=event.ts)
         if isinstance(event, Workflow):
-            name, attempt = event.state, max(attempt, event.attempt)
-            if event.state == "queued":
-                agent, owner = event.agent or "", event.by or ""
-                messages, created = event.input or (), event.ts
-            if event.state == "stopping" and mode != "immediate":
-                mode = event.mode or "immediate"
+            summary = _after_workflow(summary, event)
         elif isinstance(event, Approval):
-            if event.state == "pending":
-                waiting.append(event.call_id)
-            elif event.call_id in waiting:
-                waiting.remove(event.call_id)
-    title = " ".join(messages[-1].content.split())[:120] if messages else ""
-    return msgspec.json.encode(
-        Summary(
-            conversation_id=state.conversation_id,
-            agent=agent,
-            owner=owner,
-            title=title,
-            state=name or "queued",
-            attempt=attempt,
-            created_at=created,
-            updated_at=updated,
-            waiting=tuple(waiting),
-            stop_mode=mode,
+            others = tuple(call_id for call_id in summary.waiting if call_id != event.call_id)
+            waiting = (*others, event.call_id) if event.state == "pending" else others
+            summary = replace(summary, waiting=waiting)
+    return summary
+
+
+def _after_workflow(summary: Summary, event: Workflow) -> Summary:
+    summary = replace(summary, state=event.state, attempt=max(summary.attempt, event.attempt))
+    if event.state == "queued":
+        return replace(
+            summary,
+            agent=event.agent or "",
+            owner=event.by or "",
+            title=_title(event.input or ()),
+            created_at=event.ts,
         )
-    )
+    if event.state == "stopping" and summary.stop_mode != "immediate":
+        return replace(summary, stop_mode=event.mode or "immediate")
+    return summary
+
+
+def _title(messages: Sequence[Message]) -> str:
+    return " ".join(messages[-1].content.split())[:120] if messages else ""
+
+
+def encode_summary(summary: Summary) -> bytes:
+    """The summary as the log keeps it."""
+    return msgspec.json.encode(summary)
 
 
 def read_summary(data: bytes) -> Summary:

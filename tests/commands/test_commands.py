@@ -7,6 +7,7 @@ from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
 from pathlib import Path
 
 import pytest
+from msgspec import structs
 
 from jackline.commands import Commands, Decided, Decision, Started, Stopped, read_state
 from jackline.errors import CommandError, Conflict, FieldError, Invalid, NotFound, StoreUnavailable
@@ -24,7 +25,7 @@ from jackline.events import (
     encode,
     timestamp,
 )
-from jackline.log.base import NEVER, Begun, Serves, Start, Store
+from jackline.log.base import NEVER, Begun, Page, Serves, Start, Store
 from jackline.log.memory import MemoryStore
 from jackline.log.sqlite import SqliteStore
 from jackline.run import RunState, fold
@@ -500,11 +501,13 @@ async def test_a_stop_of_a_run_whose_lost_worker_keeps_writing_is_recorded() -> 
     class Busy(MemoryStore):
         """Whoever reads is always a moment late."""
 
-        async def head(self, run_id: str):
-            if not self.busy:
-                return await super().head(run_id)
-            await self.append(run_id, [Entry("note", b'{"ts":"x"}')], fence=1)
-            return await super().head(run_id)
+        async def read(
+            self, run_id: str, after: int = 0, limit: int = 1000, max_bytes: int = 1 << 20
+        ) -> Page:
+            page = await super().read(run_id, after, limit, max_bytes)
+            if self.busy:
+                await self.append(run_id, [Entry("note", b'{"ts":"x"}')], fence=1)
+            return page
 
         busy = False
 
@@ -526,3 +529,46 @@ async def test_a_run_that_is_not_there_is_not_found(store: Store) -> None:
     for run in ("nonsense", "aaaaaaaaaaaaaaaaaaaa.1"):
         with pytest.raises(NotFound):
             await Commands(store).stop(run, by="user:bo")
+
+
+async def test_the_cost_of_a_stop_does_not_grow_with_the_run() -> None:
+    """G4: a worker lives, so the stop reads nothing but the run's head."""
+
+    class Watched(MemoryStore):
+        reads = 0
+
+        async def read(
+            self, run_id: str, after: int = 0, limit: int = 1000, max_bytes: int = 1 << 20
+        ) -> Page:
+            self.reads += 1
+            return await super().read(run_id, after, limit, max_bytes)
+
+    store = Watched()
+    run = await queued_run(store)
+    await store.claim("w", 15, [Serves(name="a", revision="1")])
+    before = store.reads
+    assert (await Commands(store).stop(run, by="user:bo")).state == "stopping"
+    assert store.reads == before
+    assert (await check(store, run)).stop is not None
+
+
+async def test_arguments_cannot_be_edited_where_the_tools_schema_cannot_be_followed(store: Store) -> None:
+    """G5, G11: what cannot be checked is refused, with the field; the question stays open."""
+    run = await queued_run(store)
+    call_id = f"{run}.1"
+    await write(
+        store,
+        run,
+        executing(),
+        Tool(ts=TS, call_id=call_id, name="t", state="requested", args={"n": 1}),
+        structs.replace(pending(call_id), args_schema={"$ref": "#/nowhere"}),
+        Workflow(ts=TS, state="awaiting_approval", attempt=1),
+    )
+    commands = Commands(store)
+    with pytest.raises(Invalid) as refused:
+        await commands.decide([Decision(call_id=call_id, approve=True, args={"n": 2})], by="user:bo")
+    assert refused.value.errors[0].field == "args"
+    assert (await check(store, run)).pending
+    assert (await commands.decide([Decision(call_id=call_id, approve=True)], by="user:bo"))[
+        0
+    ].state == "granted"
