@@ -10,10 +10,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import inspect
 import time
-from concurrent.futures import Future, ThreadPoolExecutor
-from contextvars import ContextVar, copy_context
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final, Literal, NoReturn
 
@@ -34,22 +31,22 @@ from jackline.events import Approval, ErrorInfo, Json, Retry, Token, Tool, Usage
 from jackline.ids import call_id as make_call_id
 from jackline.ids import number_of
 from jackline.log.base import KEEP, NEVER, Artifact
+from jackline.threads import CallThreads, running_call
 from jackline.tools import ToolSpec
+from jackline.values import clean, to_json
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Mapping, Sequence
+    from collections.abc import Awaitable, Callable, Sequence
 
     from jackline.events import Event, Message
     from jackline.journal import Journal
+    from jackline.limits import RunLimits
     from jackline.log.base import Due, Store
     from jackline.run import Call, RunState
     from jackline.tools import ToolSpec
 
 PREVIEW_CHARACTERS: Final = 1000
 """How much of a value that is stored aside its entry shows."""
-
-running_call: ContextVar[str] = ContextVar("running_call")
-"""The call that the present task or thread works for."""
 
 
 class Envelope(Struct, frozen=True, kw_only=True):
@@ -58,17 +55,6 @@ class Envelope(Struct, frozen=True, kw_only=True):
 
     messages: int
     agent: bytes
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class RunLimits:
-    """The limits of one run: the settings', lowered by what the chat asked for."""
-
-    wall_seconds: float
-    steps: int
-    tokens: int
-    tool_seconds: float
-    bytes: int
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -99,38 +85,6 @@ class Answer:
     by: str
     reason: str | None
     args: Json | UnsetType
-
-
-class CallThreads(ThreadPoolExecutor):
-    """The threads that plain functions run in. It knows which call each works for: a thread cannot
-    be killed, so a stop must wait for it, or tell the truth about it."""
-
-    def __init__(self, max_workers: int = 64) -> None:
-        super().__init__(max_workers=max_workers, thread_name_prefix="tool")
-        self._of_call: dict[str, set[Future[object]]] = {}
-
-    def submit(self, fn: Callable[..., object], /, *args: object, **kwargs: object) -> Future[object]:  # type: ignore[override]
-        """Run `fn` in a thread; noted under the running call."""
-        context = copy_context()
-        future: Future[object] = super().submit(context.run, fn, *args, **kwargs)
-        call_id = running_call.get("")
-        if call_id:
-            futures = self._of_call.setdefault(call_id, set())
-            futures.add(future)
-        return future
-
-    def busy(self, call_id: str) -> set[Future[object]]:
-        """The call's threads that still run."""
-        return {future for future in self._of_call.get(call_id, ()) if not future.done()}
-
-    def last(self, call_id: str) -> Future[object] | None:
-        """The call's finished thread, if it had exactly one: its result is the call's."""
-        futures = self._of_call.get(call_id, set())
-        return next(iter(futures)) if len(futures) == 1 else None
-
-    def forget(self, call_id: str) -> None:
-        """The call has its end in the log."""
-        self._of_call.pop(call_id, None)
 
 
 class RunContext:
@@ -664,34 +618,6 @@ class RunContext:
         )
 
 
-def to_json(value: object) -> Json:
-    """A tool's result as JSON can carry it. Raises `TypeError` for what it cannot."""
-    return msgspec.json.decode(msgspec.json.encode(value, enc_hook=_encode_foreign))
-
-
-def _encode_foreign(value: object) -> object:
-    dump = getattr(value, "model_dump", None)
-    if callable(dump) and not inspect.isclass(value):
-        return dump(mode="json")
-    raise TypeError(f"a tool's result must be JSON, not {type(value).__name__}")
-
-
-def merge_limits(upper: Mapping[str, float], asked: Json) -> RunLimits:
-    """The settings' limits, lowered by what the chat asked for."""
-    given = asked if isinstance(asked, dict) else {}
-    merged = {
-        name: min(value, float(more)) if isinstance(more := given.get(name), (int, float)) else value
-        for name, value in upper.items()
-    }
-    return RunLimits(
-        wall_seconds=merged["wall_seconds"],
-        steps=int(merged["steps"]),
-        tokens=int(merged["tokens"]),
-        tool_seconds=merged["tool_seconds"],
-        bytes=int(merged["bytes"]),
-    )
-
-
 def _now() -> str:
     return timestamp(time.time())
 
@@ -703,8 +629,3 @@ def _since(begun: float) -> int:
 def _message_number(message_id: str) -> int:
     digits = message_id.removeprefix("m")
     return int(digits[:9]) if digits.isdecimal() else 0
-
-
-def clean(text: str) -> str:
-    """Text that JSON can carry: half of a surrogate pair (a file name, a broken chunk) is replaced."""
-    return text.encode("utf-8", "replace").decode()

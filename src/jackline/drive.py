@@ -11,7 +11,7 @@ import msgspec
 import structlog
 
 from jackline.commands import expired_answer, is_late, read_state
-from jackline.context import CallThreads, Envelope, PreviousRun, RunContext, clean, merge_limits, to_json
+from jackline.context import Envelope, PreviousRun, RunContext
 from jackline.endings import CallEnd, close_calls, stop_entries
 from jackline.errors import (
     AgentError,
@@ -27,8 +27,10 @@ from jackline.errors import (
 from jackline.events import Approval, ErrorInfo, Tool, Workflow, parse_timestamp, timestamp
 from jackline.ids import number_of, run_id
 from jackline.journal import Journal
+from jackline.limits import merge_limits
 from jackline.log.base import KEEP, NEVER, NOW
 from jackline.run import HANDED_BACK, TAKEOVER
+from jackline.values import clean, to_json
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -39,6 +41,7 @@ if TYPE_CHECKING:
     from jackline.log.base import Due, Lease, Store
     from jackline.run import Call, RunState
     from jackline.settings import Settings
+    from jackline.threads import CallThreads
 
 HISTORY_RUNS: Final = 20
 """How many earlier runs without a checkpoint are read for the agent's history."""

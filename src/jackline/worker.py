@@ -11,10 +11,10 @@ from typing import TYPE_CHECKING, Final
 
 import structlog
 
-from jackline.context import CallThreads
 from jackline.drive import Bench, Drive
 from jackline.errors import Fenced, NotFound, RunClosed, StoreUnavailable, UnknownRun
 from jackline.log.base import Serves
+from jackline.threads import CallThreads
 
 if TYPE_CHECKING:
     from jackline.agents.base import Agent

@@ -12,10 +12,10 @@ from pydantic_ai.toolsets import FunctionToolset
 
 from jackline.agents.pydantic import PydanticAgent
 from jackline.context import RunContext as JacklineContext
-from jackline.context import running_call
 from jackline.errors import ConfigError
 from jackline.events import Approval, Tool, encode
 from jackline.settings import ToolRule
+from jackline.threads import running_call
 from tests.agents.house import House, rule
 from tests.agents.scripted import Script, calls
 

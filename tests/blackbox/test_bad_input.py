@@ -13,9 +13,16 @@ from typing import Any
 import pytest
 
 from tests.blackbox.api import Api, call, steps
-from tests.blackbox.conftest import World
+from tests.blackbox.conftest import World, world
 from tests.blackbox.refused import CHATS, DECISIONS, METHODS, READS, STOPS, Bad
 from tests.support.processes import HOST, PATIENCE
+
+CHECKS = (
+    "not_a_server_error",
+    "status_code_conformance",
+    "content_type_conformance",
+    "response_schema_conformance",
+)
 
 
 class Stage:
@@ -81,24 +88,37 @@ def test_bad_input_is_refused_by_name_and_changes_nothing(
     assert embedded.api.stop(stage.run, wait=30).json()["state"] == "stopped"
 
 
-def test_requests_drawn_from_its_own_document_find_no_fault(embedded: World, tmp_path: Path) -> None:
-    """G11: Schemathesis reads /openapi.json and tries: no 5xx, and every answer as documented."""
-    command = [
-        Path(sys.executable).with_name("schemathesis"),
-        "run",
-        f"{embedded.server.url}/openapi.json",
-        "--checks=not_a_server_error,status_code_conformance,content_type_conformance,response_schema_conformance",
-        "--phases=examples,coverage,fuzzing",
-        "--max-examples=4",
-        "--seed=20261122",
-        "--generation-database=none",
-        "--request-timeout=60",
-        "--header=Accept: application/json",
-        "--no-color",
-    ]
-    environ = {**os.environ, "NO_PROXY": "*", "PYTHONWARNINGS": "default"}
-    done = subprocess.run(
-        command, cwd=tmp_path, env=environ, capture_output=True, text=True, check=False, timeout=170
-    )
-    assert done.returncode == 0, done.stdout[-6000:] + done.stderr[-2000:]
-    assert embedded.api.ended(embedded.api.start("still here"))["state"] == "completed"
+def test_a_long_message_is_no_bad_input(embedded: World) -> None:
+    """G1: what is under the body's limit is taken, run, and given back whole."""
+    prompt = steps({"say": "read "}) + " " * 900_000
+    run_id = embedded.api.start(prompt)
+    assert embedded.api.ended(run_id)["output"] == "read "
+    first = embedded.api.entries(run_id)[0].data
+    assert (first["state"], first["input"][0]["content"]) == ("queued", prompt)
+
+
+def test_requests_drawn_from_its_own_document_find_no_fault(tmp_path: Path) -> None:
+    """G11: Schemathesis reads /openapi.json and tries what it can think of: no 5xx, and every answer as
+    documented. On a server of its own, because it deletes what it finds."""
+    with world(tmp_path / "world") as made:
+        command = [
+            Path(sys.executable).with_name("schemathesis"),
+            "run",
+            f"{made.server.url}/openapi.json",
+            f"--checks={','.join(CHECKS)}",
+            "--phases=examples,coverage,fuzzing",
+            "--max-examples=4",
+            "--seed=20261122",
+            "--generation-database=none",
+            "--header=Accept: application/json",
+            "--no-color",
+        ]
+        environ = {**os.environ, "NO_PROXY": "*", "PYTHONWARNINGS": "default"}
+        done = subprocess.run(
+            command, cwd=tmp_path, env=environ, capture_output=True, text=True, check=False, timeout=170
+        )
+        assert done.returncode == 0, done.stdout[-6000:] + done.stderr[-2000:]
+        paths = made.api.http.get("/openapi.json").json()["paths"]
+        operations = sum(map(len, paths.values()))
+        assert f"Tested: {operations}\n" in done.stdout
+        assert made.api.ended(made.api.start("still here"))["state"] == "completed"

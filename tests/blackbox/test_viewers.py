@@ -56,10 +56,12 @@ class Reader(asyncio.Protocol):
         self._run_id = run_id
         self._rest = b""
         self._event = ""
+        self._transport: asyncio.Transport | None = None
         self._parser = httptools.HttpResponseParser(self)
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         assert isinstance(transport, asyncio.Transport)
+        self._transport = transport
         transport.write(f"GET {ROOT}/runs/{self._run_id}/events HTTP/1.1\r\nHost: test\r\n\r\n".encode())
 
     def data_received(self, data: bytes) -> None:
@@ -83,6 +85,8 @@ class Reader(asyncio.Protocol):
     def on_message_complete(self) -> None:
         """Called by the parser at the last chunk: the server has ended the stream."""
         self.done.set_result(None)
+        if self._transport is not None:
+            self._transport.close()
 
     def _take(self, value: bytes) -> None:
         self.last = self._event

@@ -10,9 +10,10 @@ from jackline.agents.models import build_model
 from jackline.agents.naming import BUILT_IN
 from jackline.agents.pydantic import PydanticAgent
 from jackline.agents.pydantic_history import FORMAT
-from jackline.context import RunContext, running_call
+from jackline.context import RunContext
 from jackline.mcp import toolset
 from jackline.mcp_config import load_servers
+from jackline.threads import running_call
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
