@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import re
 import secrets
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final, Literal
@@ -45,6 +46,8 @@ from jackline.summary import after, encode_summary, read_summary, summarise
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
+
+    from jsonschema import ValidationError
 
     from jackline.events import Event
     from jackline.log.base import Appended, Due, EventLog, Head, Nobody, Store
@@ -525,6 +528,13 @@ def _standing(state: RunState, question: Question, decision: Decision) -> Decide
     )
 
 
+def _path(error: ValidationError) -> list[str]:
+    """Where the fault is: the member itself, also where it is missing."""
+    path = [str(step) for step in error.absolute_path]
+    missing = re.fullmatch(r"'(.+)' is a required property", error.message)
+    return [*path, missing[1]] if missing is not None else path
+
+
 def _check_args(question: Question, args: Json | UnsetType, field: str) -> None:
     if not isinstance(args, dict):
         raise Invalid(FieldError(field=f"{field}args", detail="must be an object"))
@@ -534,7 +544,7 @@ def _check_args(question: Question, args: Json | UnsetType, field: str) -> None:
     validator = validator_for(schema, default=Draft202012Validator)(schema)
     try:
         errors = [
-            FieldError(field=".".join([f"{field}args", *map(str, error.absolute_path)]), detail=error.message)
+            FieldError(field=".".join([f"{field}args", *_path(error)]), detail=error.message)
             for error in validator.iter_errors(args)
         ]
     except Exception as error:

@@ -10,7 +10,6 @@ few milliseconds and the command's environment stays as it was given.
 
 from __future__ import annotations
 
-import contextlib
 import ctypes
 import os
 import signal
@@ -64,7 +63,8 @@ def main(argv: Sequence[str]) -> int:
         _kill_all()
     try:
         # There are no threads here that a function between fork and exec could be in the way of.
-        child = subprocess.Popen(command, preexec_fn=_die_with_leash).pid  # noqa: S603, PLW1509
+        # Kept in a name: a Popen that nobody holds reaps a command that has ended already.
+        child = subprocess.Popen(command, preexec_fn=_die_with_leash)  # noqa: S603, PLW1509
     except OSError as error:
         sys.stderr.write(f"{command[0]}: {error.strerror}\n")
         return _NOT_RUN
@@ -76,15 +76,12 @@ def main(argv: Sequence[str]) -> int:
     for stream in (0, 1):
         os.dup2(null, stream)
     while True:
-        with contextlib.suppress(InterruptedError):
-            pid, status = os.waitpid(child, 0 if told else os.WNOHANG)
-            if pid == child:
-                code = os.waitstatus_to_exitcode(status)
-                return code if code >= 0 else _BY_SIGNAL - code
-        if not told:
-            if os.getppid() != parent:
-                _kill_all()
-            time.sleep(_POLL)
+        code = child.wait() if told else child.poll()
+        if code is not None:
+            return code if code >= 0 else _BY_SIGNAL - code
+        if os.getppid() != parent:
+            _kill_all()
+        time.sleep(_POLL)
 
 
 if __name__ == "__main__":

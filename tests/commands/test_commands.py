@@ -304,7 +304,7 @@ async def test_a_batch_is_all_or_none(store: Store) -> None:
 
 WRONG: list[tuple[Decision, str]] = [
     (Decision(call_id="1", approve=True, args={"n": "one"}), "args.n"),
-    (Decision(call_id="1", approve=True, args={}), "args"),
+    (Decision(call_id="1", approve=True, args={}), "args.n"),
     (Decision(call_id="1", approve=True, args={"n": 1, "x": 2}), "args"),
     (Decision(call_id="1", approve=True, args={"n": 1, "deep": ["a", 2]}), "args.deep.1"),
     (Decision(call_id="1", approve=True, args=[1]), "args"),
