@@ -108,7 +108,7 @@ DECISIONS = [
     bad("args with a no", 422, "args", path=DECISION, body={"approve": False, "args": {}}),
     bad("args is a list", 422, "args", path=DECISION, body={**YES, "args": []}),
     bad("args against the schema", 422, "args.path", path=DECISION, body={**YES, "args": {"path": 7}}),
-    bad("args without path", 422, "args", path=DECISION, body={**YES, "args": {}}),
+    bad("args without path", 422, "args.path", path=DECISION, body={**YES, "args": {}}),
     bad("a result with a yes", 422, "result", path=DECISION, body={**YES, "result": 1}),
     bad("reason", 422, "reason", path=DECISION, body={**YES, "reason": ["x"]}),
     bad("a long reason", 422, "reason", path=DECISION, body={**YES, "reason": "x" * 10_001}),
