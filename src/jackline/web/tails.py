@@ -150,10 +150,18 @@ class Tail:
             self._joined = (after, last, b"".join(slot.frame for slot in self._ring[start:end]))
         return last, self._joined[2]
 
-    def entries(self, after: int, limit: int) -> list[tuple[int, Entry]]:
-        """Up to `limit` entries after `after` from the ring, in which `after + 1` must be."""
+    def entries(self, after: int, limit: int, max_bytes: int) -> list[tuple[int, Entry]]:
+        """Up to `limit` entries and about `max_bytes` after `after` from the ring, in which `after + 1`
+        must be; at least one."""
         start = after + 1 - self.ring_from
-        return [(slot.seq, slot.entry) for slot in self._ring[start : start + limit]]
+        found: list[tuple[int, Entry]] = []
+        size = 0
+        for slot in self._ring[start : start + limit]:
+            size += len(slot.frame)
+            if found and size > max_bytes:
+                break
+            found.append((slot.seq, slot.entry))
+        return found
 
     async def read(self, after: int, limit: int, max_bytes: int) -> Page:
         """Entries that the ring no longer has, from the log. Raises as `EventLog.read` does."""

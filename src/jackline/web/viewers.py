@@ -27,7 +27,6 @@ CHUNK_BYTES: Final = 128 * 1024
 """The most that one write carries, about. With the transport's own buffer it bounds what a viewer
 that does not read can hold of this process's memory (G10)."""
 
-PAGE_BYTES: Final = 256 * 1024
 PAGE_ENTRIES: Final = 1000
 _AWAY_PAUSE_SECONDS: Final = 0.5
 
@@ -107,7 +106,8 @@ class Viewer:
         if self.cursor + 1 < tail.ring_from:
             return await self._from_log()
         if replayed:
-            entries = tail.entries(self.cursor, min(PAGE_ENTRIES, self._replay_to - self.cursor))
+            limit = min(PAGE_ENTRIES, self._replay_to - self.cursor)
+            entries = tail.entries(self.cursor, limit, CHUNK_BYTES)
             return self._framed(entries)
         self.cursor, chunk = tail.joined(self.cursor, CHUNK_BYTES)
         return chunk
@@ -117,7 +117,7 @@ class Viewer:
         self._replay_to = max(self._replay_to, tail.ring_from - 1)
         limit = min(PAGE_ENTRIES, self._replay_to - self.cursor)
         try:
-            page = await tail.read(self.cursor, limit, PAGE_BYTES)
+            page = await tail.read(self.cursor, limit, CHUNK_BYTES)
         except StoreUnavailable:
             self._away = True
             return b""
