@@ -198,7 +198,7 @@ def heartbeats(api: Api, run_id: str) -> int:
     ("args", "field"),
     [
         ({"path": 5}, "args.path"),
-        ({}, "args"),
+        ({}, "args.path"),
         ({"path": "/x", "more": 1}, "args"),
         ("text", "args"),
         ([], "args"),
