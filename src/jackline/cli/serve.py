@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import os
+import shutil
 import signal
 import sys
+from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 import structlog
@@ -21,8 +24,6 @@ from jackline.web.app import create_app
 from jackline.web.server import DEFAULT_PORT, serve_web
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from jackline.log.base import Store
     from jackline.settings import Settings
 
@@ -186,6 +187,14 @@ async def _serve_web(
         raise fault
 
 
+def _command() -> str:
+    """How this program is called here: as it was, where the shell would not find it by its name."""
+    called = Path(sys.argv[0])
+    if called.name != "jackline" or shutil.which("jackline"):
+        return "jackline"
+    return os.path.relpath(called)
+
+
 def _greeting(settings: Settings, store: Store, url: str) -> str:
     lines = [f"Jackline on {url}", f"  store   {store.describe()}"]
     if settings.role != "web":
@@ -198,8 +207,8 @@ def _greeting(settings: Settings, store: Store, url: str) -> str:
         f"  access  {keys}",
         "",
         "In another terminal:",
-        f'  jackline chat{at} "check the disk of this host"',
-        f"  jackline runs{at}",
+        f'  {_command()} chat{at} "check the disk of this host"',
+        f"  {_command()} runs{at}",
         "Ctrl-C here stops the server; its runs go on when it is back.",
     ]
     return "\n".join(lines)
