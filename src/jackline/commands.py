@@ -415,6 +415,7 @@ def expired_answer(question: Question, now_ms: int) -> Approval:
         kind=question.kind,
         name=question.name,
         state="expired",
+        args=question.args,
         by=SYSTEM,
     )
 
@@ -441,6 +442,7 @@ def _answer(state: RunState, decision: Decision, *, by: str, now_ms: int, field:
             kind="outcome",
             name=question.name,
             state="answered",
+            args=question.args,
             outcome=decision.outcome,
             result=decision.result,
             by=by,
@@ -455,7 +457,8 @@ def _answer(state: RunState, decision: Decision, *, by: str, now_ms: int, field:
         kind="call",
         name=question.name,
         state="granted" if decision.approve else "denied",
-        args=_granted(question, decision),
+        # What the tool will be run with stands in the answer, edited or not.
+        args=question.args if decision.args is UNSET else decision.args,
         by=by,
         reason=decision.reason,
     )
@@ -474,13 +477,6 @@ def _question(state: RunState, decision: Decision) -> Question:
         if question.call_id == decision.call_id and question.kind == kind
     ]
     return meant[-1] if meant else newest
-
-
-def _granted(question: Question, decision: Decision) -> Json | UnsetType:
-    """What the tool will be run with stands in the answer, edited or not."""
-    if not decision.approve:
-        return UNSET
-    return question.args if decision.args is UNSET else decision.args
 
 
 def _check_kind(question: Question, decision: Decision, field: str) -> None:

@@ -614,7 +614,7 @@ class RunContext:
             step=step,
             usage=usage,
             retry=retry,
-            supersedes=tuple(supersedes),
+            supersedes=tuple(supersedes) or None,
         )
 
 

@@ -502,7 +502,7 @@ class Drive:
         *,
         attempt: int | None = None,
         reason: str | None = None,
-        supersedes: tuple[str, ...] = (),
+        supersedes: tuple[str, ...] | None = None,
         output: Json | msgspec.UnsetType = msgspec.UNSET,
     ) -> Workflow:
         return Workflow(

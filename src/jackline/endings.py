@@ -78,6 +78,7 @@ def close_calls(
             kind=question.kind,
             name=question.name,
             state="withdrawn",
+            args=question.args,
             by=by,
         )
         for question in state.pending

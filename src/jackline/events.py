@@ -53,8 +53,8 @@ class Message(Struct, frozen=True, kw_only=True):
 class Usage(Struct, frozen=True, kw_only=True, omit_defaults=True):
     """What model requests cost. Tokens are counted as the provider counts them."""
 
-    input_tokens: int = 0
-    output_tokens: int = 0
+    input_tokens: int
+    output_tokens: int
     ttft_ms: int | None = None
     model: str | None = None
 
@@ -117,7 +117,7 @@ class Workflow(Struct, frozen=True, kw_only=True, omit_defaults=True):
     step: int | None = None
     usage: Usage | None = None
     retry: Retry | None = None
-    supersedes: tuple[str, ...] = ()
+    supersedes: tuple[str, ...] | None = None
     output: Json | UnsetType = UNSET
     error: ErrorInfo | None = None
     mode: StopMode | None = None

@@ -178,7 +178,7 @@ class RunState:
         self.said: dict[tuple[str, str], Said] = {}
         self.calls: dict[str, Call] = {}
         self.questions: dict[tuple[str, int], Question] = {}
-        self.usage = Usage()
+        self.usage = Usage(input_tokens=0, output_tokens=0)
         self.output: Json | UnsetType = UNSET
         self.error: ErrorInfo | None = None
         self.receipt: Receipt | None = None
@@ -300,7 +300,7 @@ class RunState:
         self.step = event.step if event.step is not None else self.step
         self.reason = event.reason
         for said in self.said.values():
-            if said.message_id in event.supersedes:
+            if said.message_id in (event.supersedes or ()):
                 said.superseded = True
         if event.usage is not None:
             self.usage = add_usage(self.usage, event.usage)

@@ -65,7 +65,7 @@ class Points:
         message = ctx.new_message()
         await ctx.say("half a sen", message_id=message)
         await self.point("mid_token")
-        await ctx.end_step(Usage(input_tokens=1))
+        await ctx.end_step(Usage(input_tokens=1, output_tokens=0))
         if self.at == "in_pause":
             self.there.set()
             await ctx.pause(3600, "the model is overloaded")
@@ -285,7 +285,7 @@ async def everything(ctx: RunContext) -> Json:
     await ctx.pause(0.0, "again", supersedes=[message])
     await ctx.begin_step()
     await ctx.supersede([message])
-    await ctx.end_step(Usage(input_tokens=7))
+    await ctx.end_step(Usage(input_tokens=7, output_tokens=0))
     await ctx.save(b"1")
     ids = ctx.new_calls(3)
     await ctx.request([call(i) for i in ids], checkpoint=b"2")

@@ -16,6 +16,9 @@ from pydantic_ai.messages import (
     ThinkingPart,
     ThinkingPartDelta,
 )
+from pydantic_ai.models import Model
+from pydantic_ai.models.function import FunctionModel
+from pydantic_ai.models.wrapper import WrapperModel
 from pydantic_ai.usage import RunUsage, UsageLimits
 from pydantic_graph import End
 
@@ -40,7 +43,6 @@ if TYPE_CHECKING:
     from pydantic_ai import CallToolsNode, ModelRequestNode
     from pydantic_ai.agent import AbstractAgent, AgentRun
     from pydantic_ai.messages import AgentStreamEvent, ModelMessage
-    from pydantic_ai.models import Model
     from pydantic_ai.tools import ToolDefinition
 
     from jackline.agents.pydantic_errors import Backoff
@@ -169,16 +171,22 @@ class Steps:
         begun = time.monotonic()
         first: float | None = None
         speech = _Speech()
-        async with node.stream(run.ctx) as stream:
-            async for event in stream:
-                if first is None and isinstance(event, (PartStartEvent, PartDeltaEvent)):
-                    first = time.monotonic()
-                await self._say(speech, event)
+        streams = can_stream(run.ctx.deps.model)
+        if streams:
+            async with node.stream(run.ctx) as stream:
+                async for event in stream:
+                    if first is None and isinstance(event, (PartStartEvent, PartDeltaEvent)):
+                        first = time.monotonic()
+                    await self._say(speech, event)
         following = await run.next(node)
         self._failures = 0
         usage = None
         if ModelAgent.is_call_tools_node(following):
             response = following.model_response
+            if not streams:
+                # All that it said came at once: each part is one chunk.
+                for index, part in enumerate(response.parts):
+                    await self._say(speech, PartStartEvent(index=index, part=part))
             usage = Usage(
                 input_tokens=response.usage.input_tokens,
                 output_tokens=response.usage.output_tokens,
@@ -222,6 +230,15 @@ class Steps:
                 output=output,
             )
         )
+
+
+def can_stream(model: Model) -> bool:
+    """Whether a model gives its response in pieces. One that does not is asked for it whole."""
+    if isinstance(model, WrapperModel):
+        return can_stream(model.wrapped)
+    if isinstance(model, FunctionModel):
+        return model.stream_function is not None
+    return type(model).request_stream is not Model.request_stream
 
 
 class _Speech:

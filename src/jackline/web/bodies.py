@@ -45,7 +45,14 @@ class ChatBody(Struct, frozen=True, kw_only=True):
     agent: str | None = None
     on_busy: Literal["reject", "queue", "stop"] = "reject"
     metadata: dict[str, Json] | None = None
-    limits: dict[str, int | float] | None = None
+    limits: dict[str, Json] | None = None
+
+    @property
+    def lowered(self) -> dict[str, float] | None:
+        """The limits that it asks for, once there are no faults."""
+        if self.limits is None:
+            return None
+        return {name: value for name, value in self.limits.items() if isinstance(value, (int, float))}
 
     def faults(self) -> list[FieldError]:
         """What the types do not say."""
@@ -58,6 +65,8 @@ class ChatBody(Struct, frozen=True, kw_only=True):
         for name, value in (self.limits or {}).items():
             if name not in LIMITS:
                 detail = "no such limit; there are " + ", ".join(LIMITS)
+            elif isinstance(value, bool) or not isinstance(value, (int, float)):
+                detail = "a number"
             elif value <= 0:
                 detail = "more than 0"
             elif name in WHOLE_LIMITS and value != int(value):

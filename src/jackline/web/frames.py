@@ -81,12 +81,11 @@ def entry(run_id: str, seq: int, stored: Entry, epoch: int) -> bytes:
 
 
 def opening(run_id: str, state: str, seq: int) -> bytes:
-    """What every stream begins with: `ready`, with `retry` in the same frame, because some clients
-    make an empty event of a frame that has nothing else."""
+    """What every stream begins with: `retry`, and `ready`."""
     ready = Ready(
         run_id=run_id, conversation_id=conversation_of(run_id), state=state, seq=seq, protocol=PROTOCOL
     )
-    return sse.encode(event="ready", data=msgspec.json.encode(ready), retry=RETRY_MS)
+    return b"retry: %d\n\n%b" % (RETRY_MS, sse.encode(event="ready", data=msgspec.json.encode(ready)))
 
 
 def heartbeat(beat: Heartbeat) -> bytes:

@@ -208,14 +208,24 @@ class Tail:
         return True
 
     def _make_beat(self, *, reachable: bool) -> frames.Heartbeat:
-        head = self._head
+        head, now = self._head, self._now()
+        worker = "none" if head is None else head.worker
+        idle_ms = 0 if head is None else head.idle_ms
+        if (
+            head is not None
+            and worker == "none"
+            and not head.closed
+            and self.name in {"executing", "stopping"}
+        ):
+            # Its worker has died or was killed, and its lease was given up at once.
+            worker, idle_ms = "lost", max(0, round(now * 1000) - head.updated_ms)
         return frames.Heartbeat(
-            ts=timestamp(self._now()),
+            ts=timestamp(now),
             run_id=self.run_id,
             state=self.name,
             seq=self.last,
-            worker="none" if head is None else head.worker,
-            idle_ms=0 if head is None else head.idle_ms,
+            worker=worker,
+            idle_ms=idle_ms,
             store=None if reachable else "away",
         )
 

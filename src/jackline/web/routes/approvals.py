@@ -69,10 +69,12 @@ async def listed(site: Site, request: Request) -> ASGIApp:
         asks = state != "pending" or bool(read_summary(head.summary).waiting)
         return asks and site.authority.may_see(principal, head)
 
-    heads, following = await visible_page(
-        fetch, wanted, cursor=query.page_cursor(request), limit=query.page_limit(request)
-    )
+    cursor, limit = query.page_cursor(request), query.page_limit(request)
+    heads, following = await visible_page(fetch, wanted, cursor=cursor, limit=limit)
     found = [item for head in heads for item in await _questions(site, head.run_id, state)]
+    while not found and following is not None:  # an empty page would look like the end
+        heads, following = await visible_page(fetch, wanted, cursor=following, limit=limit)
+        found = [item for head in heads for item in await _questions(site, head.run_id, state)]
     return json_response(ApprovalsPage(approvals=found, next=following))
 
 

@@ -47,7 +47,7 @@ async def start(site: Site, request: Request) -> ASGIApp:
         conversation_id=body.conversation_id,
         on_busy=body.on_busy,
         metadata=body.metadata,
-        limits=body.limits,
+        limits=body.lowered,
         key=key,
         digest=query.digest(request, raw),
     )
