@@ -81,11 +81,12 @@ def entry(run_id: str, seq: int, stored: Entry, epoch: int) -> bytes:
 
 
 def opening(run_id: str, state: str, seq: int) -> bytes:
-    """What every stream begins with: `retry`, and `ready`."""
+    """What every stream begins with: `ready`, with `retry` in the same frame, because httpx-sse makes
+    an empty event of a frame that has nothing else."""
     ready = Ready(
         run_id=run_id, conversation_id=conversation_of(run_id), state=state, seq=seq, protocol=PROTOCOL
     )
-    return b"retry: %d\n\n%b" % (RETRY_MS, sse.encode(event="ready", data=msgspec.json.encode(ready)))
+    return sse.encode(event="ready", data=msgspec.json.encode(ready), retry=RETRY_MS)
 
 
 def heartbeat(beat: Heartbeat) -> bytes:
