@@ -270,9 +270,7 @@ class Commands:
         summary = read_summary(head.summary)
         if summary.stop_mode in {"immediate", mode}:
             return
-        event = Workflow(
-            ts=await self._ts(), state="stopping", attempt=summary.attempt, by=by, reason=reason, mode=mode
-        )
+        event = _stopping(summary.attempt, by, reason, mode, await self._ts())
         # No `expect`: a stop is true whatever else has happened, short of the ending.
         await self._store.append(
             head.run_id,
@@ -324,7 +322,7 @@ class Commands:
         events: list[Event] = []
         once: list[str] = []
         if state.stop is None:
-            events.append(_stopping(state, by, reason, mode, ts))
+            events.append(_stopping(state.attempt, by, reason, mode, ts))
             once.append(f"stop:{mode}")
             state.apply(read + 1, events[0])
         events += stop_entries(state, ts=ts)
@@ -373,8 +371,8 @@ async def read_state(log: EventLog, run_id: str) -> RunState:
             return state
 
 
-def _stopping(state: RunState, by: str, reason: str | None, mode: StopMode, ts: str) -> Workflow:
-    return Workflow(ts=ts, state="stopping", attempt=state.attempt, by=by, reason=reason, mode=mode)
+def _stopping(attempt: int, by: str, reason: str | None, mode: StopMode, ts: str) -> Workflow:
+    return Workflow(ts=ts, state="stopping", attempt=attempt, by=by, reason=reason, mode=mode)
 
 
 def _one_run(decisions: Sequence[Decision]) -> str:

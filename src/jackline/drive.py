@@ -38,6 +38,7 @@ if TYPE_CHECKING:
 
     from jackline.agents.base import Agent
     from jackline.events import Event, Json
+    from jackline.limits import RunLimits
     from jackline.log.base import Due, Lease, Store
     from jackline.run import Call, RunState
     from jackline.settings import Settings
@@ -98,6 +99,7 @@ class Drive:
         self._lease = lease
         self._lost = lost
         self._journal: Journal
+        self._limits: RunLimits
 
     @property
     def _state(self) -> RunState:
@@ -106,8 +108,8 @@ class Drive:
     async def run(self) -> None:
         """Drive the run. See the class."""
         state = await read_state(self._store, self._lease.run_id)
-        limits = merge_limits(self._settings.limits.model_dump(), state.limits)
-        self._journal = Journal(self._store, self._lease, state, max_bytes=limits.bytes)
+        self._limits = merge_limits(self._settings.limits.model_dump(), state.limits)
+        self._journal = Journal(self._store, self._lease, state, max_bytes=self._limits.bytes)
         fault: JacklineError | None = None
         async with asyncio.TaskGroup() as group:
             tasks = [group.create_task(self._journal.run()), group.create_task(self._journal.watch())]
@@ -204,9 +206,8 @@ class Drive:
             detail = f"{self._settings.max_attempts} attempts ended without an ending; see the worker's log"
             await self._fail(ErrorInfo(type="max_attempts", message=detail), {})
             return False
-        limits = merge_limits(self._settings.limits.model_dump(), state.limits)
-        if state.executing_seconds > limits.wall_seconds:
-            limit = LimitReached("wall_seconds", limits.wall_seconds)
+        if state.executing_seconds > self._limits.wall_seconds:
+            limit = LimitReached("wall_seconds", self._limits.wall_seconds)
             await self._fail(ErrorInfo(type=limit.kind, message=str(limit)), {})
             return False
         opening = self._workflow(
@@ -301,7 +302,7 @@ class Drive:
         return RunContext(
             store=self._store,
             journal=self._journal,
-            limits=merge_limits(self._settings.limits.model_dump(), state.limits),
+            limits=self._limits,
             checkpoint=await self._store.checkpoint(state.run_id),
             previous=previous,
             threads=self._threads,

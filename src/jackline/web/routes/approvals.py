@@ -70,11 +70,12 @@ async def listed(site: Site, request: Request) -> ASGIApp:
         return asks and site.authority.may_see(principal, head)
 
     cursor, limit = query.page_cursor(request), query.page_limit(request)
-    heads, following = await visible_page(fetch, wanted, cursor=cursor, limit=limit)
-    found = [item for head in heads for item in await _questions(site, head.run_id, state)]
-    while not found and following is not None:  # an empty page would look like the end
-        heads, following = await visible_page(fetch, wanted, cursor=following, limit=limit)
+    while True:
+        heads, following = await visible_page(fetch, wanted, cursor=cursor, limit=limit)
         found = [item for head in heads for item in await _questions(site, head.run_id, state)]
+        if found or following is None:
+            break
+        cursor = following  # an empty page would look like the end
     return json_response(ApprovalsPage(approvals=found, next=following))
 
 
