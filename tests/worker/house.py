@@ -70,20 +70,14 @@ class Clock:
         return time.time() + self.ahead
 
 
-class FlakyStore(MemoryStore):
-    """Does not answer when `fails` says so: before the write took place, or after it."""
+class HookedStore(MemoryStore):
+    """A store whose appends can be met: one copy of the long signature for all that do."""
 
-    def __init__(self, fails: Callable[[int], str]) -> None:
-        super().__init__()
-        self._fails = fails
-        self._count = 0
-        self.on = False
+    async def before(self, run_id: str, fence: int | Nobody | None, expect: int | None) -> None:
+        """Called before an append is made; what it raises is the append's answer."""
 
-    def _now_fails(self) -> str:
-        if not self.on:
-            return ""
-        self._count += 1
-        return self._fails(self._count)
+    async def after(self) -> None:
+        """Called once it was made; what it raises is the append's answer all the same."""
 
     async def append(
         self,
@@ -98,9 +92,7 @@ class FlakyStore(MemoryStore):
         due: Due = KEEP,
         close: bool = False,
     ) -> Appended:
-        how = self._now_fails()
-        if how == "before":
-            raise StoreUnavailable("away, before the write")
+        await self.before(run_id, fence, expect)
         appended = await super().append(
             run_id,
             entries,
@@ -112,9 +104,34 @@ class FlakyStore(MemoryStore):
             due=due,
             close=close,
         )
-        if how == "after":
-            raise StoreUnavailable("away, after the write")
+        await self.after()
         return appended
+
+
+class FlakyStore(HookedStore):
+    """Does not answer when `fails` says so: before the write took place, or after it."""
+
+    def __init__(self, fails: Callable[[int], str]) -> None:
+        super().__init__()
+        self._fails = fails
+        self._count = 0
+        self._how = ""
+        self.on = False
+
+    def _now_fails(self) -> str:
+        if not self.on:
+            return ""
+        self._count += 1
+        return self._fails(self._count)
+
+    async def before(self, run_id: str, fence: int | Nobody | None, expect: int | None) -> None:
+        self._how = self._now_fails()
+        if self._how == "before":
+            raise StoreUnavailable("away, before the write")
+
+    async def after(self) -> None:
+        if self._how == "after":
+            raise StoreUnavailable("away, after the write")
 
     async def put_artifact(self, run_id: str, artifact_id: str, artifact: Artifact) -> None:
         if self._now_fails():
@@ -126,44 +143,21 @@ class FlakyStore(MemoryStore):
         return await super().read(run_id, after, min(limit, 3), max_bytes)
 
 
-class CrowdedStore(MemoryStore):
+class CrowdedStore(HookedStore):
     """Before every append that expects a place somebody of a later version writes a note."""
 
     def __init__(self) -> None:
         super().__init__()
         self.notes = 0
 
-    async def append(
-        self,
-        run_id: str,
-        entries: Sequence[Entry],
-        *,
-        fence: int | Nobody | None = None,
-        expect: int | None = None,
-        once: Sequence[str] = (),
-        checkpoint: bytes | None = None,
-        summary: bytes | None = None,
-        due: Due = KEEP,
-        close: bool = False,
-    ) -> Appended:
+    async def before(self, run_id: str, fence: int | Nobody | None, expect: int | None) -> None:
         page = await self.read(run_id, 0, 100_000)
         if expect is not None and not page.closed and page.entries[-1].type != "note":
             self.notes += 1
-            await super().append(run_id, [Entry("note", b'{"ts":"2026-01-01T00:00:00.000Z"}')])
-        return await super().append(
-            run_id,
-            entries,
-            fence=fence,
-            expect=expect,
-            once=once,
-            checkpoint=checkpoint,
-            summary=summary,
-            due=due,
-            close=close,
-        )
+            await MemoryStore.append(self, run_id, [Entry("note", b'{"ts":"2026-01-01T00:00:00.000Z"}')])
 
 
-class InterruptedStore(MemoryStore):
+class InterruptedStore(HookedStore):
     """Calls `interrupt` right before the append number `at` of a worker's reaches the log; before every
     one with 0."""
 
@@ -178,34 +172,11 @@ class InterruptedStore(MemoryStore):
         self.count = 0
         self._interrupt = interrupt
 
-    async def append(
-        self,
-        run_id: str,
-        entries: Sequence[Entry],
-        *,
-        fence: int | Nobody | None = None,
-        expect: int | None = None,
-        once: Sequence[str] = (),
-        checkpoint: bytes | None = None,
-        summary: bytes | None = None,
-        due: Due = KEEP,
-        close: bool = False,
-    ) -> Appended:
+    async def before(self, run_id: str, fence: int | Nobody | None, expect: int | None) -> None:
         if isinstance(fence, int):
             self.count += 1
             if self.at in {0, self.count}:
                 await self._interrupt(run_id)
-        return await super().append(
-            run_id,
-            entries,
-            fence=fence,
-            expect=expect,
-            once=once,
-            checkpoint=checkpoint,
-            summary=summary,
-            due=due,
-            close=close,
-        )
 
 
 async def until(come: Callable[[], Awaitable[bool] | bool], seconds: float = SECONDS) -> None:
