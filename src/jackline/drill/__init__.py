@@ -1,0 +1,1 @@
+"""Faults against a real server, and what they did to the guarantees."""
