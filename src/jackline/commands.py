@@ -41,7 +41,7 @@ from jackline.events import (
 )
 from jackline.ids import is_call_id, is_run_id, new_conversation_id, run_of
 from jackline.log.base import KEEP, NOBODY, NOW, Reservation, Start
-from jackline.run import RunState
+from jackline.run import RunState, stop_name
 from jackline.summary import after, encode_summary, read_summary, summarise
 
 if TYPE_CHECKING:
@@ -275,7 +275,7 @@ class Commands:
         await self._store.append(
             head.run_id,
             [encode(event)],
-            once=[f"stop:{mode}"],
+            once=[stop_name(mode)],
             summary=encode_summary(after(summary, [event])),
             due=NOW,
         )
@@ -323,7 +323,7 @@ class Commands:
         once: list[str] = []
         if state.stop is None:
             events.append(_stopping(state.attempt, by, reason, mode, ts))
-            once.append(f"stop:{mode}")
+            once.append(stop_name(mode))
             state.apply(read + 1, events[0])
         events += stop_entries(state, ts=ts)
         await self._append(state, events, fence=NOBODY, expect=read, once=once, close=True)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final, Literal, Protocol
@@ -12,7 +13,7 @@ import structlog
 
 from jackline.commands import expired_answer, is_late, read_state
 from jackline.context import Envelope, PreviousRun, RunContext
-from jackline.endings import CallEnd, close_calls, stop_entries
+from jackline.endings import CallEnd, close_calls, lost_ends, lost_error, stop_entries
 from jackline.errors import (
     AgentError,
     Fenced,
@@ -28,12 +29,12 @@ from jackline.events import Approval, ErrorInfo, Tool, Workflow, parse_timestamp
 from jackline.ids import number_of, run_id
 from jackline.journal import Journal
 from jackline.limits import merge_limits
-from jackline.log.base import KEEP, NEVER, NOW
+from jackline.log.base import KEEP, NEVER, NOW, Missing
 from jackline.run import HANDED_BACK, TAKEOVER
 from jackline.values import clean, to_json
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Awaitable, Callable, Mapping
     from concurrent.futures import Future
 
     from jackline.agents.base import Agent
@@ -109,12 +110,22 @@ class Drive:
         """Drive the run. See the class."""
         state = await read_state(self._store, self._lease.run_id)
         self._limits = merge_limits(self._settings.limits.model_dump(), state.limits)
-        self._journal = Journal(self._store, self._lease, state, max_bytes=self._limits.bytes)
+        try:
+            await self._with_journal(state, self._until_over)
+        except Fenced:
+            if self._journal.short is None:
+                raise
+            await self._journal.patiently(self._cut_log)
+
+    async def _with_journal(self, state: RunState, work: Callable[[], Awaitable[None]]) -> None:
+        self._journal = Journal(
+            self._store, self._lease, state, max_bytes=self._limits.bytes, ttl=self._settings.lease
+        )
         fault: JacklineError | None = None
         async with asyncio.TaskGroup() as group:
             tasks = [group.create_task(self._journal.run()), group.create_task(self._journal.watch())]
             try:
-                await self._until_over()
+                await work()
             except JacklineError as error:
                 fault = error  # raised below, out of the group, or it would come wrapped
             finally:
@@ -122,6 +133,25 @@ class Drive:
                     task.cancel()
         if fault is not None:
             raise fault
+
+    async def _cut_log(self) -> None:
+        """The store came back without entries that cannot be put back. What the run did in them no
+        longer stands in its log, so it does not go on (G8)."""
+        lost = self._state
+        while True:
+            state = await read_state(self._store, self._lease.run_id)
+            with contextlib.suppress(Moved):
+                await self._store.heal(self._lease, self._settings.lease, Missing(last=state.seq, cut=True))
+                break
+        self._log.error("log_lost", after=state.seq, upto=lost.seq)
+
+        async def end() -> None:
+            if state.stop is not None:
+                await self._finish_stop(None, ends=lost_ends(state, lost))
+            else:
+                await self._fail(lost_error(state, lost), lost_ends(state, lost))
+
+        await self._with_journal(state, end)
 
     async def _until_over(self) -> None:
         try:
@@ -283,6 +313,7 @@ class Drive:
 
     async def _context(self) -> RunContext:
         state = self._state
+        self._journal.checkpoint = await self._store.checkpoint(state.run_id)
         previous: list[PreviousRun] = []
         for number in range(
             number_of(state.run_id) - 1, max(0, number_of(state.run_id) - 1 - HISTORY_RUNS), -1
@@ -303,7 +334,7 @@ class Drive:
             store=self._store,
             journal=self._journal,
             limits=self._limits,
-            checkpoint=await self._store.checkpoint(state.run_id),
+            checkpoint=self._journal.checkpoint,
             previous=previous,
             threads=self._threads,
             max_entry=self._settings.max_entry,
@@ -489,7 +520,9 @@ class Drive:
         """Let the run go; True when something came meanwhile that must be looked at first."""
         while True:
             try:
-                await self._store.release(self._lease, due, expect=self._state.seq)
+                await self._journal.patiently(
+                    lambda: self._store.release(self._lease, due, expect=self._state.seq)
+                )
             except Moved:
                 await self._journal.patiently(self._journal.refresh)
                 if due != NOW or self._state.stop is not None:

@@ -125,6 +125,34 @@ def stop_entries(
     return events
 
 
+LOG_LOST: Final = "log_lost"
+"""The error's type of a run whose store came back without entries that could not be put back."""
+
+
+def lost_error(state: RunState, lost: RunState) -> ErrorInfo:
+    """Why a run ends whose log is `state`, although it had come to `lost`: what is not told any more."""
+    gone = [f"{call.call_id} {call.name} ({call.state})" for call in lost.calls.values()]
+    gone = gone[len(state.calls) :]
+    calls = f"; calls made in them: {', '.join(gone)}" if gone else ""
+    return ErrorInfo(
+        type=LOG_LOST,
+        message=f"the store came back without entries {state.seq + 1} to {lost.seq}, and they could not "
+        f"be put back; check what the run did before you start it again{calls}",
+    )
+
+
+def lost_ends(state: RunState, lost: RunState) -> dict[str, CallEnd]:
+    """What became of the calls that are open in `state`, by what was known of them in `lost`."""
+    ends: dict[str, CallEnd] = {}
+    for call in state.open_calls:
+        known = lost.calls.get(call.call_id)
+        if known is None or known.state == call.state:
+            continue
+        told = f"it had {'ended' if known.ended else 'begun'} ({known.state}); the store lost the record"
+        ends[call.call_id] = CallEnd(outcome="unknown", error=ErrorInfo(type=LOG_LOST, message=told))
+    return ends
+
+
 def _outcome_of(call: Call) -> CallOutcome:
     match call.state:
         case "finished" | "failed":

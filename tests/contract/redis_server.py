@@ -64,6 +64,22 @@ class RedisServer:
         """As a power cut would end it."""
         self._stack.close()
 
+    @property
+    def written(self) -> int:
+        """Bytes of its append-only file so far: what it has executed is in there."""
+        return self._log.stat().st_size
+
+    def lose(self, written: int) -> None:
+        """Forget, while it is not running, everything but the first bytes of its append-only file:
+        what a power cut costs that comes before the next fsync."""
+        with self._log.open("rb+") as log:
+            log.truncate(written)
+
+    @property
+    def _log(self) -> Path:
+        (log,) = (self._folder / "appendonlydir").glob("*.incr.aof")
+        return log
+
     def freeze(self) -> None:
         """It keeps its connections and answers nothing."""
         assert self._process is not None

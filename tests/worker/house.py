@@ -91,6 +91,7 @@ class HookedStore(MemoryStore):
         summary: bytes | None = None,
         due: Due = KEEP,
         close: bool = False,
+        lazy: bool = False,
     ) -> Appended:
         await self.before(run_id, fence, expect)
         appended = await super().append(
@@ -103,6 +104,7 @@ class HookedStore(MemoryStore):
             summary=summary,
             due=due,
             close=close,
+            lazy=lazy,
         )
         await self.after()
         return appended

@@ -35,8 +35,9 @@ class Ready(Struct, frozen=True, kw_only=True):
 
 class Heartbeat(Struct, frozen=True, kw_only=True, omit_defaults=True):
     """The run is alive, or not: whether a live lease stands behind it, and how long ago, in ms,
-    the loop that drives the agent last turned. `store` is `away` while the store does not answer;
-    the rest is then what was known last."""
+    the loop that drives the agent last turned. `store` is `away` while the store does not answer,
+    and the rest what was known last; `doubt` while it came back and the run's worker has not yet
+    said whether anything is missing."""
 
     ts: str
     run_id: str
@@ -44,7 +45,7 @@ class Heartbeat(Struct, frozen=True, kw_only=True, omit_defaults=True):
     seq: int
     worker: Literal["alive", "lost", "none"]
     idle_ms: int
-    store: Literal["away"] | None = None
+    store: Literal["away", "doubt"] | None = None
 
 
 class Gap(Struct, frozen=True, kw_only=True):

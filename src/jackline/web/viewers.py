@@ -99,7 +99,10 @@ class Viewer:
         if tail.stale:
             return b""
         if self._epoch != tail.epoch:
-            return self._gap(1)
+            cut = min(tail.cuts[self._epoch :])
+            if self.cursor > cut:
+                return self._gap(cut + 1)
+            self._epoch = tail.epoch  # what it has seen was not lost
         if self.cursor >= tail.last:
             return b""
         replayed = self._compact and self.cursor < self._replay_to

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Final, get_args
 from msgspec import Raw, Struct
 from starlette.responses import Response
 
-from jackline.errors import NotFound
+from jackline.errors import InDoubt, NotFound
 from jackline.events import RunStateName, frame_data, timestamp
 from jackline.ids import is_conversation_id
 from jackline.summary import read_summary
@@ -143,12 +143,14 @@ async def _page(
 ) -> EntriesPage:
     after = 0 if cursor is None else cursor.seq
     page = await site.store.read(run_id, after, limit)
+    if page.doubt and after > page.last:
+        raise InDoubt(run_id)
     if cursor is not None:
         check_cursor(cursor, last=page.last, epoch=page.epoch)
-    lost_epoch = cursor is not None and after > 0 and cursor.epoch < page.epoch
-    if lost_epoch or page.first > after + 1:
+    cuts = page.cuts[cursor.epoch :] if cursor is not None else ()
+    first = min((after, *cuts)) + 1
+    if first <= after or page.first > first:
         state = await site.tails.state(run_id)
-        first = 1 if lost_epoch else after + 1
         gap = frames.Gap(from_=first, to=state.seq, snapshot=snapshot(state))
         following = None if state.ended else _next(state.seq, page.epoch)
         return EntriesPage(entries=[], next=following, gap=gap)
