@@ -98,9 +98,12 @@ class ScriptedModel(FunctionModel):
 
 
 def _prompt(message: ModelMessage) -> str | None:
-    """What a person said in this message. A prompt beside a call's return is a remark about the call."""
+    """What a person said last in this message: what was said in a run that ended without an answer comes
+    before it. A prompt beside a call's return is a remark about the call."""
     if any(isinstance(part, ToolReturnPart) for part in message.parts):
         return None
     said = [part.content for part in message.parts if isinstance(part, UserPromptPart)]
-    texts = [content for content in said if isinstance(content, str)]
-    return "\n".join(texts) if texts else None
+    if not said:
+        return None
+    newest = said[-1]
+    return newest if isinstance(newest, str) else "\n".join(part for part in newest if isinstance(part, str))
