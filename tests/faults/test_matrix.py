@@ -37,7 +37,7 @@ def replicated(path: Path) -> Generator[World]:
             stack.enter_context(serve(path, agent=AGENT, redis=store.url, role=role, env=env, name=name))
             for role, name in PARTS
         ]
-        made = World(servers=servers, path=path, store=store)
+        made = World(servers=[*servers[1:], servers[0]], path=path, store=store)
         made.until_workers(1)
         try:
             yield made
@@ -148,11 +148,18 @@ def kill(place: World, what: str) -> None:
     eventually(answers, what="servers that are ready")
 
 
-@pytest.mark.parametrize("what", ["worker killed", "web killed", "store killed"])
+DEATHS = [
+    ("embedded", "worker killed"),
+    ("embedded", "web killed"),
+    ("replicated", "worker killed"),
+    ("replicated", "web killed"),
+    ("replicated", "store killed"),
+]
+
+
+@pytest.mark.parametrize(("place", "what"), DEATHS, indirect=["place"])
 def test_every_state_outlives_every_death(place: World, what: str) -> None:
     """G3, G4, G6, G7, G8: each run ends as the table says, whatever was killed under it."""
-    if place.store is None and what == "store killed":
-        what = "web killed"  # it is a file in the process that is killed
     tags = [f"{what[:3]}-{at}" for at in range(len(TABLE))]
     cases = awaiting_outcomes(place, tags[:1]) | {
         tag: STATES[state](place, tag)
@@ -160,7 +167,7 @@ def test_every_state_outlives_every_death(place: World, what: str) -> None:
     }
     logs = {tag: place.api.log(case.run_id) for tag, case in cases.items()}
     kill(place, what)
-    column = "worker killed" if place.store is None else what
+    column = "worker killed" if place.store is None else what  # embedded, the worker goes with the web
     for (tag, case), state in zip(
         cases.items(), [OUTCOME, *(state for state in TABLE if state != OUTCOME)], strict=True
     ):
