@@ -7,6 +7,7 @@ each other, and cancelling one disturbs no other.
 from __future__ import annotations
 
 import shutil
+from contextlib import suppress
 from contextvars import ContextVar
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Final, Self, cast
@@ -24,6 +25,7 @@ from jackline.errors import ConfigError
 from jackline.leash import leashed
 from jackline.mcp_config import ServerConfig, demo_server, load_servers
 from jackline.policy import VERIFIES, spec_of
+from jackline.tools import IDEMPOTENCY_META, current_call
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -143,7 +145,7 @@ class ServerToolset(AbstractToolset[Any]):
     async def call_tool(
         self, name: str, tool_args: dict[str, Any], ctx: RunContext[Any], tool: ToolsetTool[Any]
     ) -> Any:
-        """Call a tool once."""
+        """Call a tool once. It is handed the call's idempotency key in `_meta` (`IDEMPOTENCY_META`)."""
         bare = name.removeprefix(self.server.prefix)
         inner = await self._live()
         tool = replace(tool, tool_def=replace(tool.tool_def, name=bare))
@@ -211,8 +213,10 @@ _report_to: ContextVar[ProgressFnT | None] = ContextVar("report_to", default=Non
 
 
 class _Client(Client[Any]):
-    async def call_tool(self, *args: Any, **kwargs: Any) -> Any:
-        return await super().call_tool(*args, progress_handler=_report_to.get(), **kwargs)
+    async def call_tool(self, *args: Any, meta: dict[str, Any] | None = None, **kwargs: Any) -> Any:
+        with suppress(LookupError):  # asked for by nobody's run: then there is no key
+            meta = {**(meta or {}), IDEMPOTENCY_META: current_call().idempotency_key}
+        return await super().call_tool(*args, progress_handler=_report_to.get(), meta=meta, **kwargs)
 
 
 def _connection(server: ServerConfig, log_file: Path | None) -> MCPToolset[Any]:

@@ -71,6 +71,9 @@ class Settings(BaseSettings):
     role: Role = Field("all", description="`web`, `worker`, or `all`: web with a worker child.")
     data_dir: Path = Field(Path("jackline-data"), description="Where the embedded store lives.")
     redis: str | None = Field(None, description="URL of a Redis or Valkey; without it the store is SQLite.")
+    redis_replicas: int = Field(
+        0, ge=0, description="Replicas that must have a command on disk too before it is acknowledged."
+    )
     agent: str | None = Field(None, description="`FILE.py:NAME` of your own agent.")
     agent_revision: str | None = Field(
         None, description="Revision of your agent; a digest of its file if unset."

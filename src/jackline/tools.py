@@ -2,9 +2,16 @@
 
 from __future__ import annotations
 
+from typing import Final
+
 from msgspec import Struct
 
 from jackline.events import Effect, Json
+from jackline.ids import run_of
+from jackline.threads import running_call
+
+IDEMPOTENCY_META: Final = "jackline/idempotency_key"
+"""The member of `_meta` in which a tool of an MCP server is handed the key of its call."""
 
 
 class ToolSpec(Struct, frozen=True, kw_only=True, omit_defaults=True):
@@ -41,3 +48,25 @@ class Catalogue(Struct, frozen=True, kw_only=True):
 
     worker: str
     agents: tuple[AgentSpec, ...]
+
+
+class CurrentCall(Struct, frozen=True, kw_only=True):
+    """The call that a tool's code works for."""
+
+    run_id: str
+    call_id: str
+
+    @property
+    def idempotency_key(self) -> str:
+        """`run_id:call_id`: the same each time this call is run, and no other call's. A service that is
+        handed it can tell a call that runs again, after a crash, from a new one (G6)."""
+        return f"{self.run_id}:{self.call_id}"
+
+
+def current_call() -> CurrentCall:
+    """The call that is running, in a tool's own code: async, or in a thread that Jackline or
+    `asyncio.to_thread` made for it. Raises `LookupError` anywhere else."""
+    call_id = running_call.get("")
+    if not call_id:
+        raise LookupError("current_call() tells of a tool call; call it from inside a tool")
+    return CurrentCall(run_id=run_of(call_id), call_id=call_id)

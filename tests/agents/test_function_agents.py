@@ -12,6 +12,7 @@ import pytest
 from jackline.agents.function import FunctionAgent, FunctionContext
 from jackline.commands import Decision
 from jackline.errors import ToolFailed
+from jackline.tools import current_call
 from tests.agents.house import House, rule
 
 if TYPE_CHECKING:
@@ -65,6 +66,23 @@ async def test_a_function_says_calls_tools_and_returns_its_output() -> None:
     ]  # fmt: skip
     assert [said.text for said in state.said.values()] == ["hello", "You said hello", "Done"]
     assert state.calls[home.call("1")].name == "count"
+
+
+async def test_each_call_has_a_key_of_its_own() -> None:
+    """G6: in an async function, and in a thread."""
+
+    async def flat() -> str:
+        return current_call().idempotency_key
+
+    def plain() -> str:
+        return current_call().idempotency_key
+
+    async def fix(ctx: FunctionContext) -> object:
+        return [await ctx.tool(flat), await ctx.tool(plain)]
+
+    home = house(fix)
+    state = await home.chat("go")
+    assert state.output == [f"{home.run_id}:{home.call(number)}" for number in "12"]
 
 
 async def test_an_approval_parks_and_nothing_is_said_or_done_twice() -> None:

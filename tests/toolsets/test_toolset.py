@@ -17,6 +17,7 @@ from pydantic_ai.models.test import TestModel
 
 from jackline.errors import ConfigError
 from jackline.mcp import toolset
+from jackline.threads import running_call
 from tests.support.processes import eventually, eventually_async
 from tests.toolsets.calls import call, call_as, context, gone
 
@@ -43,6 +44,17 @@ async def left(path: Path) -> str:
 async def test_a_tool_is_called_under_its_prefixed_name(probe: ServerConfig) -> None:
     async with toolset(probe) as tools:
         assert (await call(tools, "probe_hello", who="ana"))["hello"] == "ana"
+
+
+async def test_a_tool_is_handed_the_key_of_its_call(probe: ServerConfig) -> None:
+    """G6: in `_meta`; outside of a run there is none."""
+    async with toolset(probe) as tools:
+        assert await call(tools, "probe_key") == "none"
+        token = running_call.set("k3v9q0zj2m5x7w1trb8e.2.1")
+        try:
+            assert await call(tools, "probe_key") == "k3v9q0zj2m5x7w1trb8e.2:k3v9q0zj2m5x7w1trb8e.2.1"
+        finally:
+            running_call.reset(token)
 
 
 async def test_specs_carry_what_the_server_declares(probe: ServerConfig) -> None:

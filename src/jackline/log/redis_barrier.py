@@ -46,10 +46,12 @@ class _Side(NamedTuple):
 class Barrier:
     """`passed()` returns once everything the server has executed so far is on its disk.
 
-    `deadline`: seconds. `key`: a counter, whose increments are the marks.
+    `deadline`: seconds. `key`: a counter, whose increments are the marks. `replicas`: how many of
+    the server's replicas must have it on their disks too.
     """
 
-    def __init__(self, address: Address, deadline: float, key: str) -> None:
+    def __init__(self, address: Address, deadline: float, key: str, replicas: int = 0) -> None:
+        self._replicas = replicas
         self._address = address
         self._deadline = deadline
         self._key = key
@@ -129,14 +131,14 @@ class Barrier:
         """Whether there is a disk to wait for, and the life of the server that said so."""
         side = await self._side()
         timeout_ms = int(self._deadline * 1000)
-        commands: tuple[Command, ...] = (("INCR", self._key), ("WAITAOF", 1, 0, timeout_ms))
+        commands: tuple[Command, ...] = (("INCR", self._key), ("WAITAOF", 1, self._replicas, timeout_ms))
         try:
             mark, waited = await side.link.send(commands)
         except asyncio.CancelledError:
             side.link.end("the store was closed")
             raise
         self._idle.append(side)
-        return _verdict(mark, waited), side.life
+        return _verdict(mark, waited, self._replicas), side.life
 
     async def _side(self) -> _Side:
         while self._idle:
@@ -165,13 +167,16 @@ def _ignore_loss(_: Link, __: str) -> None:
     """Found out when the link is wanted next."""
 
 
-def _verdict(mark: Reply, waited: Reply) -> bool:
+def _verdict(mark: Reply, waited: Reply, replicas: int) -> bool:
     if isinstance(mark, hiredis.ReplyError):
         raise StoreUnavailable(in_words(mark))
     if isinstance(waited, hiredis.ReplyError):
         if code_of(waited) == "ERR" and "appendonly" in str(waited):
             return False
         raise StoreUnavailable(in_words(waited))
-    if integer(array(waited)[0]) < 1:
+    here, there = array(waited)
+    if integer(here) < 1:
         raise StoreUnavailable("its disk is slow, or refuses")
+    if integer(there) < replicas:
+        raise StoreUnavailable(f"{integer(there)} of {replicas} replicas have it on disk")
     return True

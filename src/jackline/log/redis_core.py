@@ -70,14 +70,16 @@ class Found:
 class Core:
     """The connections of one store. Every method raises `StoreUnavailable`."""
 
-    def __init__(self, address: Address, prefix: str, deadline: float, max_entry_bytes: int) -> None:
+    def __init__(
+        self, address: Address, prefix: str, deadline: float, max_entry_bytes: int, replicas: int
+    ) -> None:
         self.address = address
         self.max_entry_bytes = max_entry_bytes
         self.keys = Keys(prefix)
         self.scripts = load()
         self.hints = Hints(address, deadline, self.keys.index("h"))
         self._commands = Connection(address, deadline)
-        self._barrier = Barrier(address, deadline, f"{prefix}:barrier")
+        self._barrier = Barrier(address, deadline, f"{prefix}:barrier", replicas)
 
     async def start(self) -> None:
         """Connect; raises `ConfigError` too, for a server that can never be the store."""

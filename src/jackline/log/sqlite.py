@@ -267,8 +267,9 @@ class SqliteStore(NeverShort):
         return await self._reader.submit(lambda step: step.now_ms)
 
     async def ping(self) -> None:
-        """See `Store.ping`. Takes the write lock for a moment, so that one that is stuck shows."""
-        await self._writer.submit(lambda step: step.sql.execute("SELECT 1 FROM meta").fetchone())
+        """See `Store.ping`. Writes what stands there already, so that a lock that is stuck shows, and a
+        disk that is full."""
+        await self._writer.submit(lambda step: step.sql.execute("UPDATE meta SET value = value").rowcount)
 
     def describe(self) -> str:
         """See `Store.describe`."""

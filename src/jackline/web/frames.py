@@ -49,8 +49,8 @@ class Heartbeat(Struct, frozen=True, kw_only=True, omit_defaults=True):
 
 
 class Gap(Struct, frozen=True, kw_only=True):
-    """Entries `from` … `to` cannot be given any more. `snapshot` stands for everything up to `to`;
-    the stream goes on after it."""
+    """Entries `from` … `to` cannot be given (any more, or as they were). `snapshot` stands for all
+    that the log has; the stream goes on after it."""
 
     from_: int = msgspec.field(name="from")
     to: int
@@ -95,11 +95,11 @@ def heartbeat(beat: Heartbeat) -> bytes:
     return _frame("heartbeat", beat)
 
 
-def gap(first: int, last: int, snapshot: Snapshot, epoch: int) -> bytes:
+def gap(first: int, until: int, snapshot: Snapshot, epoch: int) -> bytes:
     """A `gap` frame. Its id is the entry that the snapshot reaches, so that a client which is cut
     right after it does not get the gap again."""
-    data = msgspec.json.encode(Gap(from_=first, to=last, snapshot=snapshot))
-    return sse.encode(event="gap", data=data, id=cursor_id(last, epoch))
+    data = msgspec.json.encode(Gap(from_=first, to=until, snapshot=snapshot))
+    return sse.encode(event="gap", data=data, id=cursor_id(snapshot.seq, epoch))
 
 
 def end(run_id: str, state: str, seq: int) -> bytes:

@@ -145,9 +145,10 @@ class Viewer:
 
     def _gap(self, first: int) -> bytes:
         tail = self._tail
+        until = max(self.cursor, tail.last)
         self._epoch = tail.epoch
         self.cursor = tail.last
-        return frames.gap(first, tail.last, snapshot(tail.state), tail.epoch)
+        return frames.gap(first, until, snapshot(tail.state), tail.epoch)
 
     async def _goodbye(self) -> bytes:
         """The `shutdown` frame, each viewer's at its own time and with its own way back."""

@@ -151,7 +151,7 @@ async def _page(
     first = min((after, *cuts)) + 1
     if first <= after or page.first > first:
         state = await site.tails.state(run_id)
-        gap = frames.Gap(from_=first, to=state.seq, snapshot=snapshot(state))
+        gap = frames.Gap(from_=first, to=max(after, state.seq), snapshot=snapshot(state))
         following = None if state.ended else _next(state.seq, page.epoch)
         return EntriesPage(entries=[], next=following, gap=gap)
     numbered = list(enumerate(page.entries, page.first))
