@@ -18,7 +18,7 @@ from tests.machine.people import Viewer
 from tests.machine.world import LEASE, Told, World, until
 
 plans = st.lists(
-    st.lists(st.sampled_from(["write", "look", "wipe"]), min_size=1, max_size=2), min_size=1, max_size=3
+    st.lists(st.sampled_from(["wipe", "write", "look"]), min_size=1, max_size=2), min_size=1, max_size=3
 )
 either = st.integers(0, 1)
 prefixes = itertools.count()
@@ -46,9 +46,10 @@ class WorkerMachine(RuleBasedStateMachine):
 
     # People
 
-    @initialize(plan=plans)
-    def first(self, plan: list[list[str]]) -> None:
+    @initialize(plan=plans, turns=st.integers(0, 6))
+    def first(self, plan: list[list[str]], turns: int) -> None:
         self.chat(plan, 0, "reject", None)
+        self._go_on(turns)
 
     @rule(
         plan=plans,
@@ -137,7 +138,7 @@ class WorkerMachine(RuleBasedStateMachine):
         self.world.run(go_on())
 
     @rule()
-    @precondition(lambda self: any(life.frozen for life in self.world.lives))
+    @precondition(lambda self: self.may("leases", 2) and any(life.frozen for life in self.world.lives))
     def leases_lapse(self) -> None:
         self.tell("leases lapse")
         self.world.run(until(lambda: False, LEASE * 1.3))

@@ -279,7 +279,7 @@ class World:
         await self.look()
         for told in self.runs.values():
             for question in told.state.pending:
-                body = {"outcome": "done"} if question.kind == "outcome" else {"approve": False}
+                body = {"outcome": "done"} if question.kind == "outcome" else {"approve": True}
                 await self.decide(self.webs[1], question.call_id, question.round, body)
         return all(told.state.ended for told in self.runs.values())
 
