@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import shutil
 import time
 from dataclasses import asdict, dataclass
@@ -29,6 +30,9 @@ if TYPE_CHECKING:
 
 QUIET: Final = 120.0
 """Seconds after a fault in which every run must have its ending."""
+
+_BEGIN: Final = 30.0
+"""Seconds in which a run says its first word; an agent that says none is broken all the same then."""
 
 _LAST_FRAMES: Final = 20.0
 """Seconds after that in which every viewer must have been told."""
@@ -83,7 +87,8 @@ async def _row(on: Stage, fault: Fault, dice: Random, runs: int) -> Row:
     async with asyncio.TaskGroup() as group:
         watching = [group.create_task(viewer.follow(deadline)) for viewer in viewers]
         people = group.create_task(answer(on, promises, quarrel=fault.people == "quarrel"))
-        await asyncio.sleep(dice.uniform(0.1, 1.0))
+        await _under_way(viewers)
+        await asyncio.sleep(dice.uniform(0.0, 1.5))
         if fault.people == "stop":
             await stop_all(on, promises, dice)
         await fault.strike(on, dice)
@@ -97,6 +102,14 @@ async def _row(on: Stage, fault: Fault, dice: Random, runs: int) -> Row:
     if verdict.broken:
         verdict.broken += [f"see the logs: {await asyncio.to_thread(_keep, on.folder)}"]
     return Row(fault=fault.name, what=fault.what, verdict=verdict, quiet=quiet)
+
+
+async def _under_way(viewers: list[Viewer]) -> None:
+    """Return once every run says something: a fault before that would break nothing."""
+    with contextlib.suppress(TimeoutError):
+        async with asyncio.timeout(_BEGIN):
+            for viewer in viewers:
+                await viewer.speaks.wait()
 
 
 async def _until_quiet(on: Stage, promises: list[Promises]) -> float:
