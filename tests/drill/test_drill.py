@@ -14,7 +14,7 @@ import pytest
 from jackline.drill.faults import FAULTS
 from tests.support.processes import clean_environment
 
-LONG = 170.0
+LONG = 600.0
 """Seconds: most of it is the start of Python processes, on a machine that has other things to do."""
 
 
@@ -25,7 +25,7 @@ def drill(*options: str, cwd: Path) -> tuple[int, str, str]:
         env=clean_environment(),
         capture_output=True,
         text=True,
-        timeout=LONG,
+        timeout=LONG - 20,
         check=False,
     )
     return done.returncode, done.stdout, done.stderr
@@ -49,10 +49,10 @@ def test_a_short_drill_holds_and_leaves_nothing_behind(tmp_path: Path) -> None:
     options = [word for name in only for word in ("--only", name)]
     code, out, err = drill("--json", "--runs", "3", "--seed", "7", *options, cwd=tmp_path)
     rows: list[dict[str, Any]] = [json.loads(line) for line in out.splitlines()]
-    assert [row["fault"] for row in rows] == list(only)
-    assert [row["verdict"]["broken"] for row in rows] == [[] for _ in only], err
+    assert [row["fault"] for row in rows] == list(only), err
+    assert [row["broken"] for row in rows] == [[] for _ in only], err
     assert code == 0, err
-    endings = {row["fault"]: row["verdict"]["endings"] for row in rows}
+    endings = {row["fault"]: row["endings"] for row in rows}
     assert endings["none"] == {"completed": 3}
     assert sum(endings["stop"].values()) == 3
     assert left_behind("jackline-drill-") == []
@@ -95,6 +95,7 @@ def test_an_agent_of_ones_own_on_the_embedded_store(tmp_path: Path) -> None:
     assert "Every guarantee held." in out
 
 
+@pytest.mark.timeout(LONG)
 def test_an_agent_that_does_not_start_is_told(tmp_path: Path) -> None:
     (tmp_path / "broken.py").write_text("raise RuntimeError('no such thing')")
     code, _, err = drill("--agent", "broken.py:agent", "--sqlite", cwd=tmp_path)

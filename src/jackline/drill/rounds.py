@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import shutil
 import time
-from dataclasses import asdict, dataclass
+from collections import Counter
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from random import Random
-from tempfile import TemporaryDirectory, mkdtemp
+from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any, Final
 
 from jackline.drill.faults import not_possible
@@ -56,7 +56,16 @@ class Row:
 
     def members(self) -> dict[str, Any]:
         """For programs."""
-        return {**asdict(self), "held": self.held}
+        endings = dict(self.verdict.endings)  # what `asdict` makes of a Counter is none
+        verdict = asdict(replace(self.verdict, endings=Counter())) | {"endings": endings}
+        return {
+            "fault": self.fault,
+            "what": self.what,
+            "not_run": self.not_run,
+            "held": self.held,
+            "quiet": self.quiet,
+            **verdict,
+        }
 
 
 async def drill(plan: Plan, faults: Sequence[Fault], *, runs: int, seed: int) -> AsyncGenerator[Row]:
@@ -100,7 +109,7 @@ async def _row(on: Stage, fault: Fault, dice: Random, runs: int) -> Row:
             task.cancel()
     verdict = await _judge(on, promises, viewers)
     if verdict.broken:
-        verdict.broken += [f"see the logs: {await asyncio.to_thread(_keep, on.folder)}"]
+        verdict.broken += [f"see the logs: {await asyncio.to_thread(on.keep_logs)}"]
     return Row(fault=fault.name, what=fault.what, verdict=verdict, quiet=quiet)
 
 
@@ -137,11 +146,3 @@ async def _judge(on: Stage, promises: list[Promises], viewers: list[Viewer]) -> 
             if viewer.run_id == run.run_id:
                 judge_viewer(verdict, viewer, log)
     return verdict
-
-
-def _keep(folder: Path) -> Path:
-    """Copy the servers' logs to where they outlive the drill."""
-    kept = Path(mkdtemp(prefix="jackline-drill-logs-"))
-    for log in folder.glob("*.log"):
-        shutil.copy(log, kept)
-    return kept
