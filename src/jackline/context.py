@@ -38,6 +38,7 @@ from jackline.values import clean, to_json
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Sequence
 
+    from jackline.clock import StoreClock
     from jackline.events import Event, Message
     from jackline.journal import Journal
     from jackline.limits import RunLimits
@@ -100,6 +101,7 @@ class RunContext:
         *,
         store: Store,
         journal: Journal,
+        clock: StoreClock,
         limits: RunLimits,
         checkpoint: bytes | None,
         previous: Sequence[PreviousRun],
@@ -135,6 +137,7 @@ class RunContext:
         """Whether a model request is under way."""
         self._store = store
         self._journal = journal
+        self._now = clock.ts
         envelope = msgspec.msgpack.decode(checkpoint, type=Envelope) if checkpoint is not None else None
         self.checkpoint = envelope.agent if envelope is not None else None
         """What the agent saved last, None at the beginning."""
@@ -195,7 +198,7 @@ class RunContext:
         for start in range(0, len(text), limit):
             self._journal.put(
                 Token(
-                    ts=_now(),
+                    ts=self._now(),
                     text=text[start : start + limit],
                     kind="reasoning" if kind == "reasoning" else "text",
                     message_id=message_id,
@@ -262,7 +265,7 @@ class RunContext:
             args = await self._aside(call.args, f"{call.call_id}:args")
             events.append(
                 Tool(
-                    ts=_now(),
+                    ts=self._now(),
                     call_id=call.call_id,
                     name=call.spec.name,
                     state="requested",
@@ -274,7 +277,7 @@ class RunContext:
             if call.spec.approval == "deny":
                 events.append(
                     Tool(
-                        ts=_now(),
+                        ts=self._now(),
                         call_id=call.call_id,
                         name=call.spec.name,
                         state="denied",
@@ -317,7 +320,7 @@ class RunContext:
             last = self.state.last_question(call.call_id)
             events.append(
                 Approval(
-                    ts=_now(),
+                    ts=self._now(),
                     call_id=call.call_id,
                     round=1 if last is None else last.round + 1,
                     kind="call",
@@ -329,7 +332,7 @@ class RunContext:
                     expires_at=None if expires is None else timestamp(expires / 1000),
                 )
             )
-        events.append(Workflow(ts=_now(), state="awaiting_approval", attempt=self.attempt))
+        events.append(Workflow(ts=self._now(), state="awaiting_approval", attempt=self.attempt))
         due = NEVER if expires is None else expires
         await self._go_on()
         # Before the append and not after it: whatever runs beside this must not write between the two.
@@ -372,7 +375,12 @@ class RunContext:
         args = await self._whole(args, f"{call_id}:args")
         shown = await self._aside(args, f"{call_id}:executed")
         started = Tool(
-            ts=_now(), call_id=call_id, name=call.name, state="started", args=shown, verifies=call.verifies
+            ts=self._now(),
+            call_id=call_id,
+            name=call.name,
+            state="started",
+            args=shown,
+            verifies=call.verifies,
         )
         # It counts as running from before it is recorded until its end is: whoever waits for quiet
         # must not cut off what lies between the call and the log.
@@ -390,7 +398,8 @@ class RunContext:
     async def refuse(self, call_id: str, error: ErrorInfo) -> None:
         """End a requested call that will not be run, because of `error`."""
         call = self.state.calls[call_id]
-        await self._commit([Tool(ts=_now(), call_id=call_id, name=call.name, state="failed", error=error)])
+        failed = Tool(ts=self._now(), call_id=call_id, name=call.name, state="failed", error=error)
+        await self._commit([failed])
 
     async def progress(self, call_id: str, progress: Json) -> None:
         """Tell how far a running call is."""
@@ -398,7 +407,8 @@ class RunContext:
             await self.halt()
         call = self.state.calls[call_id]
         value = await self._aside(progress, f"{call_id}:progress")
-        self._journal.put(Tool(ts=_now(), call_id=call_id, name=call.name, state="progress", progress=value))
+        told = Tool(ts=self._now(), call_id=call_id, name=call.name, state="progress", progress=value)
+        self._journal.put(told)
         self._check_size()
         await self._journal.room()
 
@@ -460,7 +470,7 @@ class RunContext:
     def _put_end(self, call: Call, end: CallEnd, state: Literal["finished", "failed", "cancelled"]) -> None:
         self._journal.put(
             Tool(
-                ts=_now(),
+                ts=self._now(),
                 call_id=call.call_id,
                 name=call.name,
                 state=state,
@@ -608,7 +618,7 @@ class RunContext:
         supersedes: Sequence[str] = (),
     ) -> Workflow:
         return Workflow(
-            ts=_now(),
+            ts=self._now(),
             state="executing",
             attempt=self.attempt,
             step=step,
@@ -616,10 +626,6 @@ class RunContext:
             retry=retry,
             supersedes=tuple(supersedes) or None,
         )
-
-
-def _now() -> str:
-    return timestamp(time.time())
 
 
 def _since(begun: float) -> int:
