@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Final, Literal, Protocol
 import msgspec
 import structlog
 
-from jackline.commands import expired_answer, is_late, read_state
+from jackline.answers import expired_answer, is_late
+from jackline.commands import read_state
 from jackline.context import Envelope, PreviousRun, RunContext
 from jackline.endings import CallEnd, close_calls, stop_entries
 from jackline.errors import (
@@ -313,6 +314,7 @@ class Drive:
             threads=self._threads,
             max_entry=self._settings.max_entry,
             approval_expiry=self._settings.approval_expiry,
+            on_expiry=self._settings.approval_expiry_action,
         )
 
     async def _watch(self, task: asyncio.Task[_Ended], ctx: RunContext) -> Cut:

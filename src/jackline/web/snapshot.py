@@ -65,6 +65,7 @@ class ApprovalItem(Struct, frozen=True, kw_only=True, omit_defaults=True):
     choices: tuple[str, ...] = ()
     question: str | None = None
     expires_at: str | None = None
+    on_expiry: str | None = None
     outcome: str | None = None
     result: Json | UnsetType = UNSET
     granted_args: Json | UnsetType = UNSET
@@ -174,6 +175,7 @@ def approval(question: Question) -> ApprovalItem:
         choices=question.choices,
         question=question.reason,
         expires_at=question.expires_at,
+        on_expiry=question.on_expiry,
         outcome=question.outcome,
         result=question.result,
         granted_args=question.granted_args,
