@@ -141,7 +141,9 @@ class Tool(Struct, frozen=True, kw_only=True, omit_defaults=True):
 
 
 class Approval(Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """A question to a person about one call, or its answer."""
+    """A question to a person about one call, or its answer. `args_schema` may be the stand-in of a
+    schema that is stored aside. `on_expiry` (on `pending`): what no answer means, `deny` or `approve`;
+    whatever else stands there means `deny`."""
 
     ts: str
     call_id: str
@@ -157,6 +159,8 @@ class Approval(Struct, frozen=True, kw_only=True, omit_defaults=True):
     by: str | None = None
     reason: str | None = None
     expires_at: str | None = None
+    # Any text: a later version's word for it must not make the question unreadable.
+    on_expiry: str | None = None
 
 
 class Unknown(NamedTuple):
@@ -210,6 +214,15 @@ def decode(entry: Entry) -> Event | Unknown:
 def frame_data(run_id: str, seq: int, body: bytes) -> bytes:
     """The `data` of an entry on the wire: its body with `run_id` and `seq` in front."""
     return b'{"run_id":"%b","seq":%d,%b' % (run_id.encode(), seq, body[1:])
+
+
+def is_stand_in(value: Json | UnsetType, artifact_id: str) -> bool:
+    """Whether `value` only says where a value that is too large for an entry is stored."""
+    return (
+        isinstance(value, dict)
+        and value.keys() == {"artifact", "bytes", "preview"}
+        and value["artifact"] == artifact_id
+    )
 
 
 def timestamp(seconds: float) -> str:

@@ -92,8 +92,9 @@ class Settings(BaseSettings):
     drain: float = Field(10.0, ge=0, description="Time that SIGTERM gives to running tools and open streams.")
     max_runs: int = Field(100, gt=0, description="Runs that one worker drives at once.")
     max_attempts: int = Field(5, gt=0, description="Attempts after which a run that kills its workers fails.")
-    approval_expiry: float | None = Field(
-        None, gt=0, description="Time after which a question expires (denied)."
+    approval_expiry: float | None = Field(None, gt=0, description="Time after which a question expires.")
+    approval_expiry_action: Literal["deny", "approve"] = Field(
+        "deny", description="What a question that expired means. An unknown outcome's always means `abort`."
     )
     limits: Limits = Field(
         default_factory=lambda: Limits.model_validate({}), description="Limits of each run."

@@ -216,10 +216,19 @@ class _Life:
             if self._catalogue is not None:
                 with contextlib.suppress(StoreUnavailable):
                     await self._store.beat(
-                        self.name, ttl, idle_ms=round(self._idle * 1000), catalogue=self._catalogue
+                        self.name, ttl, idle_ms=round(self._idle * 1000), catalogue=self._published
                     )
                     self._opened.set()
             await asyncio.sleep(min(0.5, ttl / 4) if self._catalogue is not None else TICK_SECONDS / 2)
+
+    @property
+    def _published(self) -> bytes | None:
+        """The catalogue, a JSON object that is opaque here, with how many runs are driven of how many
+        that may be: whoever waits for a worker can be told why."""
+        if self._catalogue is None:
+            return None
+        runs = b',"runs":%d,"max_runs":%d}' % (len(self._leases), self._settings.max_runs)
+        return self._catalogue.removesuffix(b"}") + runs
 
     async def _renew(self) -> None:
         away = False

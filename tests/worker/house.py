@@ -207,9 +207,13 @@ class House:
         return Commands(self.store)
 
     @contextlib.asynccontextmanager
-    async def worker(self, agent: Scripted, name: str = "w1") -> AsyncGenerator[Worker]:
-        """A worker that is told to leave at the end of the block, and has to."""
-        worker = Worker(store=self.store, agent=agent, settings=self.settings, name=name, boss=self.boss)
+    async def worker(
+        self, agent: Scripted, name: str = "w1", *, local: Callable[[], float] = time.monotonic
+    ) -> AsyncGenerator[Worker]:
+        """A worker that is told to leave at the end of the block, and has to. `local`: its host's clock."""
+        worker = Worker(
+            store=self.store, agent=agent, settings=self.settings, name=name, boss=self.boss, local=local
+        )
         async with asyncio.TaskGroup() as group:
             task = group.create_task(worker.run())
             try:
