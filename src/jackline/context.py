@@ -31,7 +31,8 @@ from jackline.events import Approval, ErrorInfo, Json, Retry, Token, Tool, Usage
 from jackline.ids import call_id as make_call_id
 from jackline.ids import number_of
 from jackline.log.base import KEEP, NEVER, Artifact
-from jackline.threads import CallThreads, running_call
+from jackline.processes import running_call
+from jackline.remote import asks
 from jackline.tools import ToolSpec
 from jackline.values import clean, to_json
 
@@ -42,7 +43,9 @@ if TYPE_CHECKING:
     from jackline.journal import Journal
     from jackline.limits import RunLimits
     from jackline.log.base import Due, Store
+    from jackline.remote import Ask
     from jackline.run import Call, RunState
+    from jackline.threads import CallThreads
     from jackline.tools import ToolSpec
 
 PREVIEW_CHARACTERS: Final = 1000
@@ -131,6 +134,8 @@ class RunContext:
         """Calls that were in a thread when they were cut off: their ends are the threads' ends."""
         self.ends: dict[str, CallEnd] = {}
         """How calls ended that were cut off, for the receipt."""
+        self.asks: dict[str, list[Ask]] = {}
+        """What can be asked elsewhere about calls that were cut off."""
         self.model_open = False
         """Whether a model request is under way."""
         self._store = store
@@ -408,7 +413,12 @@ class RunContext:
         begun = time.monotonic()
         self.invoked.add(call.call_id)
         token = running_call.set(call.call_id)
+        asked = asks.set(self.asks.setdefault(call.call_id, []))
         limit = asyncio.timeout(self.limits.tool_seconds)
+        # Also of a tool that does not let go before its process does.
+        late = asyncio.get_running_loop().call_later(
+            self.limits.tool_seconds, self.threads.processes.end, call.call_id
+        )
         try:
             async with limit:
                 result = to_json(await invoke(None if args is UNSET else args))
@@ -427,6 +437,8 @@ class RunContext:
             kind = error.kind if isinstance(error, AgentError) else type(error).__name__
             raise await self._failed(call, begun, kind, str(error)) from error
         finally:
+            late.cancel()
+            asks.reset(asked)
             running_call.reset(token)
         shown = await self._aside(result, f"{call.call_id}:result")
         await self._end(
@@ -443,7 +455,9 @@ class RunContext:
     def _cut_off(self, call: Call, begun: float) -> None:
         """It was cancelled. By the worker: the run's ending tells it. By the agent itself, which goes
         on: it is told now, unless a thread of the call still runs."""
-        end = CallEnd(outcome="cancelled", duration_ms=_since(begun))
+        self.threads.processes.end(call.call_id)
+        killed = self.threads.processes.killed(call.call_id)
+        end = CallEnd(outcome="killed" if killed else "cancelled", duration_ms=_since(begun))
         self.ends[call.call_id] = end
         if self.threads.busy(call.call_id):
             self.in_threads.add(call.call_id)

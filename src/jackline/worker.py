@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from jackline.agents.base import Agent
     from jackline.drive import Boss
     from jackline.log.base import Lease, Store
+    from jackline.processes import CallProcesses
     from jackline.settings import Settings
 
 POLL_SECONDS: Final = 1.0
@@ -29,14 +30,24 @@ POLL_SECONDS: Final = 1.0
 class Worker:
     """See the module. `run` works until `leave`; its agent must be opened."""
 
-    def __init__(self, *, store: Store, agent: Agent, settings: Settings, name: str, boss: Boss) -> None:
+    def __init__(
+        self,
+        *,
+        store: Store,
+        agent: Agent,
+        settings: Settings,
+        name: str,
+        boss: Boss,
+        processes: CallProcesses | None = None,
+    ) -> None:
+        """`processes`: where what tools start is noted; without it nothing is."""
         self.name = name
         self._store = store
         self._agent = agent
         self._settings = settings
         self._boss = boss
         self._leaving = asyncio.Event()
-        self.threads = CallThreads()
+        self.threads = CallThreads(processes)
         """Where plain functions run; what `asyncio.to_thread` starts belongs here too."""
         self._bench = Bench(
             store=store,

@@ -15,7 +15,7 @@ from jackline.context import RunContext as JacklineContext
 from jackline.errors import ConfigError
 from jackline.events import Approval, Tool, encode
 from jackline.settings import ToolRule
-from jackline.threads import running_call
+from jackline.processes import running_call
 from tests.agents.house import House, rule
 from tests.agents.scripted import Script, calls
 
