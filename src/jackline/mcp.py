@@ -13,7 +13,6 @@ from typing import TYPE_CHECKING, Any, Final, Self, cast
 
 import anyio
 from fastmcp.client import Client
-from fastmcp.client.transports import SSETransport, StdioTransport, StreamableHttpTransport
 from mcp.shared.exceptions import MCPError
 from pydantic_ai.exceptions import ModelRetry, ToolFailed
 from pydantic_ai.mcp import MCPToolset
@@ -22,8 +21,11 @@ from pydantic_ai.toolsets import AbstractToolset, ToolsetTool
 
 from jackline.errors import ConfigError
 from jackline.leash import leashed
+from jackline.mcp_answers import Http, Post, Sse, Stdio, posted
 from jackline.mcp_config import ServerConfig, demo_server, load_servers
 from jackline.policy import VERIFIES, spec_of
+from jackline.processes import running_call
+from jackline.remote import ask_later
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -34,6 +36,7 @@ if TYPE_CHECKING:
     from mcp.shared.dispatcher import ProgressFnT
     from pydantic_ai import RunContext
 
+    from jackline.endings import CallEnd
     from jackline.events import Json
     from jackline.tools import ToolSpec
 
@@ -41,6 +44,10 @@ if TYPE_CHECKING:
 
 _CONNECT: Final = 60.0
 """Seconds for a server to start and to answer the first message: `npx` may have to fetch it first."""
+
+_LAST_WORDS: Final = 0.2
+"""Seconds in which a server that has read of a call's cancellation may still answer the call. Most never
+do, as the specification wants it, and a stop should not have to wait for those."""
 
 __all__ = ["ServerConfig", "ServerToolset", "demo_server", "load_servers", "spec_of", "toolset"]
 
@@ -66,7 +73,8 @@ class ServerToolset(AbstractToolset[Any]):
 
     A tool's error comes as `ToolFailed` (the agent is told, the run goes on). So does a server that
     dies during a call: nothing is called a second time, because what the first did is not known (G6).
-    Cancelling a call sends `notifications/cancelled` for it (G4).
+    Cancelling a call sends `notifications/cancelled` for it (G4); what the server says after that goes
+    into the receipt.
     """
 
     def __init__(
@@ -162,20 +170,32 @@ class ServerToolset(AbstractToolset[Any]):
                     "whether the call took effect is not known"
                 ) from error
 
-        if self._on_progress is None:
-            return await call()
-        callback = self._on_progress
-        return await _with_progress(call, lambda report: callback(ctx, report))
+        post = Post()
+        token = posted.set(post)
+        try:
+            if self._on_progress is None:
+                return await call()
+            callback = self._on_progress
+            return await _with_progress(call, lambda report: callback(ctx, report))
+        except anyio.get_cancelled_exc_class():
+            ask_later(lambda seconds: _last_words(inner, post, seconds))
+            raise
+        finally:
+            posted.reset(token)
 
     async def _live(self) -> MCPToolset[Any]:
         async with self._lock:
             if self._inner is None:
                 inner = _connection(self.server, self._log_file)
+                # It serves other calls too: it must not end with the one that happened to need it first.
+                token = running_call.set("")
                 try:
                     await inner.__aenter__()
                 except (MCPError, OSError, RuntimeError) as error:
                     said = str(error) or "does not answer"
                     raise ConfigError(f"MCP server {self.server.name}: {said}") from error
+                finally:
+                    running_call.reset(token)
                 self._inner = inner
             return self._inner
 
@@ -206,6 +226,19 @@ async def _answers(inner: MCPToolset[Any]) -> bool:
     return True
 
 
+async def _last_words(inner: MCPToolset[Any], post: Post, seconds: float) -> CallEnd:
+    """What became of a call that was cancelled. A server that answers another request after that has
+    read of the cancellation, and whatever it had answered before it has come by then."""
+    alive = False
+    if post.request_id is not None and post.answer is None:
+        with anyio.move_on_after(seconds):
+            alive = await _answers(inner)
+            if alive:
+                with anyio.move_on_after(_LAST_WORDS):
+                    await post.come.wait()
+    return post.end(alive=alive)
+
+
 _report_to: ContextVar[ProgressFnT | None] = ContextVar("report_to", default=None)
 """Where the call that this task makes wants its progress: the toolset in between has no argument for it."""
 
@@ -223,15 +256,13 @@ def _connection(server: ServerConfig, log_file: Path | None) -> MCPToolset[Any]:
 
 def _transport(server: ServerConfig, log_file: Path | None) -> ClientTransport:
     if server.url is not None:
-        kind = SSETransport if server.transport == "sse" else StreamableHttpTransport
+        kind = Sse if server.transport == "sse" else Http
         return kind(server.url, headers=dict(server.headers))
     command = server.command or ""
     if shutil.which(command, path=server.env.get("PATH")) is None:
         raise ConfigError(f"MCP server {server.name}: no program {command!r}; install it, or give its path")
     command, args = leashed(command, server.args)
-    return StdioTransport(
-        command, args, env=dict(server.env), cwd=server.cwd, keep_alive=False, log_file=log_file
-    )
+    return Stdio(command, args, env=dict(server.env), cwd=server.cwd, keep_alive=False, log_file=log_file)
 
 
 async def _with_progress(

@@ -159,7 +159,7 @@ class CallProcesses:
         """Signal what is left, and look again, until nothing is."""
         loop = asyncio.get_running_loop()
         waits = _settle(of_call)
-        left = _family(of_call.roots, _processes())
+        left = _family(of_call.roots, _processes()) if of_call.roots else set[int]()
         if not left and not waits:
             assert of_call.gone is not None
             of_call.gone.set()
@@ -181,15 +181,16 @@ def kill_tree(pid: int) -> None:
     """Kill a process, its group, and all that descends from it, in sessions of their own too. `pid`
     leads its group and has not been waited for."""
     found: set[int] = {pid}
-    _send(found, signal.SIGSTOP)  # what stands still starts nothing that would be overlooked
+    ours = {os.getpid()}  # where we are in it ourselves
+    _send(found - ours, signal.SIGSTOP)  # what stands still starts nothing that would be overlooked
     while True:
         seen = _processes()
         more = {at.pid for at in seen.values() if not at.dead and (at.parent in found or at.group == pid)}
         if more <= found:
             break
-        _send(more - found, signal.SIGSTOP)
+        _send(more - found - ours, signal.SIGSTOP)
         found |= more
-    _send(found - {pid}, signal.SIGKILL)
+    _send(found - {pid} - ours, signal.SIGKILL)
     with contextlib.suppress(ProcessLookupError, PermissionError):
         os.killpg(pid, signal.SIGKILL)
 
@@ -219,8 +220,6 @@ def _note(of_call: _OfCall, pid: int) -> None:
 def _family(roots: Mapping[int, int], seen: Mapping[int, _Seen]) -> set[int]:
     """The living processes of a call: its own, what descends from them, and what is in a group or a
     session that one of them leads or has led."""
-    if not roots:
-        return set()
     ours = {pid for pid, started in roots.items() if pid not in seen or seen[pid].started == started}
     found = {
         at.pid
