@@ -465,6 +465,10 @@ class RunContext:
             self._put_end(call, end, "cancelled")
 
     async def _end(self, call: Call, end: CallEnd) -> None:
+        if self.over and self.threads.processes.killed(call.call_id):
+            # It made something of its cancellation, or of its process' death: both were our doing.
+            self.ends[call.call_id] = CallEnd(outcome="killed", duration_ms=end.duration_ms)
+            await self.halt()
         # Put in before it is waited for: a stop that cuts this wait off does not lose the end.
         self.ends[call.call_id] = end
         self._put_end(call, end, "failed" if end.error is not None else "finished")
