@@ -6,6 +6,7 @@ each other, and cancelling one disturbs no other.
 
 from __future__ import annotations
 
+import asyncio
 import shutil
 from contextvars import ContextVar
 from dataclasses import replace
@@ -89,6 +90,7 @@ class ServerToolset(AbstractToolset[Any]):
         self._log_file = log_file
         self._holders = 0
         self._inner: MCPToolset[Any] | None = None
+        self._starting: asyncio.Task[MCPToolset[Any]] | None = None
         self._lock = anyio.Lock()
 
     @property
@@ -186,18 +188,30 @@ class ServerToolset(AbstractToolset[Any]):
     async def _live(self) -> MCPToolset[Any]:
         async with self._lock:
             if self._inner is None:
-                inner = _connection(self.server, self._log_file)
-                # It serves other calls too: it must not end with the one that happened to need it first.
-                token = running_call.set("")
-                try:
-                    await inner.__aenter__()
-                except (MCPError, OSError, RuntimeError) as error:
-                    said = str(error) or "does not answer"
-                    raise ConfigError(f"MCP server {self.server.name}: {said}") from error
-                finally:
-                    running_call.reset(token)
-                self._inner = inner
+                self._inner = await self._started()
             return self._inner
+
+    async def _started(self) -> MCPToolset[Any]:
+        """A connection. It is made in a task of its own, which a cancelled caller leaves to the next: a
+        stop need not wait until a server that has not started has ended, and others may need it."""
+        if self._starting is None or _failed(self._starting):  # while nobody waited for it
+            self._starting = asyncio.create_task(self._start(), name=f"start {self.server.origin}")
+        try:
+            return await asyncio.shield(self._starting)
+        finally:
+            if self._starting.done():
+                self._starting = None
+
+    async def _start(self) -> MCPToolset[Any]:
+        # It serves other calls too: it must not end with the one that happened to need it first.
+        running_call.set("")
+        inner = _connection(self.server, self._log_file)
+        try:
+            await inner.__aenter__()
+        except (MCPError, OSError, RuntimeError) as error:
+            said = str(error) or "does not answer"
+            raise ConfigError(f"MCP server {self.server.name}: {said}") from error
+        return inner
 
     async def _lost(self, inner: MCPToolset[Any] | None) -> None:
         async with self._lock:
@@ -205,9 +219,19 @@ class ServerToolset(AbstractToolset[Any]):
                 await self._stop()
 
     async def _stop(self) -> None:
+        starting, self._starting = self._starting, None
+        if starting is not None:
+            starting.cancel()
+            await asyncio.wait([starting])
+            if not starting.cancelled() and starting.exception() is None:
+                self._inner = starting.result()
         inner, self._inner = self._inner, None
         if inner is not None:
             await inner.__aexit__(None, None, None)
+
+
+def _failed(task: asyncio.Task[Any]) -> bool:
+    return task.done() and (task.cancelled() or task.exception() is not None)
 
 
 def _for_models(tool: mcp_types.Tool) -> bool:

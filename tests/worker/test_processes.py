@@ -112,8 +112,8 @@ async def awaited_through_a_shell(command: list[str], ctx: RunContext) -> Json:
 async def in_the_loops_thread(command: list[str], ctx: RunContext) -> Json:
     process = subprocess.Popen(command)  # noqa: ASYNC220  what careless tools do
     try:
-        while process.poll() is None:
-            await asyncio.sleep(0)  # noqa: ASYNC110  nobody tells
+        while process.poll() is None:  # noqa: ASYNC110  nobody tells
+            await asyncio.sleep(0)
     finally:
         await asyncio.to_thread(process.wait)
     return process.returncode
