@@ -44,7 +44,8 @@ from jackline.ids import artifact_id as artifact_id_of
 from jackline.ids import call_id as make_call_id
 from jackline.ids import number_of
 from jackline.log.base import KEEP, NEVER, Artifact
-from jackline.threads import CallThreads, running_call
+from jackline.processes import running_call
+from jackline.remote import asks
 from jackline.tools import ToolSpec
 from jackline.values import clean, to_json
 
@@ -56,7 +57,9 @@ if TYPE_CHECKING:
     from jackline.journal import Journal
     from jackline.limits import RunLimits
     from jackline.log.base import Due, Store
+    from jackline.remote import Ask
     from jackline.run import Call, RunState
+    from jackline.threads import CallThreads
     from jackline.tools import ToolSpec
 
 PREVIEW_CHARACTERS: Final = 1000
@@ -147,6 +150,8 @@ class RunContext:
         """Calls that were in a thread when they were cut off: their ends are the threads' ends."""
         self.ends: dict[str, CallEnd] = {}
         """How calls ended that were cut off, for the receipt."""
+        self.asks: dict[str, list[Ask]] = {}
+        """What can be asked elsewhere about calls that were cut off."""
         self.model_open = False
         """Whether a model request is under way."""
         self._store = store
@@ -158,8 +163,7 @@ class RunContext:
         self._max_entry = max_entry
         # A character takes six bytes at worst, and the preview must fit where the value did not.
         self._preview = min(PREVIEW_CHARACTERS, max_entry // 64)
-        self._approval_expiry = approval_expiry
-        self._on_expiry = on_expiry
+        self._approval_expiry, self._on_expiry = approval_expiry, on_expiry
         # In the order of their first pieces. Ids may have been given out and never used, so what is
         # begun is counted apart from what is numbered.
         self._begun = {key[0]: None for key, said in self.state.said.items() if said.role == "assistant"}
@@ -441,7 +445,12 @@ class RunContext:
         begun = time.monotonic()
         self.invoked.add(call.call_id)
         token = running_call.set(call.call_id)
+        asked = asks.set(self.asks.setdefault(call.call_id, []))
         limit = asyncio.timeout(self.limits.tool_seconds)
+        # Also of a tool that does not let go before its process does.
+        late = asyncio.get_running_loop().call_later(
+            self.limits.tool_seconds, self.threads.processes.end, call.call_id
+        )
         try:
             async with limit:
                 result = to_json(await invoke(None if args is UNSET else args))
@@ -460,6 +469,8 @@ class RunContext:
             kind = error.kind if isinstance(error, AgentError) else type(error).__name__
             raise await self._failed(call, begun, kind, str(error)) from error
         finally:
+            late.cancel()
+            asks.reset(asked)
             running_call.reset(token)
         shown = await self._aside(result, f"{call.call_id}:result")
         await self._end(
@@ -476,7 +487,9 @@ class RunContext:
     def _cut_off(self, call: Call, begun: float) -> None:
         """It was cancelled. By the worker: the run's ending tells it. By the agent itself, which goes
         on: it is told now, unless a thread of the call still runs."""
-        end = CallEnd(outcome="cancelled", duration_ms=_since(begun))
+        self.threads.processes.end(call.call_id)
+        killed = self.threads.processes.killed(call.call_id)
+        end = CallEnd(outcome="killed" if killed else "cancelled", duration_ms=_since(begun))
         self.ends[call.call_id] = end
         if self.threads.busy(call.call_id):
             self.in_threads.add(call.call_id)
@@ -484,6 +497,10 @@ class RunContext:
             self._put_end(call, end, "cancelled")
 
     async def _end(self, call: Call, end: CallEnd) -> None:
+        if self.over and self.threads.processes.killed(call.call_id):
+            # It made something of its cancellation, or of its process' death: both were our doing.
+            self.ends[call.call_id] = CallEnd(outcome="killed", duration_ms=end.duration_ms)
+            await self.halt()
         # Put in before it is waited for: a stop that cuts this wait off does not lose the end.
         self.ends[call.call_id] = end
         self._put_end(call, end, "failed" if end.error is not None else "finished")

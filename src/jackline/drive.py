@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Final, Literal, Protocol
 
 import msgspec
@@ -42,6 +42,7 @@ if TYPE_CHECKING:
     from jackline.events import Event, Json
     from jackline.limits import RunLimits
     from jackline.log.base import Due, Lease, Store
+    from jackline.remote import Ask
     from jackline.run import Call, RunState
     from jackline.settings import Settings
     from jackline.threads import CallThreads
@@ -391,6 +392,9 @@ class Drive:
         """Cancel what still runs and wait until it has let go. A tool that never does is the
         supervisor's matter: it kills this process when the grace is over."""
         ctx.over = True
+        for call_id in list(ctx.running):
+            # Before the cancellation: a tool that waits for its process cannot let go before that does.
+            self._threads.processes.end(call_id)
         told = why in {"stopped", "wall"}
         if told:
             self._boss.stopping(self._lease.run_id)
@@ -406,9 +410,15 @@ class Drive:
                 self._boss.stopping(self._lease.run_id)
         if why == "lost":
             return
+        await self._ask_elsewhere(ctx)
         for call_id in ctx.invoked:
+            await self._threads.processes.gone(call_id)
             if self._state.calls[call_id].state == "started":
                 await self._await_threads(ctx, call_id, patient=why == "stopped")
+                if self._threads.processes.killed(call_id):
+                    # However the tool took it that its process died: that was our doing.
+                    ctx.ends[call_id] = CallEnd(outcome="killed", duration_ms=_duration(ctx, call_id))
+            self._threads.forget(call_id)
         if told:
             self._boss.held(self._lease)  # its ending may take as long as the store is away (G8)
 
@@ -426,7 +436,21 @@ class Drive:
                 _ = wait.cancelled() or wait.exception()  # told below, where it is the call's own
         last = None if left else self._threads.last(call_id)
         ctx.ends[call_id] = await _end_of_thread(ctx, call_id, last)
-        self._threads.forget(call_id)
+
+    async def _ask_elsewhere(self, ctx: RunContext) -> None:
+        """Calls that were made elsewhere: what the other side says became of them."""
+        open_calls = [call_id for call_id in ctx.invoked if self._state.calls[call_id].state == "started"]
+        async with asyncio.TaskGroup() as group:
+            for call_id in open_calls:
+                for ask in ctx.asks.get(call_id, ()):
+                    group.create_task(self._ask_about(ctx, call_id, ask))
+
+    async def _ask_about(self, ctx: RunContext, call_id: str, ask: Ask) -> None:
+        end = await ask(self._settings.kill_seconds)
+        result = end.result
+        if result is not msgspec.UNSET:
+            result = await ctx.stored_aside(result, f"{call_id}:result")
+        ctx.ends[call_id] = replace(end, result=result, duration_ms=_duration(ctx, call_id))
 
     # Ending
 
@@ -472,7 +496,9 @@ class Drive:
         if ctx is not None:
             ends = self._ends(ctx)
         model: Literal["closed", "none"] = "closed" if model_open else "none"
-        events = stop_entries(self._state, ts=self._now(), model=model, ends=ends)
+        # One clock tells when it was asked for and when it was quiet, whatever this host's says.
+        now = await self._journal.patiently(self._store.now_ms)
+        events = stop_entries(self._state, ts=timestamp(now / 1000), model=model, ends=ends)
         await self._journal.commit(events, expect=True, even_if_stopping=True, close=True)
 
     def _ends(self, ctx: RunContext) -> dict[str, CallEnd]:
@@ -597,7 +623,7 @@ async def _wait(event: asyncio.Event) -> None:
 
 async def _end_of_thread(ctx: RunContext, call_id: str, last: Future[object] | None) -> CallEnd:
     """How a call ended whose thread went on after the cancellation."""
-    duration = ctx.ends[call_id].duration_ms if call_id in ctx.ends else None
+    duration = _duration(ctx, call_id)
     if last is None or last.cancelled():
         return CallEnd(outcome="unknown", duration_ms=duration)
     error = last.exception()
@@ -609,6 +635,10 @@ async def _end_of_thread(ctx: RunContext, call_id: str, last: Future[object] | N
     except (TypeError, ValueError):  # it ended; what it gave cannot be told
         return CallEnd(outcome="finished_before_stop", result=None, duration_ms=duration)
     return CallEnd(outcome="finished_before_stop", result=result, duration_ms=duration)
+
+
+def _duration(ctx: RunContext, call_id: str) -> int | None:
+    return ctx.ends[call_id].duration_ms if call_id in ctx.ends else None
 
 
 def _tool(

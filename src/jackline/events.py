@@ -73,12 +73,14 @@ class Retry(Struct, frozen=True, kw_only=True):
     error: str
 
 
-class ReceiptCall(Struct, frozen=True, kw_only=True):
-    """What became of one call of the step in progress when the stop came."""
+class ReceiptCall(Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """What became of one call of the step in progress when the stop came. `answer`: what the server of
+    a remote call still said after it was told of the stop."""
 
     call_id: str
     name: str
     outcome: CallOutcome
+    answer: Json | UnsetType = UNSET
 
 
 class Receipt(Struct, frozen=True, kw_only=True):

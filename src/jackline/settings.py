@@ -8,9 +8,9 @@ from __future__ import annotations
 import ipaddress
 import os
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 from pydantic_settings import (
     BaseSettings,
     NoDecode,
@@ -86,6 +86,12 @@ class Settings(BaseSettings):
     heartbeat: float = Field(15.0, gt=0, description="Time between heartbeats on a stream.")
     lease: float = Field(15.0, gt=0, description="A worker that is silent for so long loses its runs.")
     stop_grace: float = Field(5.0, gt=0, description="A stopped run is quiet within this time.")
+    kill_grace: float | None = Field(
+        None,
+        ge=0,
+        description="Time that a stopped call's processes have between SIGTERM and SIGKILL, and its MCP "
+        "server to say what came of it; at most half of `stop_grace`, 40 % of it if unset.",
+    )
     loop_stall: float = Field(
         60.0, gt=0, description="A worker whose loop stands still for so long is killed."
     )
@@ -121,6 +127,18 @@ class Settings(BaseSettings):
         return (
             [part.strip() for part in value.split(",") if part.strip()] if isinstance(value, str) else value
         )
+
+    @model_validator(mode="after")
+    def _fits(self) -> Self:
+        """The worker is killed when 70 % of the grace is gone: a later SIGKILL would never be sent."""
+        if self.kill_grace is not None and self.kill_grace > self.stop_grace / 2:
+            raise ValueError(f"kill_grace must be at most half of stop_grace ({self.stop_grace:g})")
+        return self
+
+    @property
+    def kill_seconds(self) -> float:
+        """`kill_grace`, or what it is when nothing is set."""
+        return 0.4 * self.stop_grace if self.kill_grace is None else self.kill_grace
 
     @property
     def loopback(self) -> bool:

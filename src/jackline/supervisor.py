@@ -33,6 +33,7 @@ from jackline.errors import (
 )
 from jackline.link import Beat, Failed, Gone, Held, Leave, Lines, Lost, Ready, Stopping, ToSupervisor, encode
 from jackline.log.base import NOW
+from jackline.processes import kill_tree
 from jackline.summary import read_summary
 
 if TYPE_CHECKING:
@@ -301,6 +302,8 @@ class _Life:
         if not self.killed:
             self.killed = True
             self._log.warning("worker_killed", why=why, **details)
+            if self._process.returncode is None:
+                kill_tree(self._process.pid)
             self._signal()
 
     def _signal(self) -> None:

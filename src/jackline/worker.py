@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from jackline.agents.base import Agent
     from jackline.drive import Boss
     from jackline.log.base import Lease, Store
+    from jackline.processes import CallProcesses
     from jackline.settings import Settings
 
 POLL_SECONDS: Final = 1.0
@@ -43,14 +44,17 @@ class Worker:
         name: str,
         boss: Boss,
         local: Callable[[], float] = time.monotonic,
+        processes: CallProcesses | None = None,
     ) -> None:
+        """`local`: the clock of this host, in seconds. `processes`: where what tools start is noted; without
+        it nothing is."""
         self.name = name
         self._store = store
         self._agent = agent
         self._settings = settings
         self._boss = boss
         self._leaving = asyncio.Event()
-        self.threads = CallThreads()
+        self.threads = CallThreads(processes)
         """Where plain functions run; what `asyncio.to_thread` starts belongs here too."""
         self._clock = StoreClock(store, local=local)
         self._bench = Bench(

@@ -14,8 +14,8 @@ from jackline.agents.pydantic import PydanticAgent
 from jackline.context import RunContext as JacklineContext
 from jackline.errors import ConfigError
 from jackline.events import Approval, Tool, encode
+from jackline.processes import running_call
 from jackline.settings import ToolRule
-from jackline.threads import running_call
 from tests.agents.house import House, rule
 from tests.agents.scripted import Script, calls
 
