@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import resource
 import signal
 import sqlite3
 import stat
@@ -208,6 +209,20 @@ async def test_a_full_disk_is_said_in_words_and_harms_nothing(tmp_path: Path) ->
             assert str(tmp_path) in words
             assert await line_of(process) == str(int(done) + 2)
         assert (await store.append(run, entries("x"))).last == int(done) + 3
+
+
+async def test_a_ping_fails_while_nothing_can_be_written(tmp_path: Path) -> None:
+    """G8: readiness is told by it."""
+    async with opened(tmp_path) as store:
+        await store.ping()
+        _, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+        resource.setrlimit(resource.RLIMIT_FSIZE, (0, hard))
+        try:
+            with pytest.raises(StoreUnavailable, match="full"):
+                await store.ping()
+        finally:
+            resource.setrlimit(resource.RLIMIT_FSIZE, (hard, hard))
+        await store.ping()
 
 
 async def test_another_process_is_woken_and_wakes(tmp_path: Path) -> None:

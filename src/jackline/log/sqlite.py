@@ -267,9 +267,8 @@ class SqliteStore(NeverShort):
         return await self._reader.submit(lambda step: step.now_ms)
 
     async def ping(self) -> None:
-        """See `Store.ping`. Writes what stands there already, so that a lock that is stuck shows, and a
-        disk that is full."""
-        await self._writer.submit(lambda step: step.sql.execute("UPDATE meta SET value = value").rowcount)
+        """See `Store.ping`. Writes, so that a lock that is stuck shows, and a disk that is full."""
+        await self._writer.submit(writes.ping)
 
     def describe(self) -> str:
         """See `Store.describe`."""
