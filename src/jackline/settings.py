@@ -71,6 +71,9 @@ class Settings(BaseSettings):
     role: Role = Field("all", description="`web`, `worker`, or `all`: web with a worker child.")
     data_dir: Path = Field(Path("jackline-data"), description="Where the embedded store lives.")
     redis: str | None = Field(None, description="URL of a Redis or Valkey; without it the store is SQLite.")
+    redis_prefix: str = Field(
+        "jackline", pattern=r"^[A-Za-z0-9_-]{1,64}$", description="Begins every key in the Redis."
+    )
     redis_replicas: int = Field(
         0, ge=0, description="Replicas that must have a command on disk too before it is acknowledged."
     )

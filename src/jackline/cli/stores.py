@@ -24,5 +24,8 @@ async def open_store(settings: Settings) -> Store:
     except ImportError as error:
         raise ConfigError(f"{error.name} is missing: pip install 'jackline[redis]'") from None
     return await RedisStore.open(
-        settings.redis, max_entry_bytes=settings.max_entry, replicas=settings.redis_replicas
+        settings.redis,
+        prefix=settings.redis_prefix,
+        max_entry_bytes=settings.max_entry,
+        replicas=settings.redis_replicas,
     )
