@@ -24,6 +24,8 @@ if TYPE_CHECKING:
 
 _MARKS: Final = 8
 """Marks under way at most, each on a connection of its own."""
+_MARK: Final = "#!lua flags=allow-oom\nreturn redis.call('INCR', KEYS[1])"
+"""A plain INCR is refused without free memory, and with it every stop that was just written."""
 _SPACING: Final = 0.125
 """Seconds between marks while others are under way: eight of them cover the second that
 `everysec` takes, so nobody waits for the fsync after the next."""
@@ -110,7 +112,7 @@ class Barrier:
     async def _wait_for_disk(self) -> bool:
         link = await self._link()
         timeout_ms = int(self._deadline * 1000)
-        commands: tuple[Command, ...] = (("INCR", self._key), ("WAITAOF", 1, 0, timeout_ms))
+        commands: tuple[Command, ...] = (("EVAL", _MARK, 1, self._key), ("WAITAOF", 1, 0, timeout_ms))
         try:
             mark, waited = await link.send(commands)
         except asyncio.CancelledError:

@@ -41,6 +41,17 @@ class Server:
     version: str
     aof: str | None
     waitaof: bool
+    policy: str = "noeviction"
+
+    @property
+    def warning(self) -> str | None:
+        """What the operator should change, though it works for now."""
+        if self.policy == "noeviction":
+            return None
+        return (
+            f"maxmemory-policy is {self.policy}: once maxmemory is reached, this server throws keys away "
+            "instead of refusing new ones, runs perhaps included; set maxmemory-policy noeviction"
+        )
 
     @property
     def durability(self) -> str:
@@ -128,7 +139,8 @@ def _look_over(info: dict[str, str], config: Reply, address: Address) -> Server:
         raise StoreUnavailable(_UNAVAILABLE["READONLY"])
     aof = _fsync(config) if info.get("aof_enabled") == "1" else None
     # With `appendfsync no` nobody knows when the system writes: there is nothing to wait for.
-    return Server(version=version, aof=aof, waitaof=aof not in (None, "no") and found >= _WAITAOF_SINCE)
+    waitaof = aof not in (None, "no") and found >= _WAITAOF_SINCE
+    return Server(version=version, aof=aof, waitaof=waitaof, policy=policy)
 
 
 def _fsync(config: Reply) -> str:

@@ -19,6 +19,8 @@ class Script:
 
     body: bytes
     digest: str
+    when_full: Script | None = None
+    """The same for a server without free memory, where that must do some of it all the same."""
 
     def by_digest(self, keys: Sequence[str], *arguments: Argument) -> Command:
         """The short command; the server answers NOSCRIPT when it does not know it."""
@@ -37,8 +39,10 @@ class Scripts:
     beat: Script
     begin: Script
     claim: Script
+    compact: Script
     delete: Script
     due: Script
+    hold: Script
     place: Script
     put_artifact: Script
     release: Script
@@ -48,7 +52,7 @@ class Scripts:
 
     def named_by(self, digest: Argument) -> Script:
         """The script of an EVALSHA command."""
-        scripts = (getattr(self, name) for name in self.__slots__)
+        scripts: tuple[Script, ...] = tuple(getattr(self, name) for name in self.__slots__)
         return next(script for script in scripts if script.digest == digest)
 
 
@@ -57,16 +61,17 @@ def load() -> Scripts:
     folder = resources.files("jackline.log")
 
     def script(name: str) -> Script:
-        body = folder.joinpath(f"{name}.lua").read_bytes()
-        return Script(body, hashlib.sha1(body, usedforsecurity=False).hexdigest())
+        return _script(folder.joinpath(f"{name}.lua").read_bytes())
 
     return Scripts(
-        append=script("append"),
+        append=_with_variant(script("append")),
         beat=script("beat"),
         begin=script("begin"),
         claim=script("claim"),
+        compact=script("compact"),
         delete=script("delete"),
         due=script("due"),
+        hold=script("hold"),
         place=script("place"),
         put_artifact=script("put_artifact"),
         release=script("release"),
@@ -74,3 +79,13 @@ def load() -> Scripts:
         reserve=script("reserve"),
         unreserve=script("unreserve"),
     )
+
+
+def _script(body: bytes, when_full: Script | None = None) -> Script:
+    return Script(body, hashlib.sha1(body, usedforsecurity=False).hexdigest(), when_full)
+
+
+def _with_variant(script: Script) -> Script:
+    variant = script.body.replace(b"#!lua\n", b"#!lua flags=allow-oom\n", 1)
+    variant = variant.replace(b"local full = false\n", b"local full = true\n", 1)
+    return _script(script.body, _script(variant))
