@@ -30,12 +30,14 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class CallEnd:
-    """What became of a call that was still open when its run was stopped."""
+    """What became of a call that was still open when its run was stopped. `answer`: what the server
+    of a remote call still said after it was told of the stop."""
 
     outcome: CallOutcome
     result: Json | UnsetType = UNSET
     error: ErrorInfo | None = None
     duration_ms: int | None = None
+    answer: Json | UnsetType = UNSET
 
 
 _STATE_OF: Final[Mapping[CallOutcome, ToolStateName]] = {
@@ -114,6 +116,7 @@ def stop_entries(
                 call_id=call.call_id,
                 name=call.name,
                 outcome=outcomes.get(call.call_id) or _outcome_of(call),
+                answer=ends[call.call_id].answer if ends and call.call_id in ends else UNSET,
             )
             for call in state.calls.values()
             if call.step == state.step
@@ -123,6 +126,34 @@ def stop_entries(
         Workflow(ts=ts, state="stopped", attempt=state.attempt, reason=state.stop.reason, receipt=receipt)
     )
     return events
+
+
+LOG_LOST: Final = "log_lost"
+"""The error's type of a run whose store came back without entries that could not be put back."""
+
+
+def lost_error(state: RunState, lost: RunState) -> ErrorInfo:
+    """Why a run ends whose log is `state`, although it had come to `lost`: what is not told any more."""
+    gone = [f"{call.call_id} {call.name} ({call.state})" for call in lost.calls.values()]
+    gone = gone[len(state.calls) :]
+    calls = f"; calls made in them: {', '.join(gone)}" if gone else ""
+    return ErrorInfo(
+        type=LOG_LOST,
+        message=f"the store came back without entries {state.seq + 1} to {lost.seq}, and they could not "
+        f"be put back; check what the run did before you start it again{calls}",
+    )
+
+
+def lost_ends(state: RunState, lost: RunState) -> dict[str, CallEnd]:
+    """What became of the calls that are open in `state`, by what was known of them in `lost`."""
+    ends: dict[str, CallEnd] = {}
+    for call in state.open_calls:
+        known = lost.calls.get(call.call_id)
+        if known is None or known.state == call.state:
+            continue
+        told = f"it had {'ended' if known.ended else 'begun'} ({known.state}); the store lost the record"
+        ends[call.call_id] = CallEnd(outcome="unknown", error=ErrorInfo(type=LOG_LOST, message=told))
+    return ends
 
 
 def _outcome_of(call: Call) -> CallOutcome:

@@ -9,6 +9,7 @@ JacklineError
 │   ├── Busy                 the conversation has an active run
 │   └── EntryTooLarge        an entry is above the limit
 ├── StoreUnavailable         the store does not answer; nothing is known to have been written
+│   └── InDoubt              it came back, and the run's holder has not yet said what is missing
 ├── IllegalTransition        an entry that may not follow the entries before it
 ├── CommandError             a command that cannot be carried out
 │   ├── NotFound             unknown, or not the caller's
@@ -87,6 +88,15 @@ class EntryTooLarge(LogError):  # noqa: N818
 
 class StoreUnavailable(JacklineError):  # noqa: N818
     """The store does not answer. Whether the last write arrived is not known (G8)."""
+
+
+class InDoubt(StoreUnavailable):
+    """The store came back, perhaps without its newest entries, and who holds the run has not yet
+    put them back or vouched for it. Nothing was written (G8)."""
+
+    def __init__(self, run_id: str) -> None:
+        super().__init__(f"the store came back; run {run_id} waits for its worker to say what is missing")
+        self.run_id = run_id
 
 
 class IllegalTransition(JacklineError):  # noqa: N818

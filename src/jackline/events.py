@@ -73,12 +73,14 @@ class Retry(Struct, frozen=True, kw_only=True):
     error: str
 
 
-class ReceiptCall(Struct, frozen=True, kw_only=True):
-    """What became of one call of the step in progress when the stop came."""
+class ReceiptCall(Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """What became of one call of the step in progress when the stop came. `answer`: what the server of
+    a remote call still said after it was told of the stop."""
 
     call_id: str
     name: str
     outcome: CallOutcome
+    answer: Json | UnsetType = UNSET
 
 
 class Receipt(Struct, frozen=True, kw_only=True):
@@ -141,7 +143,9 @@ class Tool(Struct, frozen=True, kw_only=True, omit_defaults=True):
 
 
 class Approval(Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """A question to a person about one call, or its answer."""
+    """A question to a person about one call, or its answer. `args_schema` may be the stand-in of a
+    schema that is stored aside. `on_expiry` (on `pending`): what no answer means, `deny` or `approve`;
+    whatever else stands there means `deny`."""
 
     ts: str
     call_id: str
@@ -157,6 +161,8 @@ class Approval(Struct, frozen=True, kw_only=True, omit_defaults=True):
     by: str | None = None
     reason: str | None = None
     expires_at: str | None = None
+    # Any text: a later version's word for it must not make the question unreadable.
+    on_expiry: str | None = None
 
 
 class Unknown(NamedTuple):
@@ -210,6 +216,15 @@ def decode(entry: Entry) -> Event | Unknown:
 def frame_data(run_id: str, seq: int, body: bytes) -> bytes:
     """The `data` of an entry on the wire: its body with `run_id` and `seq` in front."""
     return b'{"run_id":"%b","seq":%d,%b' % (run_id.encode(), seq, body[1:])
+
+
+def is_stand_in(value: Json | UnsetType, artifact_id: str) -> bool:
+    """Whether `value` only says where a value that is too large for an entry is stored."""
+    return (
+        isinstance(value, dict)
+        and value.keys() == {"artifact", "bytes", "preview"}
+        and value["artifact"] == artifact_id
+    )
 
 
 def timestamp(seconds: float) -> str:

@@ -23,9 +23,11 @@ from jackline.errors import (
     RunClosed,
     StopRequested,
     StoreUnavailable,
+    UnknownRun,
 )
 from jackline.events import Approval, Workflow, decode, encode
-from jackline.log.base import KEEP
+from jackline.log.base import KEEP, Missing
+from jackline.run import names_of
 from jackline.summary import summarise
 
 if TYPE_CHECKING:
@@ -42,6 +44,10 @@ MAX_WAITING_BYTES: Final = 1 << 20
 
 GROUP_BYTES: Final = 256 * 1024
 """One append carries no more than about this, so that a reader never has to take in a huge record."""
+
+TAIL_BYTES: Final = 1 << 20
+"""A run's newest entries that its holder keeps, to put them back should the store come back without
+them. What may not be on disk yet is never more than half of it."""
 
 RETRY_SECONDS: Final = (0.05, 0.1, 0.2, 0.5, 1.0)
 """Pauses between tries while the store is away; the last one repeats."""
@@ -69,16 +75,67 @@ class _Item:
                 _settle(item.done, error)
 
     @property
+    def lazy(self) -> bool:
+        """Whether nobody waits for it, so that it need not be known to be on disk."""
+        return self.plain or (self.done is None and not self.parts)
+
+    @property
     def plain(self) -> bool:
         return not self.expect and self.checkpoint is None and self.due is KEEP and not self.close
+
+
+class Tail:
+    """The newest entries of a log, bounded by TAIL_BYTES. `last`: the seq of the one before the
+    first that is added. `loose`: bytes of those that may not be on disk yet."""
+
+    def __init__(self, last: int) -> None:
+        self.loose = 0
+        self._last = last
+        self._entries: deque[Entry] = deque()
+        self._size = 0
+
+    def add(self, entry: Entry) -> None:
+        """The log's next entry."""
+        self._entries.append(entry)
+        self._last += 1
+        size = len(entry.body)
+        self._size += size
+        self.loose += size
+        while self._size > TAIL_BYTES and len(self._entries) > 1:
+            self._size -= len(self._entries.popleft().body)
+
+    def at(self, seq: int) -> Entry | None:
+        """The entry at `seq`, None when it is not held."""
+        place = len(self._entries) - 1 - (self._last - seq)
+        return self._entries[place] if 0 <= place < len(self._entries) else None
+
+    def after(self, seq: int) -> list[Entry] | None:
+        """The entries after `seq`, None when they are not all held."""
+        count = self._last - seq
+        if count > len(self._entries):
+            return None
+        return list(self._entries)[len(self._entries) - count :]
 
 
 class Journal:
     """See the module. `run` must be running, as a task, while anything is put in or committed."""
 
-    def __init__(self, store: Store, lease: Lease, state: RunState, *, max_bytes: int = 1 << 62) -> None:
+    def __init__(
+        self,
+        store: Store,
+        lease: Lease,
+        state: RunState,
+        *,
+        max_bytes: int = 1 << 62,
+        ttl: float = 15.0,
+    ) -> None:
         self.state = state
         self.lease = lease
+        self.checkpoint: bytes | None = None
+        """The newest checkpoint, where it is known here."""
+        self.short: int | None = None
+        """Set, with `lost`, when the store came back with this entry as its newest and what came
+        after it cannot be put back from here."""
         self.stopping = asyncio.Event()
         """Set once a stop stands in the log."""
         self.immediate = asyncio.Event()
@@ -96,6 +153,8 @@ class Journal:
         self._room.set()
         self._reading = asyncio.Lock()
         self._recent: list[Entry] = []
+        self._ttl = ttl
+        self._tail = Tail(state.seq)
         self._log = structlog.get_logger().bind(run_id=lease.run_id)
         self._note_stop()
 
@@ -125,7 +184,7 @@ class Journal:
 
         With `expect` they are written only if nothing stands in the log that this worker has not
         read. If a stop stands there, `StopRequested` is raised and nothing was written, unless
-        `even_if_stopping`. Raises `Fenced` or `RunClosed` when the run is no longer ours.
+        `even_if_stopping`. Raises `Fenced`, `RunClosed` or `UnknownRun` when the run is no longer ours.
         """
         entries = [encode(event) for event in events]
         item = _Item(
@@ -178,21 +237,62 @@ class Journal:
             except StoreUnavailable:
                 self.away = True
                 await asyncio.sleep(RETRY_SECONDS[-1])
-            except RunClosed:
-                self.lost.set()
+            except (Fenced, RunClosed, UnknownRun):
+                self._lose()
 
     async def refresh(self) -> None:
-        """Read and fold everything that stands after the last entry folded."""
+        """Read and fold everything that stands after the last entry folded. Should the log have come
+        back from its store shorter, put back what it is missing (G8). Raises `Fenced` when another
+        holds the run by now, or when that cannot be done (then `short` is set)."""
         async with self._reading:
             while True:
                 page = await self._store.read(self.lease.run_id, self.state.seq)
                 self.away = False
                 self._fold(page.first, page.entries)
-                if self.state.seq >= page.last:
-                    if page.closed:
-                        self.lost.set()
-                        self._wake.set()
+                if page.closed and self.state.seq >= page.last:
+                    self._lose()
                     return
+                if self.state.seq > page.last or (page.doubt and self.state.seq == page.last):
+                    await self._heal(page.last)
+                    continue
+                if self.state.seq >= page.last:
+                    return
+
+    async def _heal(self, last: int) -> None:
+        """The store's newest entry is `last`, and more were there, or may have been."""
+        missing = self._tail.after(last)
+        if missing is None or not await self._continues(last):
+            self.short = last
+            self._lose()
+            raise Fenced(self.lease.run_id)
+        names = {name: seq for seq, entry in enumerate(missing, last + 1) for name in names_of(decode(entry))}
+        try:
+            await self._store.heal(
+                self.lease,
+                self._ttl,
+                Missing(
+                    last=last,
+                    entries=missing,
+                    names=names,
+                    checkpoint=self.checkpoint,
+                    summary=summarise(self.state, []),
+                ),
+            )
+        except Moved:
+            return  # what has come meanwhile is read next
+        self._log.warning("log_healed", after=last, entries=len(missing))
+
+    async def _continues(self, last: int) -> bool:
+        """Whether the store's newest entry is the one that was read here at its place."""
+        known = self._tail.at(last)
+        if known is None:
+            return True
+        page = await self._store.read(self.lease.run_id, last - 1, 1)
+        return page.first == last and list(page.entries[:1]) == [known]
+
+    def _lose(self) -> None:
+        self.lost.set()
+        self._wake.set()
 
     def _enqueue(self, item: _Item) -> None:
         self._items.append(item)
@@ -244,8 +344,8 @@ class Journal:
             await self._until_written(item)
         except StopRequested as error:
             item.settle(error)
-        except (Fenced, RunClosed) as error:
-            self.lost.set()
+        except (Fenced, RunClosed, UnknownRun) as error:
+            self._lose()
             item.settle(error)
         except (IllegalTransition, EntryTooLarge) as error:
             if len(item.parts) > 1:
@@ -272,9 +372,10 @@ class Journal:
             except Moved:
                 pass
             except (Fenced, RunClosed):
-                await self._refresh_patiently()
-                if tries and self._landed(item):
-                    return
+                if self.short is None:
+                    await self._refresh_patiently()
+                    if tries and self._landed(item):
+                        return
                 raise
             else:
                 return
@@ -290,20 +391,24 @@ class Journal:
         self.state.check(item.events)
 
     async def _append(self, item: _Item, *, again: bool) -> None:
-        """`again`: the former try may have arrived, so this one is made only at a known place."""
-        expect = self.state.seq if item.expect or again else None
+        """Always at a known place: a try that was given up may still arrive, and would write the same
+        twice. `again`: the former try may have arrived."""
+        lazy = item.lazy and not again and self._tail.loose < TAIL_BYTES // 2
         tells = [event for event in item.events if isinstance(event, (Workflow, Approval))]
         appended = await self._store.append(
             self.lease.run_id,
             item.entries,
             fence=self.lease.generation,
-            expect=expect,
+            expect=self.state.seq,
+            lazy=lazy,
             checkpoint=item.checkpoint,
             summary=summarise(self.state, item.events) if tells else None,
             due=item.due,
             close=item.close,
         )
         self.away = False
+        if item.checkpoint is not None:
+            self.checkpoint = item.checkpoint
         if item.close:
             self.lost.set()
         if not item.entries:
@@ -313,6 +418,8 @@ class Journal:
             # folded ours already.
             if appended.first == self.state.seq + 1:
                 self._fold(appended.first, item.entries)
+            if not lazy:
+                self._tail.loose = 0
         if self.state.seq < appended.last:
             await self._refresh_patiently()
 
@@ -332,6 +439,7 @@ class Journal:
                 self.state.apply(seq, decode(entry))
                 self.state.bytes += len(entry.body)
                 self._recent.append(entry)
+                self._tail.add(entry)
         self._note_stop()
 
     def _note_stop(self) -> None:

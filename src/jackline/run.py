@@ -117,6 +117,7 @@ class Question:
     pending_seq: int
     reason: str | None = None
     expires_at: str | None = None
+    on_expiry: str | None = None
     outcome: str | None = None
     result: Json | UnsetType = UNSET
     granted_args: Json | UnsetType = UNSET
@@ -128,7 +129,7 @@ class Question:
     @property
     def once(self) -> str:
         """The name under which exactly one answer can be appended (G5)."""
-        return f"approval:{self.call_id}:{self.round}"
+        return _answer_name(self.call_id, self.round)
 
 
 @dataclass(kw_only=True, slots=True)
@@ -408,6 +409,7 @@ class RunState:
                 pending_seq=seq,
                 reason=event.reason,
                 expires_at=event.expires_at,
+                on_expiry=event.on_expiry,
             )
             return
         self._answer(seq, event, question)
@@ -452,6 +454,27 @@ def fold(run_id: str, entries: Iterable[Event | Unknown]) -> RunState:
     for seq, event in enumerate(entries, 1):
         state.apply(seq, event)
     return state
+
+
+def names_of(event: Event | Unknown) -> tuple[str, ...]:
+    """The names under which an entry of a command was appended once, should they have to be put
+    back with it."""
+    match event:
+        case Workflow(state="stopping"):
+            return (stop_name(event.mode or "immediate"),)
+        case Approval(state="granted" | "denied" | "answered" | "expired"):
+            return (_answer_name(event.call_id, event.round),)
+        case _:
+            return ()
+
+
+def stop_name(mode: StopMode) -> str:
+    """The name under which exactly one stop of a mode can be appended (G4)."""
+    return f"stop:{mode}"
+
+
+def _answer_name(call_id: str, number: int) -> str:
+    return f"approval:{call_id}:{number}"
 
 
 def add_usage(total: Usage, more: Usage) -> Usage:

@@ -141,6 +141,57 @@ class Api:
         return self.until(run_id, "completed", "failed", "stopped")
 
 
+@dataclass(kw_only=True)
+class Watch:
+    """A viewer in a thread of its own. `frames` grows while it watches."""
+
+    frames: list[Frame] = field(default_factory=list[Frame])
+    over: bool = False
+    left: bool = False
+    """Set to leave at the next frame; there is one with each heartbeat."""
+
+    @property
+    def entries(self) -> list[Frame]:
+        return [frame for frame in list(self.frames) if frame.entry]
+
+    def count(self, event: str, **members: object) -> int:
+        """Frames of the event so far whose data has these members."""
+        frames = [frame.data for frame in list(self.frames) if frame.event == event]
+        return sum(members.items() <= data.items() for data in frames)
+
+    def until(self, event: str, count: int = 1, **members: object) -> None:
+        """Wait until there are so many of these."""
+        eventually(lambda: self.count(event, **members) >= count, what=f"{count} {event} {members}")
+
+    def until_over(self) -> None:
+        """Wait until the stream has said its last frame."""
+        eventually(lambda: self.over, what="the stream's last frame")
+
+
+@contextlib.contextmanager
+def watching(api: Api, run_id: str, **query: object) -> Generator[Watch]:
+    """A viewer of a run for the length of the block, on a connection of its own."""
+    watch = Watch()
+    own = Api(api.url)
+
+    def read() -> None:
+        with contextlib.suppress(httpx2.HTTPError, httpx2.StreamError):
+            with own.stream("GET", f"/runs/{run_id}/events", params={"compact": 0, **query}) as frames:
+                for frame in frames:
+                    watch.frames.append(frame)
+                    if watch.left:
+                        return
+            watch.over = True
+
+    with contextlib.closing(own.http), ThreadPoolExecutor(1) as pool:
+        reading = pool.submit(read)
+        try:
+            yield watch
+        finally:
+            watch.left = True
+            reading.result(PATIENCE)
+
+
 def at_once(clients: Sequence[Api], do: Callable[[Api], T]) -> list[T]:
     """What `do` gives for each client, all of them in the same moment."""
     with ThreadPoolExecutor(len(clients)) as pool:

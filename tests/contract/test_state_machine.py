@@ -361,7 +361,7 @@ def _timeless(head: Head) -> tuple[object, ...]:
     parked = head.due_ms is None and not head.waiting
     return (
         *(head.run_id, head.agent, head.revision, head.owner, head.last, head.closed, head.summary),
-        *(parked, head.waiting, head.worker, head.worker_id, head.epoch),
+        *(parked, head.waiting, head.worker, head.worker_id),
     )
 
 

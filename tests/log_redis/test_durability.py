@@ -11,7 +11,7 @@ import pytest
 from jackline.errors import StoreUnavailable
 from jackline.log.base import NEVER, NOW, Lease
 from jackline.log.redis import RedisStore
-from tests.contract.helpers import begin_run, claim, entries, must_claim
+from tests.contract.helpers import begin_run, claim, entries, must_claim, until
 from tests.contract.redis_server import RedisServer, redis_server
 from tests.log_redis.behind import Behind, behind
 
@@ -145,3 +145,33 @@ async def test_a_claim_that_is_cancelled_gives_the_run_back(always: RedisServer)
 async def begin_runs_for_ever(store: RedisStore) -> None:
     while True:
         await begin_run(store)
+
+
+async def test_a_write_is_acknowledged_once_replicas_have_it_too(tmp_path: Path) -> None:
+    """G8: where the operator asks for it, a failover loses nothing that was acknowledged."""
+    folders = [tmp_path / name for name in ("primary", "replica")]
+    for folder in folders:
+        folder.mkdir()
+    with (
+        redis_server(folders[0], aof="always") as primary,
+        redis_server(folders[1], aof="always") as replica,
+    ):
+        store = await RedisStore.open(primary.url, deadline=1.0, replicas=1)
+        try:
+            with pytest.raises(StoreUnavailable, match="0 of 1 replicas"):
+                await begin_run(store)
+            replica.do(f"REPLICAOF 127.0.0.1 {primary.port}")
+
+            async def begun() -> str:
+                try:
+                    return await begin_run(store)
+                except StoreUnavailable:
+                    return ""
+
+            assert await until(begun)
+            replica.freeze()
+            with pytest.raises(StoreUnavailable, match="0 of 1 replicas"):
+                await begin_run(store)
+            replica.thaw()
+        finally:
+            await store.aclose()

@@ -45,7 +45,7 @@ class FlakyStore(MemoryStore):
     away = False
     reads = 0
     heads = 0
-    epoch = 0
+    cuts: tuple[int, ...] = ()
     poll = 5.0
     """Seconds after which a wait ends although nothing was appended."""
     trimmed = 0
@@ -55,12 +55,12 @@ class FlakyStore(MemoryStore):
         self._check()
         self.reads += 1
         page = await super().read(run_id, max(after, self.trimmed), limit, max_bytes)
-        return replace(page, epoch=self.epoch)
+        return replace(page, cuts=self.cuts)
 
     def lose(self, run_id: str, keep: int) -> None:
         """Come back shorter than before, for good."""
         del self._runs[run_id].entries[keep:]
-        self.epoch += 1
+        self.cuts += (keep,)
         self._ring()
 
     async def wait(self, run_id: str, after: int, timeout: float) -> None:

@@ -477,14 +477,18 @@ async def test_a_log_that_came_back_shorter_is_a_gap_for_whoever_saw_more() -> N
             await live.until("token", count=3)
             setup.store.lose(run_id, keep=3)
             gap = (await live.until("gap"))[-1]
-            assert (data_of(gap)["to"], gap.id) == (3, "3.1")
+            assert (data_of(gap)["from"], data_of(gap)["to"], gap.id) == (4, 5, "3.1")
             assert [said["text"] for said in data_of(gap)["snapshot"]["transcript"]] == ["hello", "a"]
             await worker.say("x")
             assert (await live.next()).id == "4.1"
         async with setup.client.open("GET", path, headers={"last-event-id": "5"}) as returning:
-            assert data_of((await returning.until("gap"))[-1])["to"] == 4
+            assert data_of((await returning.until("gap"))[-1])["to"] == 5
+        async with setup.client.open("GET", f"{path}?compact=0", headers={"last-event-id": "2"}) as unharmed:
+            assert [event.id for event in await unharmed.until("token", count=2)] == [None, "3.1", "4.1"]
         async with setup.client.open("GET", path, headers={"last-event-id": "3.1"}) as newer:
             assert [event.id for event in await newer.until("token")] == [None, "4.1"]
         assert (await setup.client.get(path, last_event_id="3.2")).problem(400)
         page = (await setup.client.get(f"{path}?after=5", **JSON)).json()
-        assert (page["gap"]["to"], page["next"]) == (4, "4.1")
+        assert (page["gap"]["from"], page["gap"]["to"], page["next"]) == (4, 5, "4.1")
+        page = (await setup.client.get(f"{path}?after=2", **JSON)).json()
+        assert [entry["id"] for entry in page["entries"]] == ["3.1", "4.1"]

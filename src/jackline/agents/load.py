@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING, Any, Final, cast
 
 import structlog
 
-from jackline.agents.naming import agent_name
 from jackline.errors import ConfigError
 from jackline.settings import environment
 
@@ -46,7 +45,7 @@ def load_agent(settings: Settings, environ: Mapping[str, str] | None = None) -> 
     own = getattr(found, "revision", None)
     digest = hashlib.sha256(path.read_bytes()).hexdigest()[:12]
     revision = settings.agent_revision or (own if isinstance(own, str) else digest)
-    return _agent_of(found, settings, where=f"{path}:{name}", revision=revision)
+    return agent_of(found, settings, where=f"{path}:{name}", name=name, revision=revision)
 
 
 def _split(spec: str) -> tuple[Path, str]:
@@ -103,10 +102,11 @@ def _is_ours(value: object) -> bool:
     return not inspect.isclass(value) and all(hasattr(value, member) for member in _MEMBERS)
 
 
-def _agent_of(found: object, settings: Settings, *, where: str, revision: str) -> Agent:
+def agent_of(found: object, settings: Settings, *, where: str, name: str, revision: str) -> Agent:
+    """What a worker can drive, made of any of the things that may be served (`load_agent`). `where`: what
+    an error calls it. Raises `ConfigError`."""
     from pydantic_ai.agent import AbstractAgent
 
-    name = agent_name(settings.agent)
     if not _is_agent(found) and callable(found) and not inspect.isclass(found):
         found = _made(found, where)
     if isinstance(found, AbstractAgent):

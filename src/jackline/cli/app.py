@@ -239,6 +239,79 @@ def stop(
     raise typer.Exit(code)
 
 
+bench = typer.Typer(
+    no_args_is_help=True,
+    rich_markup_mode=None,
+    help="Measure, with servers and a store of its own.",
+)
+app.add_typer(bench, name="bench")
+
+
+@bench.callback()
+def benchmarks() -> None:
+    """Measure, with servers and a store of its own."""
+
+
+@bench.command("stop")
+def bench_stop(
+    *,
+    runs: Annotated[int, typer.Option(min=1, max=10_000, help="How many stops of each kind.")] = 50,
+    redis: Annotated[
+        str | None, typer.Option(metavar="URL", help="This Redis or Valkey, instead of a scratch one.")
+    ] = None,
+    sqlite: Annotated[bool, typer.Option("--sqlite", help="The embedded store instead.")] = False,
+    json: Annotated[bool, typer.Option("--json", help="The figures as one JSON object.")] = False,
+) -> None:
+    """Stop runs, and tell how long it took until they said so and until they had ended."""
+    if redis is not None and sqlite:
+        raise typer.BadParameter("is another store than --redis", param_hint="--sqlite")
+    from jackline.cli.bench import stop as measure
+
+    raise typer.Exit(measure(runs=runs, redis=redis, sqlite=sqlite, as_json=json))
+
+
+@app.command()
+def drill(
+    *,
+    agent: Annotated[
+        str | None, typer.Option(metavar="FILE.py:NAME", help="Your agent, instead of the drill's own.")
+    ] = None,
+    prompt: Annotated[str, typer.Option(help="What each run is asked for.")] = "drill",
+    redis: Annotated[
+        str | None, typer.Option(metavar="URL", help="A scratch database, instead of a Redis of its own.")
+    ] = None,
+    sqlite: Annotated[bool, typer.Option("--sqlite", help="The embedded store, instead of a Redis.")] = False,
+    only: Annotated[
+        list[str] | None, typer.Option(metavar="FAULT", help="Only this fault; can be given again.")
+    ] = None,
+    runs: Annotated[int, typer.Option(min=1, max=100, help="Runs for each fault.")] = 4,
+    seed: Annotated[int, typer.Option(help="The random moments; the same ones for the same seed.")] = 1,
+    list_: Annotated[bool, typer.Option("--list", help="Say which faults there are.")] = False,
+    yes: Annotated[bool, typer.Option("--yes", help="Do not ask about --redis.")] = False,
+    json: Annotated[bool, typer.Option("--json", help="One JSON object per fault.")] = False,
+) -> None:
+    """Break real processes around your agent, and see what holds."""
+    from jackline.cli import drill as drills
+    from jackline.drill.faults import FAULTS
+    from jackline.drill.stage import Plan
+
+    if list_:
+        raise typer.Exit(drills.list_faults())
+    unknown = set(only or ()) - {fault.name for fault in FAULTS}
+    if unknown:
+        raise typer.BadParameter(
+            f"{', '.join(sorted(unknown))}: --list says what there is", param_hint="--only"
+        )
+    if redis is not None and sqlite:
+        raise typer.BadParameter("one store, please", param_hint="--redis and --sqlite")
+    if redis is not None and not yes:
+        # Its keys have a prefix of their own, but its memory and its time are the database's.
+        typer.confirm(f"Runs are made and broken in {redis}: is it a scratch database?", abort=True, err=True)
+    plan = Plan(agent=agent, redis=redis, sqlite=sqlite, prompt=prompt)
+    order = drills.Order(plan=plan, only=only or (), runs=runs, seed=seed, json=json)
+    raise typer.Exit(drills.drill(order))
+
+
 def _target(url: str, token: str | None, as_json: bool) -> Target:
     from jackline.cli import orders
 

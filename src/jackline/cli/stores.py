@@ -23,4 +23,9 @@ async def open_store(settings: Settings) -> Store:
         from jackline.log.redis import RedisStore
     except ImportError as error:
         raise ConfigError(f"{error.name} is missing: pip install 'jackline[redis]'") from None
-    return await RedisStore.open(settings.redis, max_entry_bytes=settings.max_entry)
+    return await RedisStore.open(
+        settings.redis,
+        prefix=settings.redis_prefix,
+        max_entry_bytes=settings.max_entry,
+        replicas=settings.redis_replicas,
+    )

@@ -44,6 +44,7 @@ class TextView:
         self._texts: dict[str, list[str]] = {}
         self._state = ""
         self._worker = "alive"
+        self._store: object = None
         self._blocked = False
         self._names: dict[str, str] = {}
         self._args: dict[str, object] = {}
@@ -233,7 +234,8 @@ class TextView:
         # Never shortened: this is what a person says yes to.
         self._line(pretty(data.get("args", {})), "yellow")
         if data.get("expires_at"):
-            self._line(f"expires at {data['expires_at']}", "yellow")
+            then = ", and then it is approved" if data.get("on_expiry") == "approve" else ""
+            self._line(f"expires at {one_line(str(data['expires_at']))}{then}", "yellow")
         if not self._asks:
             for line in how_to_answer(data):
                 self._line(line, "yellow")
@@ -241,6 +243,16 @@ class TextView:
     # -- the rest ------------------------------------------------------------------------------
 
     def _heartbeat(self, frame: Heartbeat) -> None:
+        store = frame.data.get("store")
+        if store != self._store:
+            match store:
+                case "away":
+                    self.notice("the store does not answer; the run goes on when it is back")
+                case "doubt":
+                    self.notice("the store came back; waiting for the worker to say what is missing")
+                case _:
+                    self.notice("the store is back")
+            self._store = store
         if frame.state == "executing" and frame.worker != self._worker:
             if frame.worker == "lost":
                 self.notice("its worker is lost; another takes the run over when the lease has run out")

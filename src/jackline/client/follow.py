@@ -234,8 +234,9 @@ class Follow:
                 self._pulse.beat(sent_at(frame.data.get("ts"), self._server.clock()))
                 self._backoff.progress()
             case Gap():
-                # What follows may begin anywhere, even before: a log that came back shorter counts anew.
-                self._seq = None
+                # It may go on before what was seen: a log that came back shorter counts anew.
+                reached = frame.snapshot.get("seq")
+                self._seq = reached if isinstance(reached, int) else None
                 self.cursor = frame.id or str(frame.last)
                 self.state = str(frame.snapshot.get("state") or self.state)
                 self._backoff.progress()

@@ -8,26 +8,30 @@
 --   1 base of the conversation's keys  2 number of the run  3 how many entries  4 the record
 --   5 fence: "" | "nobody" | generation  6 expect: "" | seq  7 due: "keep" | "now" | "never" | ms
 --   8 close: 0 | 1  9 has checkpoint: 0 | 1  10 checkpoint  11 has summary: 0 | 1  12 summary
---   13… once-names
--- The run hash is written by this script, begin, claim, renew and release only.
+--   13 life  14 trust  15… once-names
+-- The run hash is written by this script, begin, claim, heal, renew and release only.
 --
 -- Answers, in the order of the checks:
---   unknown | taken LAST NAME SEQ RECORD … | closed | fenced | moved LAST | ok LAST WOKEN
+--   unknown | taken LAST NAME SEQ RECORD … | closed | doubt | fenced | moved LAST | ok LAST WOKEN
 --   WOKEN: the number of the run whose turn has come, or "".
 --
 -- Guarantees: G1 (no hole, no double seq: the id of the record is checked by the server too),
 -- G3 (nothing after the closing append), G5 and G6 (once, expect), G7 (fence).
 -- It publishes the hint itself: `NUMBER FIRST LAST CLOSED`, newline, the record if it is small.
 
+-- include: doubt
+
 local base, number, count, record = ARGV[1], ARGV[2], tonumber(ARGV[3]), ARGV[4]
 local fence, expect, due, close = ARGV[5], ARGV[6], ARGV[7], ARGV[8] == '1'
 
-local run = redis.call('HMGET', KEYS[1], 'seq', 'closed', 'generation', 'expires', 'waiting')
+local life, trust = ARGV[13], ARGV[14]
+
+local run = redis.call('HMGET', KEYS[1], 'seq', 'closed', 'generation', 'expires', 'waiting', 'life')
 if not run[1] then return {'unknown'} end
 local last = tonumber(run[1])
 
 local taken = {'taken', last}
-for i = 13, #ARGV do
+for i = 15, #ARGV do
   local seq = redis.call('HGET', KEYS[3], ARGV[i])
   if seq then
     -- The first record whose last seq is not before `seq` holds it.
@@ -42,7 +46,21 @@ if run[2] then return {'closed'} end
 
 local time = redis.call('TIME')
 local now = time[1] * 1000 + math.floor(time[2] / 1000)
-local lapsed = false
+local lapsed, vouched = false, false
+if life ~= '' and run[6] ~= life then
+  if fence ~= '' and fence ~= 'nobody' then
+    if tonumber(fence) < tonumber(run[3]) then return {'fenced'} end
+    -- Its claim may be what is missing.
+    if not run[4] or fence ~= run[3] then return {'doubt'} end
+    if expect ~= '' and tonumber(expect) ~= last then return {'moved', last} end
+    -- The holder has read up to this very entry: nothing is missing.
+    if run[6] and expect == '' and trust ~= 'all' then return {'doubt'} end
+    vouched = true
+  else
+    if doubted(KEYS[1], life, trust, now) then return {'doubt'} end
+    run[4] = redis.call('HGET', KEYS[1], 'expires')
+  end
+end
 if fence == 'nobody' then
   if run[4] then
     if tonumber(run[4]) > now then return {'fenced'} end
@@ -61,12 +79,16 @@ if count > 0 then
   -- The first write of all: should the head be behind the records, the server refuses it here.
   redis.call('XADD', KEYS[2], string.format('%.0f-0', last), 'v', '1', 'e', record)
 end
+if vouched then
+  redis.call('HSET', KEYS[1], 'life', life)
+  redis.call('HDEL', KEYS[1], 'doubt')
+end
 if lapsed then
   redis.call('HDEL', KEYS[1], 'worker', 'expires')
   redis.call('HSET', KEYS[1], 'due', lapsed) -- it was due through its lapse, and stays so
 end
-for i = 13, #ARGV do
-  redis.call('HSET', KEYS[3], ARGV[i], string.format('%.0f', first + i - 13))
+for i = 15, #ARGV do
+  redis.call('HSET', KEYS[3], ARGV[i], string.format('%.0f', first + i - 15))
 end
 redis.call('HSET', KEYS[1], 'seq', string.format('%.0f', last), 'updated', stamp)
 if ARGV[9] == '1' then redis.call('HSET', KEYS[1], 'checkpoint', ARGV[10]) end

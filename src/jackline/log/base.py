@@ -13,8 +13,10 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final, Literal, Protocol
 
+from jackline.errors import Moved
+
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Sequence
+    from collections.abc import AsyncIterator, Mapping, Sequence
 
     from jackline.events import Entry
 
@@ -49,15 +51,23 @@ class Page:
 
     `first` is `after + 1`, unless the log no longer holds that entry: then it is the oldest one
     held, and the reader must say that there is a gap (G1). `last` is the seq of the log's newest
-    entry at the time of reading, `closed` whether it is the final one. `epoch` counts how often
-    the log came back from its store shorter than it had been and could not be healed.
+    entry at the time of reading, `closed` whether it is the final one. `cuts`: each time that the
+    log came back from its store shorter than it had been and could not be healed, the seq of the
+    last entry that was left. `doubt`: the log came back, and its holder has not yet said whether
+    anything is missing; what is there is good, but more may follow that was there before (G8).
     """
 
     first: int
     entries: Sequence[Entry]
     last: int
     closed: bool
-    epoch: int = 0
+    cuts: tuple[int, ...] = ()
+    doubt: bool = False
+
+    @property
+    def epoch(self) -> int:
+        """How often the log was cut."""
+        return len(self.cuts)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -107,6 +117,22 @@ class Lease:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
+class Missing:
+    """What a log that came back shorter is missing: `entries` after `last`, the newest one it has.
+
+    `names`: the `once` names that entries among them took, with their seqs. `checkpoint` and
+    `summary`: the newest, where the holder has them. `cut`: what came after `last` is lost.
+    """
+
+    last: int
+    entries: Sequence[Entry] = ()
+    names: Mapping[str, int] = field(default_factory=dict[str, int])
+    checkpoint: bytes | None = None
+    summary: bytes | None = None
+    cut: bool = False
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
 class Head:
     """What is known of a run without reading its entries.
 
@@ -131,7 +157,6 @@ class Head:
     worker_id: str
     idle_ms: int
     generation: int
-    epoch: int = 0
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -201,6 +226,7 @@ class EventLog(Protocol):
         summary: bytes | None = None,
         due: Due = KEEP,
         close: bool = False,
+        lazy: bool = False,
     ) -> Appended:
         """Append `entries`, all or nothing, in one atomic step; checked in this order:
 
@@ -219,14 +245,23 @@ class EventLog(Protocol):
         `due`: from when on the run can be claimed. `close` closes the log for ever, releases the
         lease, removes the run from its conversation, and wakes the conversation's next waiting
         run (due now). Acknowledged appends with `once`, `expect`, `checkpoint` or `close` are as
-        durable as the store can make them (G8); the others are in the store's order and visible.
-        Raises `EntryTooLarge` above the limit, before anything is written.
+        durable as the store can make them (G8); the others, and those with `lazy`, are in the
+        store's order and visible. Raises `EntryTooLarge` above the limit, before anything is
+        written, and `InDoubt` while a run that came back from its store waits for its holder.
         """
         ...
 
     async def read(self, run_id: str, after: int = 0, limit: int = 1000, max_bytes: int = 1 << 20) -> Page:
         """Up to `limit` entries after `after`, in order; stops early once `max_bytes` of bodies are
         exceeded (always at least one entry if there is one). Raises `UnknownRun`."""
+        ...
+
+    async def heal(self, lease: Lease, ttl: float, missing: Missing) -> None:
+        """Put back what the store lost of the run that `lease` holds, or vouch that nothing is
+        missing, or cut the log where it ends now: one atomic step, after which the run is no longer
+        in doubt and the lease lives for `ttl` seconds. Also good when the store has forgotten the
+        claim itself, as long as nobody has claimed the run since. Raises `Fenced`, `RunClosed`,
+        `UnknownRun`, `Moved` when the log does not end at `missing.last`."""
         ...
 
     async def wait(self, run_id: str, after: int, timeout: float) -> None:
@@ -241,6 +276,15 @@ class EventLog(Protocol):
     async def checkpoint(self, run_id: str) -> bytes | None:
         """The newest checkpoint, None before the first. Raises `UnknownRun`."""
         ...
+
+
+class NeverShort:
+    """The `heal` of stores whose runs are never in doubt: what they have shown, they keep."""
+
+    async def heal(self, lease: Lease, ttl: float, missing: Missing) -> None:
+        """See `EventLog.heal`: there is never anything to put back."""
+        del ttl
+        raise Moved(lease.run_id, missing.last)
 
 
 class Leases(Protocol):

@@ -27,6 +27,7 @@ from jackline.log.base import (
     Due,
     Head,
     Lease,
+    NeverShort,
     Nobody,
     Page,
     Reservation,
@@ -101,7 +102,7 @@ class _Beat:
     catalogue: bytes | None
 
 
-class MemoryStore:
+class MemoryStore(NeverShort):
     """A `Store` in this process's memory, gone with it. `clock`: seconds since 1970.
 
     Durability (G8): none. Everything else is as the protocol says.
@@ -138,8 +139,10 @@ class MemoryStore:
         summary: bytes | None = None,
         due: Due = KEEP,
         close: bool = False,
+        lazy: bool = False,
     ) -> Appended:
         """See `EventLog.append`."""
+        del lazy  # there is no disk
         self._check_entries(entries, once)
         run = self._run(run_id)
         last = len(run.entries)

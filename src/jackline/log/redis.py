@@ -36,7 +36,11 @@ class RedisStore(LogPart, LeasePart, DirectoryPart):
     Durability (G8): appends with `once`, `expect`, `checkpoint` or `close`, `begin` and `claim`
     return once they are on the server's disk, where it has an AOF and can say so (Redis 7.2,
     Valkey); with `appendfsync everysec` that takes up to a second. Without AOF nothing is awaited,
-    and `describe` says what a crash can lose. Replicas are not waited for.
+    and `describe` says what a crash can lose. Replicas are waited for where that was asked for.
+
+    A server that came back (restarted, or promoted from a replica) may have lost what was written
+    last. Runs that were held then are in doubt, and so is every run where nothing was awaited on
+    disk: their holders put back what is missing (`heal`), or they are cut.
     """
 
     def __init__(self, core: Core) -> None:
@@ -52,16 +56,18 @@ class RedisStore(LogPart, LeasePart, DirectoryPart):
         prefix: str = "jackline",
         deadline: float = DEADLINE,
         max_entry_bytes: int = MAX_ENTRY_BYTES,
+        replicas: int = 0,
     ) -> Self:
         """Connect to `redis://user:password@host:port/db`, `rediss://…` or `unix:///path`.
 
         `prefix` begins every key: stores with different ones share nothing. `deadline`: seconds
         that the server has for an answer before it counts as away. `max_entry_bytes`: the largest
-        entry that `append` takes. Raises `ConfigError`
-        for a URL or a server that cannot work (older than 7, a Cluster, one that evicts keys, a
-        wrong password), `StoreUnavailable` for one that does not answer or is loading.
+        entry that `append` takes. `replicas`: that must have a write on disk too before it is
+        acknowledged. Raises `ConfigError` for a URL or a server that cannot work (older than 7, a
+        Cluster, one that evicts keys, a wrong password), `StoreUnavailable` for one that does not
+        answer or is loading.
         """
-        core = Core(parse(url), prefix, deadline, max_entry_bytes)
+        core = Core(parse(url), prefix, deadline, max_entry_bytes, replicas)
         try:
             await core.start()
         except BaseException:

@@ -9,7 +9,7 @@ our write is too. All who came since the last mark share the next one.
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 import hiredis
 
@@ -29,30 +29,47 @@ _SPACING: Final = 0.125
 `everysec` takes, so nobody waits for the fsync after the next."""
 
 
+class _Waiter(NamedTuple):
+    """Who waits, and the life of the server in which it has written."""
+
+    future: asyncio.Future[bool]
+    life: str
+
+
+class _Side(NamedTuple):
+    """A connection beside the commands', and the life of the server at its other end."""
+
+    link: Link
+    life: str
+
+
 class Barrier:
     """`passed()` returns once everything the server has executed so far is on its disk.
 
-    `deadline`: seconds. `key`: a counter, whose increments are the marks.
+    `deadline`: seconds. `key`: a counter, whose increments are the marks. `replicas`: how many of
+    the server's replicas must have it on their disks too.
     """
 
-    def __init__(self, address: Address, deadline: float, key: str) -> None:
+    def __init__(self, address: Address, deadline: float, key: str, replicas: int = 0) -> None:
+        self._replicas = replicas
         self._address = address
         self._deadline = deadline
         self._key = key
-        self._waiting: list[asyncio.Future[bool]] = []
-        self._idle: list[Link] = []
+        self._waiting: list[_Waiter] = []
+        self._idle: list[_Side] = []
         self._marks: set[asyncio.Task[None]] = set()
         self._timer: asyncio.TimerHandle | None = None
         self._newest_mark = 0.0
         self._closed = False
 
-    async def passed(self) -> bool:
+    async def passed(self, life: str) -> bool:
         """False when the server has no AOF any more: then there is no disk to wait for. Raises
-        `StoreUnavailable` when it is not known within the deadline."""
+        `StoreUnavailable` when it is not known within the deadline, or the server has come back
+        since its `life`: what is on its disk then says nothing of what was written before."""
         if self._closed:
             raise StoreUnavailable("the store was closed")
         waiter: asyncio.Future[bool] = asyncio.get_running_loop().create_future()
-        self._waiting.append(waiter)
+        self._waiting.append(_Waiter(waiter, life))
         self._next()
         return await waiter
 
@@ -62,8 +79,8 @@ class Barrier:
         if self._timer is not None:
             self._timer.cancel()
         self._settle(self._waiting, StoreUnavailable("the store was closed"))
-        for link in self._idle:
-            link.end("the store was closed")
+        for side in self._idle:
+            side.link.end("the store was closed")
         marks = set(self._marks)
         for mark in marks:
             mark.cancel()
@@ -97,9 +114,12 @@ class Barrier:
             self._timer = None
         self._next()
 
-    async def _mark(self, waiting: list[asyncio.Future[bool]]) -> None:
+    async def _mark(self, waiting: list[_Waiter]) -> None:
         try:
-            self._settle(waiting, await self._wait_for_disk())
+            outcome, life = await self._wait_for_disk()
+            anew = [waiter for waiter in waiting if waiter.life != life]
+            self._settle(anew, StoreUnavailable("Redis came back, perhaps without what was written last"))
+            self._settle([waiter for waiter in waiting if waiter.life == life], outcome)
         except JacklineError as error:
             words = f"written, but not known to be on the disk of Redis: {error}"
             self._settle(waiting, StoreUnavailable(words))
@@ -107,35 +127,36 @@ class Barrier:
             self._settle(waiting, StoreUnavailable("the store was closed"))
             raise
 
-    async def _wait_for_disk(self) -> bool:
-        link = await self._link()
+    async def _wait_for_disk(self) -> tuple[bool, str]:
+        """Whether there is a disk to wait for, and the life of the server that said so."""
+        side = await self._side()
         timeout_ms = int(self._deadline * 1000)
-        commands: tuple[Command, ...] = (("INCR", self._key), ("WAITAOF", 1, 0, timeout_ms))
+        commands: tuple[Command, ...] = (("INCR", self._key), ("WAITAOF", 1, self._replicas, timeout_ms))
         try:
-            mark, waited = await link.send(commands)
+            mark, waited = await side.link.send(commands)
         except asyncio.CancelledError:
-            link.end("the store was closed")
+            side.link.end("the store was closed")
             raise
-        self._idle.append(link)
-        return _verdict(mark, waited)
+        self._idle.append(side)
+        return _verdict(mark, waited, self._replicas), side.life
 
-    async def _link(self) -> Link:
+    async def _side(self) -> _Side:
         while self._idle:
-            link = self._idle.pop()
-            if link.lost is None:
-                return link
+            side = self._idle.pop()
+            if side.link.lost is None:
+                return side
         # Twice the deadline: the server itself ends WAITAOF after one.
-        link, _ = await connect(self._address, 2 * self._deadline, _ignore_push, _ignore_loss)
-        return link
+        link, server = await connect(self._address, 2 * self._deadline, _ignore_push, _ignore_loss)
+        return _Side(link, server.life)
 
-    def _settle(self, waiting: list[asyncio.Future[bool]], outcome: bool | StoreUnavailable) -> None:
+    def _settle(self, waiting: list[_Waiter], outcome: bool | StoreUnavailable) -> None:
         for waiter in waiting:
-            if waiter.done():
+            if waiter.future.done():
                 continue
             if isinstance(outcome, bool):
-                waiter.set_result(outcome)
+                waiter.future.set_result(outcome)
             else:
-                waiter.set_exception(outcome)
+                waiter.future.set_exception(outcome)
 
 
 def _ignore_push(_: list[Reply]) -> None:
@@ -146,13 +167,16 @@ def _ignore_loss(_: Link, __: str) -> None:
     """Found out when the link is wanted next."""
 
 
-def _verdict(mark: Reply, waited: Reply) -> bool:
+def _verdict(mark: Reply, waited: Reply, replicas: int) -> bool:
     if isinstance(mark, hiredis.ReplyError):
         raise StoreUnavailable(in_words(mark))
     if isinstance(waited, hiredis.ReplyError):
         if code_of(waited) == "ERR" and "appendonly" in str(waited):
             return False
         raise StoreUnavailable(in_words(waited))
-    if integer(array(waited)[0]) < 1:
+    here, there = array(waited)
+    if integer(here) < 1:
         raise StoreUnavailable("its disk is slow, or refuses")
+    if integer(there) < replicas:
+        raise StoreUnavailable(f"{integer(there)} of {replicas} replicas have it on disk")
     return True

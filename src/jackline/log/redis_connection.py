@@ -105,9 +105,12 @@ class Connection:
         if self._owner is not None:
             await asyncio.wait({self._owner})
 
-    async def call(self, *commands: Command) -> list[Reply]:
-        """The replies of `commands`, errors among them as values. Raises `StoreUnavailable`."""
+    async def call(self, *commands: Command, life: str | None = None) -> list[Reply]:
+        """The replies of `commands`, errors among them as values. Raises `StoreUnavailable`, also
+        when the server is no longer the one of `life`: then nothing was sent."""
         link = self._link or await self._next_link()
+        if life is not None and life != self.server.life:
+            raise StoreUnavailable("Redis has just come back")
         return await link.send(commands)
 
     @property

@@ -7,12 +7,21 @@ from typing import TYPE_CHECKING, Final, Literal
 
 import hiredis
 
-from jackline.errors import EntryTooLarge, Fenced, LogError, Moved, RunClosed, StoreUnavailable, UnknownRun
+from jackline.errors import (
+    EntryTooLarge,
+    Fenced,
+    InDoubt,
+    LogError,
+    Moved,
+    RunClosed,
+    StoreUnavailable,
+    UnknownRun,
+)
 from jackline.ids import conversation_of
 from jackline.log.base import KEEP, Due, Head, Keep
 from jackline.log.redis_barrier import Barrier
 from jackline.log.redis_connection import Connection
-from jackline.log.redis_greeting import code_of, unavailable
+from jackline.log.redis_greeting import Server, code_of, unavailable
 from jackline.log.redis_hints import Hints
 from jackline.log.redis_keys import Keys, RunKeys
 from jackline.log.redis_scripts import load
@@ -38,7 +47,6 @@ _HEAD_FIELDS: Final = (
     "worker",
     "renewed",
     "generation",
-    "epoch",
 )
 
 
@@ -62,14 +70,16 @@ class Found:
 class Core:
     """The connections of one store. Every method raises `StoreUnavailable`."""
 
-    def __init__(self, address: Address, prefix: str, deadline: float, max_entry_bytes: int) -> None:
+    def __init__(
+        self, address: Address, prefix: str, deadline: float, max_entry_bytes: int, replicas: int
+    ) -> None:
         self.address = address
         self.max_entry_bytes = max_entry_bytes
         self.keys = Keys(prefix)
         self.scripts = load()
         self.hints = Hints(address, deadline, self.keys.index("h"))
         self._commands = Connection(address, deadline)
-        self._barrier = Barrier(address, deadline, f"{prefix}:barrier")
+        self._barrier = Barrier(address, deadline, f"{prefix}:barrier", replicas)
 
     async def start(self) -> None:
         """Connect; raises `ConfigError` too, for a server that can never be the store."""
@@ -93,19 +103,26 @@ class Core:
 
     # -- commands ------------------------------------------------------------------------------
 
-    async def call(self, *commands: Command) -> list[Reply]:
-        """The replies of commands that leave together; others' may run between them."""
-        replies = await self._commands.call(*commands)
+    @property
+    def server(self) -> Server:
+        """The server at the other end, as it said when the connection was made."""
+        return self._commands.server
+
+    async def call(self, *commands: Command, life: str | None = None) -> list[Reply]:
+        """The replies of commands that leave together; others' may run between them. `life`: of the
+        server that they are meant for; any other never gets them."""
+        replies = await self._commands.call(*commands, life=life)
         for i, reply in enumerate(replies):
             if isinstance(reply, hiredis.ReplyError):
-                replies[i] = await self._again(commands[i], reply)
+                replies[i] = await self._again(commands[i], reply, life)
         return replies
 
-    async def _again(self, command: Command, error: hiredis.ReplyError) -> Reply:
+    async def _again(self, command: Command, error: hiredis.ReplyError, life: str | None) -> Reply:
         """The reply of a script that the server had not seen; any other error is raised."""
         if code_of(error) == "NOSCRIPT":
             # The server started anew, or is another one: nothing of it was executed.
-            (reply,) = await self._commands.call(self.scripts.named_by(command[1]).whole(command))
+            script = self.scripts.named_by(command[1])
+            (reply,) = await self._commands.call(script.whole(command), life=life)
             if not isinstance(reply, hiredis.ReplyError):
                 return reply
             error = reply
@@ -113,9 +130,9 @@ class Core:
             self._commands.drop("the primary became a replica")
         raise unavailable(error)
 
-    async def one(self, command: Command) -> Reply:
-        """The reply of one command."""
-        (reply,) = await self.call(command)
+    async def one(self, command: Command, *, life: str | None = None) -> Reply:
+        """The reply of one command; see `call`."""
+        (reply,) = await self.call(command, life=life)
         return reply
 
     def post(self, *commands: Command) -> None:
@@ -126,9 +143,11 @@ class Core:
             answer = self._commands.link.send(whole)
             answer.add_done_callback(lambda done: done.cancelled() or done.exception())
 
-    async def durable(self) -> None:
-        """Return once all that was written is on the server's disk, where the server can say so (G8)."""
-        if self._commands.server.waitaof and not await self._barrier.passed():
+    async def durable(self, life: str) -> None:
+        """Return once all that was written in this life of the server is on its disk, where it can
+        say so (G8). Raises `StoreUnavailable` when it has another life by now: what it wrote in the
+        former one may be missing."""
+        if self.server.waitaof and not await self._barrier.passed(life):
             self._commands.server = replace(self._commands.server, aof=None, waitaof=False)
 
     # -- the indexes ---------------------------------------------------------------------------
@@ -248,13 +267,15 @@ def check_entries(entries: Sequence[Entry], once: Sequence[str], limit: int) -> 
             raise EntryTooLarge(len(entry.body), limit)
 
 
-def refusal(answer: list[Reply], run_id: str) -> LogError | None:
+def refusal(answer: list[Reply], run_id: str) -> LogError | InDoubt | None:
     """The error for a script's answer, None for `ok` and answers that are no refusal."""
     match raw(answer[0]):
         case b"unknown":
             return UnknownRun(run_id)
         case b"closed":
             return RunClosed(run_id)
+        case b"doubt":
+            return InDoubt(run_id)
         case b"fenced":
             return Fenced(run_id)
         case b"moved":
@@ -291,7 +312,6 @@ def _found(run_id: str, row: dict[str, Reply], now: int, beats: dict[str, Reply]
         worker_id=worker,
         idle_ms=0 if expires is None or turned is None else now - integer(turned),
         generation=integer(row["generation"]),
-        epoch=0 if row["epoch"] is None else integer(row["epoch"]),
     )
     return Found(head=head, claimable_ms=None if closed else _claimable(row["waiting"], expires, due))
 

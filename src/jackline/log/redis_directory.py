@@ -46,7 +46,8 @@ class DirectoryPart:
         # The indexes first: should this process die in between, they name a run that is not there,
         # which is found out; a run that no index names would never be driven.
         place = Place(state="new", name=core.keys.due_of(start.agent, ""), due_ms=0)
-        _, reply = await core.call(core.place(coming, place), self._begin(start))
+        life = core.server.life
+        _, reply = await core.call(core.place(coming, place), self._begin(start, life), life=life)
         answer = array(reply)
         match raw(answer[0]):
             case b"ok":
@@ -54,7 +55,7 @@ class DirectoryPart:
                 await core.settle(begun.run_id)
                 if begun.run_id != coming:
                     await core.settle(coming)
-                await core.durable()
+                await core.durable(life)
                 return begun
             case b"busy":
                 await core.settle(coming)
@@ -65,7 +66,7 @@ class DirectoryPart:
             case _:
                 raise unexpected(answer)
 
-    def _begin(self, start: Start) -> Command:
+    def _begin(self, start: Start, life: str) -> Command:
         return self._core.scripts.begin.by_digest(
             self._conversation_keys(start.conversation_id),
             self._core.keys.base(start.conversation_id),
@@ -77,6 +78,7 @@ class DirectoryPart:
             pack(start.entries),
             start.summary,
             int(start.queue),
+            life,
         )
 
     def _conversation_keys(self, conversation_id: str) -> list[str]:

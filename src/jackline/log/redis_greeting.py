@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, Literal
 
 import hiredis
 
@@ -17,6 +17,8 @@ if TYPE_CHECKING:
 _OLDEST: Final = (7, 0)
 """Sharded pub/sub and scripts with flags came with Redis 7."""
 _WAITAOF_SINCE: Final = (7, 2)
+_LIFE: Final = 16
+"""Digits of the server's ids that tell one life of it from another."""
 
 _UNAVAILABLE: Final = {
     "OOM": "Redis has no memory left (maxmemory)",
@@ -36,11 +38,23 @@ _SETTINGS: Final = ("NOAUTH", "WRONGPASS", "NOPERM")
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Server:
     """What the server said of itself. `aof`: its appendfsync, "on" when it does not tell, None
-    when it has none. `waitaof`: a write can be awaited until it is on disk."""
+    when it has none. `waitaof`: a write can be awaited until it is on disk. `life`: a name that it
+    has since its start, or since it was promoted from a replica; "" when it does not tell.
+    `promoted`: it was a replica, so even what its primary had on disk may be missing."""
 
     version: str
     aof: str | None
     waitaof: bool
+    life: str = ""
+    promoted: bool = False
+
+    @property
+    def trust(self) -> Literal["all", "awaited", "nothing"]:
+        """What of a log is surely there after the server came back: all that anybody saw, all that
+        was awaited on disk, or nothing."""
+        if self.promoted or not self.waitaof:
+            return "nothing"
+        return "all" if self.aof == "always" else "awaited"
 
     @property
     def durability(self) -> str:
@@ -128,7 +142,14 @@ def _look_over(info: dict[str, str], config: Reply, address: Address) -> Server:
         raise StoreUnavailable(_UNAVAILABLE["READONLY"])
     aof = _fsync(config) if info.get("aof_enabled") == "1" else None
     # With `appendfsync no` nobody knows when the system writes: there is nothing to wait for.
-    return Server(version=version, aof=aof, waitaof=aof not in (None, "no") and found >= _WAITAOF_SINCE)
+    former = info.get("master_replid2", "").strip("0")
+    return Server(
+        version=version,
+        aof=aof,
+        waitaof=aof not in (None, "no") and found >= _WAITAOF_SINCE,
+        life="-".join(filter(None, (info.get("run_id", "")[:_LIFE], former[:_LIFE]))),
+        promoted=bool(former),
+    )
 
 
 def _fsync(config: Reply) -> str:

@@ -56,9 +56,12 @@ class LeasePart:
         core, keys = self._core, self._core.keys.run(run_id)
         if keys is None:
             return None
-        command = core.scripts.claim.by_digest([keys.run], worker, int(ttl * 1000), *pairs)
+        server = core.server
+        command = core.scripts.claim.by_digest(
+            [keys.run], worker, int(ttl * 1000), server.life, server.trust, *pairs
+        )
         # A task of its own, which the reply ends: who is cancelled here may have been given a lease.
-        asked = asyncio.create_task(core.one(command))
+        asked = asyncio.create_task(core.one(command, life=server.life))
         try:
             found = _lease(run_id, worker, array(await asyncio.shield(asked)))
         except asyncio.CancelledError:
@@ -70,7 +73,7 @@ class LeasePart:
         name = core.keys.due_of(lease.agent, lease.revision)
         try:
             await core.settle(run_id, Place(state="open", name=name, due_ms=expires))
-            await core.durable()
+            await core.durable(server.life)
         except BaseException:
             self._give_back(lease)
             raise
@@ -88,7 +91,9 @@ class LeasePart:
         core, keys = self._core, self._core.run_keys(lease.run_id)
         name = core.keys.due_of(lease.agent, lease.revision)
         core.post(
-            core.scripts.release.by_digest([keys.run], lease.generation, lease.last, "keep"),
+            core.scripts.release.by_digest(
+                [keys.run], lease.generation, lease.last, "keep", core.server.life
+            ),
             core.place(lease.run_id, Place(state="open", name=name, due_ms=0)),
         )
 
@@ -120,8 +125,9 @@ class LeasePart:
     async def renew(self, lease: Lease, ttl: float) -> None:
         """See `Leases.renew`."""
         keys = self._core.run_keys(lease.run_id)
-        command = self._core.scripts.renew.by_digest([keys.run], lease.generation, int(ttl * 1000))
-        answer = array(await self._core.one(command))
+        life = self._core.server.life
+        command = self._core.scripts.renew.by_digest([keys.run], lease.generation, int(ttl * 1000), life)
+        answer = array(await self._core.one(command, life=life))
         _raise(answer, lease.run_id)
         # A longer lease needs no word to the index: who looks too early finds it held, and says so there.
         if integer(answer[1]) == 1:
@@ -131,8 +137,9 @@ class LeasePart:
         """See `Leases.release`."""
         keys = self._core.run_keys(lease.run_id)
         script = self._core.scripts.release
-        command = script.by_digest([keys.run], lease.generation, expect, due_argument(due))
-        _raise(array(await self._core.one(command)), lease.run_id)
+        life = self._core.server.life
+        command = script.by_digest([keys.run], lease.generation, expect, due_argument(due), life)
+        _raise(array(await self._core.one(command, life=life)), lease.run_id)
         await self._core.settle(lease.run_id)
 
     async def beat(self, worker: str, ttl: float, *, idle_ms: int, catalogue: bytes | None = None) -> None:

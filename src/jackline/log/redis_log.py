@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from functools import partial
+from itertools import accumulate, islice
 from typing import TYPE_CHECKING, Final
 
 from jackline.errors import StoreUnavailable, UnknownRun
@@ -17,6 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from jackline.events import Entry
+    from jackline.log.base import Lease, Missing
     from jackline.log.redis_keys import RunKeys
     from jackline.log.redis_wire import Command, Reply
 
@@ -25,8 +28,31 @@ _FIRST_RECORDS: Final = 32
 times as many each time that a page needs more."""
 
 
+_RECORD_BYTES: Final = 256 * 1024
+"""About the largest record that is put back: what a reader takes in at once."""
+
 _BEYOND: Final = 1 << 62
 """A seq that no log reaches, and that still fits a record's id: cursors may be any number."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class _LogState:
+    """What a page says of its log."""
+
+    last: int
+    closed: bool
+    cuts: tuple[int, ...]
+    doubt: bool
+
+    def page(self, first: int, entries: Sequence[Entry]) -> Page:
+        return Page(
+            first=first,
+            entries=tuple(entries),
+            last=self.last,
+            closed=self.closed,
+            cuts=self.cuts,
+            doubt=self.doubt,
+        )
 
 
 class LogPart:
@@ -47,9 +73,11 @@ class LogPart:
         summary: bytes | None = None,
         due: Due = KEEP,
         close: bool = False,
+        lazy: bool = False,
     ) -> Appended:
         """See `EventLog.append`."""
         core, keys = self._core, self._core.run_keys(run_id)
+        server = core.server
         check_entries(entries, once, core.max_entry_bytes)
         conversation_id = conversation_of(run_id)
         command = core.scripts.append.by_digest(
@@ -70,20 +98,50 @@ class LogPart:
             int(close),
             *_optional(checkpoint),
             *_optional(summary),
+            server.life,
+            server.trust,
             *once,
         )
         # A lease holder's run is looked at when its lease is over, whatever becomes of its holder.
         touches = changes_due(due) and not isinstance(fence, int)
-        replies = await core.call(*((core.touch(run_id),) if touches else ()), command)
+        replies = await core.call(*((core.touch(run_id),) if touches else ()), command, life=server.life)
         answer = array(replies[-1])
         if touches or changes_due(due) or close or fence is NOBODY:
             await core.settle(run_id)
         appended = _appended(run_id, answer, len(entries))
         if not appended.repeated and answer[2] != b"":
             await core.settle(run_id_of(conversation_id, integer(answer[2])))
-        if once or expect is not None or checkpoint is not None or close:
-            await core.durable()
+        if not lazy and (once or expect is not None or checkpoint is not None or close):
+            await core.durable(server.life)
         return appended
+
+    async def heal(self, lease: Lease, ttl: float, missing: Missing) -> None:
+        """See `EventLog.heal`."""
+        core, keys = self._core, self._core.run_keys(lease.run_id)
+        server = core.server
+        records = _records(missing.entries, missing.last)
+        command = core.scripts.heal.by_digest(
+            [keys.run, keys.records, keys.names],
+            keys.base,
+            keys.number,
+            lease.generation,
+            lease.worker,
+            int(ttl * 1000),
+            lease.revision,
+            server.life,
+            missing.last,
+            int(missing.cut),
+            *_optional(missing.checkpoint),
+            *_optional(missing.summary),
+            len(records),
+            *(part for last, packed in records for part in (last, packed)),
+            *(part for name, seq in missing.names.items() for part in (seq, name)),
+        )
+        refused = refusal(array(await core.one(command, life=server.life)), lease.run_id)
+        if refused is not None:
+            raise refused
+        await core.settle(lease.run_id)
+        await core.durable(server.life)
 
     async def read(self, run_id: str, after: int = 0, limit: int = 1000, max_bytes: int = 1 << 20) -> Page:
         """See `EventLog.read`."""
@@ -93,7 +151,8 @@ class LogPart:
         count = min(_FIRST_RECORDS, max(limit, 1))
         while True:
             upto = first + len(entries) - 1
-            records, (last, closed, epoch) = await self._records(run_id, keys, upto, count)
+            records, state = await self._records(run_id, keys, upto, count)
+            last = state.last
             for found in records:
                 fresh = found.entries[max(0, upto + 1 - found.first) :]
                 if not entries:
@@ -101,33 +160,38 @@ class LogPart:
                 for entry in fresh:
                     size += len(entry.body)
                     if len(entries) >= limit or (entries and size > max_bytes):
-                        return Page(
-                            first=first, entries=tuple(entries), last=last, closed=closed, epoch=epoch
-                        )
+                        return state.page(first, entries)
                     entries.append(entry)
             newest = first + len(entries) - 1
             if newest >= last or len(entries) >= limit:
-                return Page(first=first, entries=tuple(entries), last=last, closed=closed, epoch=epoch)
+                return state.page(first, entries)
             if not records and last == seen:
                 # The log ends at `last` and does not hold what lies before it.
-                first = first if entries else last + 1
-                return Page(first=first, entries=tuple(entries), last=last, closed=closed, epoch=epoch)
+                return state.page(first if entries else last + 1, entries)
             seen = last
             count = min(4 * count, limit - len(entries))  # a record has one entry at least
 
     async def _records(
         self, run_id: str, keys: RunKeys, after: int, count: int
-    ) -> tuple[list[Record], tuple[int, bool, int]]:
-        """Records with entries after `after`, then last seq, whether closed, epoch. In this order,
-        so that what is said of the log is never older than what was read of it."""
+    ) -> tuple[list[Record], _LogState]:
+        """Records with entries after `after`, then the log's state. In this order, so that what is
+        said of the log is never older than what was read of it."""
+        server = self._core.server
         ranged, fields = await self._core.call(
             ("XRANGE", keys.records, min(after + 1, _BEYOND), "+", "COUNT", count),
-            ("HMGET", keys.run, "seq", "closed", "epoch"),
+            ("HMGET", keys.run, "seq", "closed", "cuts", "life", "unreleased"),
+            life=server.life,
         )
-        seq, closed, epoch = array(fields)
+        seq, closed, cuts, life, held = array(fields)
         if seq is None:
             raise UnknownRun(run_id)
-        state = integer(seq), closed is not None, 0 if epoch is None else integer(epoch)
+        former = closed is None and server.life and life is not None and text(life) != server.life
+        state = _LogState(
+            last=integer(seq),
+            closed=closed is not None,
+            cuts=() if cuts is None else tuple(map(int, raw(cuts).split())),
+            doubt=bool(former) and (held is not None or server.trust == "nothing"),
+        )
         return [_record(item) for item in array(ranged)], state
 
     async def wait(self, run_id: str, after: int, timeout: float) -> None:
@@ -203,6 +267,20 @@ def _optional(value: bytes | None) -> tuple[int, bytes]:
 def _record(item: Reply) -> Record:
     identity, fields = array(item)
     return record(raw(identity), [raw(field) for field in array(fields)])
+
+
+def _records(entries: Sequence[Entry], last: int) -> list[tuple[int, bytes]]:
+    """`entries` after `last` as records, each with its last seq."""
+    groups: list[list[Entry]] = []
+    size = _RECORD_BYTES
+    for entry in entries:
+        if size + len(entry.body) > _RECORD_BYTES:
+            groups.append([])
+            size = 0
+        groups[-1].append(entry)
+        size += len(entry.body)
+    ends = accumulate((len(group) for group in groups), initial=last)
+    return [(end, pack(group)) for end, group in zip(islice(ends, 1, None), groups, strict=True)]
 
 
 def _taken(seq: Reply, at: Reply) -> Taken:

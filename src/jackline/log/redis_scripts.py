@@ -5,12 +5,15 @@ from __future__ import annotations
 import hashlib
 from dataclasses import dataclass
 from importlib import resources
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from jackline.log.redis_wire import Argument, Command
+
+_INCLUDE: Final = b"-- include: doubt\n"
+"""The line of a script in whose place `doubt.lua` stands: the server has no include of its own."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,6 +42,7 @@ class Scripts:
     claim: Script
     delete: Script
     due: Script
+    heal: Script
     place: Script
     put_artifact: Script
     release: Script
@@ -55,9 +59,10 @@ class Scripts:
 def load() -> Scripts:
     """Read them from the package."""
     folder = resources.files("jackline.log")
+    doubt = folder.joinpath("doubt.lua").read_bytes()
 
     def script(name: str) -> Script:
-        body = folder.joinpath(f"{name}.lua").read_bytes()
+        body = folder.joinpath(f"{name}.lua").read_bytes().replace(_INCLUDE, doubt)
         return Script(body, hashlib.sha1(body, usedforsecurity=False).hexdigest())
 
     return Scripts(
@@ -67,6 +72,7 @@ def load() -> Scripts:
         claim=script("claim"),
         delete=script("delete"),
         due=script("due"),
+        heal=script("heal"),
         place=script("place"),
         put_artifact=script("put_artifact"),
         release=script("release"),

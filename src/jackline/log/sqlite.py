@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Final
 from jackline.errors import ConfigError, EntryTooLarge
 from jackline.log import sqlite_reads as reads
 from jackline.log import sqlite_writes as writes
-from jackline.log.base import KEEP, MAX_ENTRY_BYTES
+from jackline.log.base import KEEP, MAX_ENTRY_BYTES, NeverShort
 from jackline.log.sqlite_hints import DUE, Sender, Waiters, digest, digests, listen, register, unregister
 from jackline.log.sqlite_lane import Lane
 from jackline.log.sqlite_schema import Synchronous, connect, prepare
@@ -45,7 +45,7 @@ _POLL_SECONDS: Final = 0.2
 """How long a lost hint can cost at most. A look at an unchanged file takes some 50 µs."""
 
 
-class SqliteStore:
+class SqliteStore(NeverShort):
     """A `Store` in the file `jackline.db` of a directory; made by `open`.
 
     Durability (G8): with `synchronous="FULL"` an acknowledged append is on the disk, and survives
@@ -130,8 +130,10 @@ class SqliteStore:
         summary: bytes | None = None,
         due: Due = KEEP,
         close: bool = False,
+        lazy: bool = False,
     ) -> Appended:
         """See `EventLog.append`."""
+        del lazy  # a commit is a commit
         self._check_sizes(entries)
         if len(once) > len(entries) or len(set(once)) < len(once):
             raise ValueError("each name of `once` needs an entry of its own")

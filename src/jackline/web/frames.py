@@ -35,8 +35,9 @@ class Ready(Struct, frozen=True, kw_only=True):
 
 class Heartbeat(Struct, frozen=True, kw_only=True, omit_defaults=True):
     """The run is alive, or not: whether a live lease stands behind it, and how long ago, in ms,
-    the loop that drives the agent last turned. `store` is `away` while the store does not answer;
-    the rest is then what was known last."""
+    the loop that drives the agent last turned. `store` is `away` while the store does not answer,
+    and the rest what was known last; `doubt` while it came back and the run's worker has not yet
+    said whether anything is missing."""
 
     ts: str
     run_id: str
@@ -44,12 +45,12 @@ class Heartbeat(Struct, frozen=True, kw_only=True, omit_defaults=True):
     seq: int
     worker: Literal["alive", "lost", "none"]
     idle_ms: int
-    store: Literal["away"] | None = None
+    store: Literal["away", "doubt"] | None = None
 
 
 class Gap(Struct, frozen=True, kw_only=True):
-    """Entries `from` … `to` cannot be given any more. `snapshot` stands for everything up to `to`;
-    the stream goes on after it."""
+    """Entries `from` … `to` cannot be given (any more, or as they were). `snapshot` stands for all
+    that the log has; the stream goes on after it."""
 
     from_: int = msgspec.field(name="from")
     to: int
@@ -94,11 +95,11 @@ def heartbeat(beat: Heartbeat) -> bytes:
     return _frame("heartbeat", beat)
 
 
-def gap(first: int, last: int, snapshot: Snapshot, epoch: int) -> bytes:
+def gap(first: int, until: int, snapshot: Snapshot, epoch: int) -> bytes:
     """A `gap` frame. Its id is the entry that the snapshot reaches, so that a client which is cut
     right after it does not get the gap again."""
-    data = msgspec.json.encode(Gap(from_=first, to=last, snapshot=snapshot))
-    return sse.encode(event="gap", data=data, id=cursor_id(last, epoch))
+    data = msgspec.json.encode(Gap(from_=first, to=until, snapshot=snapshot))
+    return sse.encode(event="gap", data=data, id=cursor_id(snapshot.seq, epoch))
 
 
 def end(run_id: str, state: str, seq: int) -> bytes:

@@ -17,6 +17,7 @@ from jackline.errors import (
     Busy,
     Conflict,
     EntryTooLarge,
+    InDoubt,
     Invalid,
     NotFound,
     RunClosed,
@@ -122,6 +123,8 @@ def problem_of(error: Exception) -> Problem:  # noqa: PLR0911 (one line per erro
             return field_problem(*error.errors)
         case EntryTooLarge():
             return Problem(413, str(error))
+        case InDoubt():
+            return unavailable(str(error))
         case StoreUnavailable():
             return unavailable("the store does not answer; try again")
         case _:

@@ -81,7 +81,8 @@ class Stream:
         if cursor is None or cursor.seq == 0:
             # Before the first entry there is nothing that another epoch could have made different.
             cursor = Cursor(self._begin, tail.epoch)
-        check_cursor(cursor, last=tail.last, epoch=tail.epoch)
+        if not tail.doubt:  # else what it has seen may be put back, or be cut off with a `gap`
+            check_cursor(cursor, last=tail.last, epoch=tail.epoch)
         return Wish(
             after=cursor.seq, epoch=cursor.epoch, compact=self._compact, until_pause=self._until_pause
         )

@@ -60,6 +60,10 @@ class Tail:
         self.last = 0
         self.epoch = -1
         """-1 until the first page was read."""
+        self.cuts: tuple[int, ...] = ()
+        """Where the log ended each time that it came back shorter for good."""
+        self.doubt = False
+        """The log came back, and its worker has not yet said whether anything is missing."""
         self.held_from = 1
         """The oldest entry that the log still had when it was first read here."""
         self.closed = False
@@ -119,8 +123,9 @@ class Tail:
         """Take in a page, whoever read it; what is known already is passed over."""
         if page.epoch < self.epoch:
             return
+        self.doubt = page.doubt
         if page.epoch > self.epoch:
-            known, self.epoch = self.epoch, page.epoch
+            known, self.epoch, self.cuts = self.epoch, page.epoch, page.cuts
             if known != -1:
                 self._start_over()
                 self.stale = True
@@ -166,6 +171,16 @@ class Tail:
     async def read(self, after: int, limit: int, max_bytes: int) -> Page:
         """Entries that the ring no longer has, from the log. Raises as `EventLog.read` does."""
         return await self._log.read(self.run_id, after, limit, max_bytes)
+
+    @property
+    def followed(self) -> bool:
+        """Whether it was followed to the end. A store that came back without the ending opens it again."""
+        return any(task.done() for task in self.tasks)
+
+    def stop(self) -> None:
+        """End the tasks."""
+        for task in self.tasks:
+            task.cancel()
 
     async def follow(self) -> None:
         """Read whatever comes, until the run has ended."""
@@ -226,7 +241,7 @@ class Tail:
             seq=self.last,
             worker=worker,
             idle_ms=idle_ms,
-            store=None if reachable else "away",
+            store="away" if not reachable else "doubt" if self.doubt else None,
         )
 
     def _fold(self, seq: int, entry: Entry) -> None:
@@ -323,7 +338,8 @@ class Tails:
         tail.viewers += 1
         try:
             await tail.refresh()
-            if not tail.tasks:
+            if not tail.tasks or (tail.followed and not tail.closed):
+                tail.stop()
                 tail.tasks = [
                     self._tasks.create_task(self._guard(tail, work)) for work in (tail.follow(), tail.pulse())
                 ]
@@ -369,5 +385,4 @@ class Tails:
     def _drop(self, tail: Tail) -> None:
         if self._tails.get(tail.run_id) is tail:
             del self._tails[tail.run_id]
-        for task in tail.tasks:
-            task.cancel()
+        tail.stop()

@@ -99,7 +99,10 @@ class Viewer:
         if tail.stale:
             return b""
         if self._epoch != tail.epoch:
-            return self._gap(1)
+            cut = min(tail.cuts[self._epoch :])
+            if self.cursor > cut:
+                return self._gap(cut + 1)
+            self._epoch = tail.epoch  # what it has seen was not lost
         if self.cursor >= tail.last:
             return b""
         replayed = self._compact and self.cursor < self._replay_to
@@ -142,9 +145,10 @@ class Viewer:
 
     def _gap(self, first: int) -> bytes:
         tail = self._tail
+        until = max(self.cursor, tail.last)
         self._epoch = tail.epoch
         self.cursor = tail.last
-        return frames.gap(first, tail.last, snapshot(tail.state), tail.epoch)
+        return frames.gap(first, until, snapshot(tail.state), tail.epoch)
 
     async def _goodbye(self) -> bytes:
         """The `shutdown` frame, each viewer's at its own time and with its own way back."""
