@@ -200,6 +200,24 @@ async def test_a_stop_outlives_the_worker_that_obeys_it(tmp_path: Path, moment: 
 
 
 @pytest.mark.parametrize("kind", KINDS)
+async def test_a_gentle_stop_outlives_the_worker_too(tmp_path: Path, kind: Kind) -> None:
+    """G4, G6: it waited for a call whose end nobody sees now; nothing else starts."""
+    async with yard(tmp_path, kind) as y, y.host():
+        run_id = await y.start(hold="gate", effect="idempotent")
+        async with y.viewer(run_id) as viewer:
+            await y.until_did("write")
+            await y.commands.stop(run_id, by="local", mode="after_step")
+            psutil.Process(y.diary[0][0]).kill()
+            state = await y.until(run_id, "completed", "failed", "stopped")
+            check = await watched(y, viewer, run_id)
+    assert state.receipt is not None
+    assert state.state == "stopped"
+    assert [call.outcome for call in state.receipt.tools] == ["finished_before_stop", "unknown"]
+    assert [what.split(" ")[0] for _, what in y.diary] == ["note", "write"]
+    check.no_start_after_stop()
+
+
+@pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("moment", ['before append "handed back"', 'after append "handed back"'])
 async def test_a_worker_may_die_while_it_hands_back(tmp_path: Path, moment: str, kind: Kind) -> None:
     """G7: a deploy that is too hasty is a takeover like any other."""
