@@ -175,12 +175,13 @@ class Unknown(NamedTuple):
 Event = Token | Workflow | Tool | Approval
 
 _ENCODER = msgspec.json.Encoder()
+_KINDS: dict[str, type[Event]] = {"token": Token, "workflow": Workflow, "tool": Tool, "approval": Approval}
 _DECODERS: dict[str, msgspec.json.Decoder[Any]] = {
-    "token": msgspec.json.Decoder(Token),
-    "workflow": msgspec.json.Decoder(Workflow),
-    "tool": msgspec.json.Decoder(Tool),
-    "approval": msgspec.json.Decoder(Approval),
+    name: msgspec.json.Decoder(kind) for name, kind in _KINDS.items()
 }
+
+_DECIDING = frozenset({"input", "outcome"})
+"""Fields without which an entry would mean something else: what to do, what to make of a call."""
 
 
 def type_of(event: Event) -> str:
@@ -202,15 +203,36 @@ def encode(event: Event) -> Entry:
 
 
 def decode(entry: Entry) -> Event | Unknown:
-    """The event of a stored entry; `Unknown` for a type, or a known type's value, of a later version."""
+    """The event of a stored entry. Of a later version's, what is not known is passed over: a field that
+    may be missing, or else the entry (`Unknown`). An ending is an ending, whatever its receipt says."""
     decoder = _DECODERS.get(entry.type)
     if decoder is None:
         return Unknown(entry.type, entry.body)
     try:
         event: Event = decoder.decode(entry.body)
     except msgspec.ValidationError:
-        return Unknown(entry.type, entry.body)
+        return _known_part(entry)
     return event
+
+
+def _known_part(entry: Entry) -> Event | Unknown:
+    kind = _KINDS[entry.type]
+    unknown = Unknown(entry.type, entry.body)
+    try:
+        given = msgspec.json.decode(entry.body, type=dict[str, Any])
+    except msgspec.ValidationError:
+        return unknown
+    known: dict[str, Any] = {}
+    for field in msgspec.structs.fields(kind):
+        if field.encode_name not in given:
+            continue
+        try:
+            known[field.name] = msgspec.convert(given[field.encode_name], field.type)
+        except msgspec.ValidationError:
+            if field.required or field.name in _DECIDING:
+                return unknown
+    required = {field.name for field in msgspec.structs.fields(kind) if field.required}
+    return kind(**known) if required <= known.keys() else unknown
 
 
 def frame_data(run_id: str, seq: int, body: bytes) -> bytes:
