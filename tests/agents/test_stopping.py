@@ -74,8 +74,10 @@ async def test_a_thread_that_goes_on_after_a_stop_is_waited_for_and_told_truly(
 async def test_an_async_tool_is_cancelled_by_a_stop(make: Any) -> None:
     """G4: and no later tool starts."""
     ended: list[str] = []
+    there = asyncio.Event()
 
     async def work() -> None:
+        there.set()
         try:
             await asyncio.Event().wait()
         finally:
@@ -84,7 +86,7 @@ async def test_an_async_tool_is_cancelled_by_a_stop(make: Any) -> None:
     home: House = make(work)
     await home.start("go")
     async with home.driving() as task:
-        await home.until(lambda state: state.calls and state.calls[home.call("1")].started_at)
+        await there.wait()
         await home.commands.stop(home.run_id, by="user:ana")
         state = await asyncio.wait_for(task, 20)
     assert state.state == "stopped"
@@ -94,16 +96,17 @@ async def test_an_async_tool_is_cancelled_by_a_stop(make: Any) -> None:
 
 
 async def test_after_step_lets_running_calls_end_and_starts_nothing_more() -> None:
-    gate = asyncio.Event()
+    gate, there = asyncio.Event(), asyncio.Event()
 
     async def work() -> str:
+        there.set()
         await gate.wait()
         return "worked"
 
     home = pydantic_house(work)
     await home.start("go")
     async with home.driving() as task:
-        await home.until(lambda state: state.calls and state.calls[home.call("1")].started_at)
+        await there.wait()
         await home.commands.stop(home.run_id, by="user:ana", mode="after_step")
         await home.until(lambda state: state.stop is not None)
         gate.set()
