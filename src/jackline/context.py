@@ -415,7 +415,7 @@ class RunContext:
         self.running[call_id] = time.monotonic()
         self.quiet.clear()
         try:
-            if await self._written([started], expect=True):
+            if await self._written([started], expect=True) and not self._journal.immediate.is_set():
                 return await self._invoke(call, invoke, args)
         finally:
             self.running.pop(call_id, None)

@@ -1,5 +1,6 @@
 """A stdio MCP server that answers cancelled calls, as its tools' names say. Written without an SDK, as
-those let no such answer pass. `began` in the directory given as argument tells that a call is there."""
+those let no such answer pass. With `mute` as second argument it never says which tools it has.
+`began` in the directory given as argument tells that a call is there."""
 
 from __future__ import annotations
 
@@ -54,6 +55,8 @@ def main() -> None:
         match asked["method"]:
             case "initialize":
                 send(id=asked["id"], result=INIT)
+            case "tools/list" if sys.argv[2:] == ["mute"]:
+                (TRACES / "listing").touch()
             case "tools/list":
                 found = [{"name": name, "inputSchema": {"type": "object"}} for name in TOOLS]
                 send(id=asked["id"], result={"tools": found})

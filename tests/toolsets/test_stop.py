@@ -156,6 +156,19 @@ async def test_a_stop_while_a_server_starts_is_not_held_up(probe: ServerConfig, 
     await eventually_async(lambda: _only(before))
 
 
+async def test_a_stop_while_a_server_lists_its_tools_is_not_held_up(
+    frank: ServerConfig, traces: Path
+) -> None:
+    """G4."""
+    mute = replace(frank, args=(*frank.args, "mute"))
+    async with stopped_in(mute, "never_called", traces / "listing") as home:
+        pass
+    state = await home.state()
+    assert (state.state, state.calls) == ("stopped", {})
+    assert state.receipt is not None
+    assert state.receipt.quiet_ms < GRACE * 100
+
+
 async def _only(before: set[psutil.Process]) -> bool:
     return set(psutil.Process().children(recursive=True)) <= before
 
