@@ -3,15 +3,25 @@
 from __future__ import annotations
 
 import asyncio
-import re
 import secrets
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final, Literal
 
-from jsonschema import Draft202012Validator
-from jsonschema.validators import validator_for
-from msgspec import UNSET, UnsetType
+import msgspec
+from msgspec import UNSET
 
+from jackline.answers import (
+    SYSTEM,
+    Decided,
+    Decision,
+    answer_to,
+    check_args,
+    expired_answer,
+    field_of,
+    is_late,
+    one_run,
+    too_large,
+)
 from jackline.endings import stop_entries
 from jackline.errors import (
     Busy,
@@ -30,16 +40,15 @@ from jackline.events import (
     Approval,
     Json,
     Message,
-    Outcome,
     Receipt,
     StopMode,
     Workflow,
     decode,
     encode,
-    parse_timestamp,
+    is_stand_in,
     timestamp,
 )
-from jackline.ids import is_call_id, is_run_id, new_conversation_id, run_of
+from jackline.ids import artifact_id, is_run_id, new_conversation_id
 from jackline.log.base import KEEP, NOBODY, NOW, Reservation, Start
 from jackline.run import RunState, stop_name
 from jackline.summary import after, encode_summary, read_summary, summarise
@@ -47,11 +56,8 @@ from jackline.summary import after, encode_summary, read_summary, summarise
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from jsonschema import ValidationError
-
     from jackline.events import Event
     from jackline.log.base import Appended, Due, EventLog, Head, Nobody, Store
-    from jackline.run import Question
 
 MAX_TRIES: Final = 50
 """How often a command reads again because the log moved on under it, before it says so."""
@@ -62,9 +68,6 @@ PATIENT_TRIES: Final = 5
 SWEEP_RUNS: Final = 1000
 """Due runs a sweep looks at: more than may wait for a free worker, or these would hide the others."""
 
-SYSTEM: Final = "system"
-"""The `by` of what the server does itself: expiries."""
-
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Started:
@@ -74,29 +77,6 @@ class Started:
     conversation_id: str
     state: str
     repeated: bool
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Decision:
-    """One answer: `approve` for a question of kind `call`, `outcome` for one of kind `outcome`."""
-
-    call_id: str
-    approve: bool | None = None
-    args: Json | UnsetType = UNSET
-    outcome: Outcome | None = None
-    result: Json | UnsetType = UNSET
-    reason: str | None = None
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Decided:
-    """An answer that stands. `seq`: where it stands in the run's log."""
-
-    run_id: str
-    call_id: str
-    state: str
-    by: str
-    seq: int
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -186,21 +166,22 @@ class Commands:
         expired, withdrawn; with `by`, `at`, `state`), `Invalid` (edited arguments against the
         schema, several runs, wrong kind of answer; fields `decisions.0.args` …, or `args` … with
         one decision)."""
-        run_id = _one_run(decisions)
+        run_id = one_run(decisions)
         for _ in range(MAX_TRIES):
             state = await read_state(self._store, run_id)
             now = await self._store.now_ms()
             answers = [
-                _answer(state, decision, by=by, now_ms=now, field=_field(decisions, at))
+                answer_to(state, decision, by=by, now_ms=now, field=field_of(decisions, at))
                 for at, decision in enumerate(decisions)
             ]
+            await self._check_edited(state, decisions, answers)
             news = [answer for answer in answers if isinstance(answer, Approval)]
             standing = [answer for answer in answers if isinstance(answer, Decided)]
             if not news:
                 return standing
-            expired = any(answer.state == "expired" for answer in news)
+            expired = any(answer.by == SYSTEM for answer in news)
             if expired:
-                news = [answer for answer in news if answer.state == "expired"]
+                news = [answer for answer in news if answer.by == SYSTEM]
             try:
                 appended = await self._append(
                     state,
@@ -212,7 +193,7 @@ class Commands:
             except (Moved, RunClosed):
                 continue
             except EntryTooLarge as error:
-                raise Invalid(*[_too_large(decisions, at, error) for at in range(len(decisions))]) from None
+                raise Invalid(*[too_large(decisions, at, error) for at in range(len(decisions))]) from None
             if appended.repeated or expired:
                 continue  # read what stands there now, and answer from that
             places = {answer.call_id: appended.first + at for at, answer in enumerate(news)}
@@ -229,6 +210,27 @@ class Commands:
             made |= {decided.call_id: decided for decided in standing}
             return [made[decision.call_id] for decision in decisions]
         raise Conflict("the run changes too fast; try again", run_id=run_id)
+
+    async def _check_edited(
+        self, state: RunState, decisions: Sequence[Decision], answers: Sequence[Approval | Decided]
+    ) -> None:
+        """Edited arguments against the tool's schema. Raises `Invalid`."""
+        for at, (decision, answer) in enumerate(zip(decisions, answers, strict=True)):
+            if decision.args is UNSET or not isinstance(answer, Approval) or answer.by == SYSTEM:
+                continue
+            schema = state.questions[answer.call_id, answer.round].args_schema
+            aside = artifact_id(state.run_id, f"{answer.call_id}:schema")
+            if is_stand_in(schema, aside):
+                schema = await self._schema(state.run_id, aside, field_of(decisions, at))
+            check_args(schema, decision.args, field_of(decisions, at))
+
+    async def _schema(self, run_id: str, aside: str, field: str) -> Json:
+        """A schema that was stored aside. Nothing unchecked may pass, so it must be there."""
+        found = await self._store.artifact(run_id, aside)
+        if found is None:
+            detail = "cannot be checked, the tool's schema is gone; approve or deny it unedited"
+            raise Invalid(FieldError(field=f"{field}args", detail=detail))
+        return msgspec.json.decode(found.data)
 
     async def stop(
         self, run_id: str, *, by: str, reason: str | None = None, mode: StopMode = "immediate"
@@ -373,177 +375,3 @@ async def read_state(log: EventLog, run_id: str) -> RunState:
 
 def _stopping(attempt: int, by: str, reason: str | None, mode: StopMode, ts: str) -> Workflow:
     return Workflow(ts=ts, state="stopping", attempt=attempt, by=by, reason=reason, mode=mode)
-
-
-def _one_run(decisions: Sequence[Decision]) -> str:
-    if not decisions:
-        raise Invalid(FieldError(field="decisions", detail="name at least one call"))
-    for decision in decisions:
-        if not is_call_id(decision.call_id):
-            raise NotFound(f"no call {decision.call_id}")
-    calls = [decision.call_id for decision in decisions]
-    if len(set(calls)) != len(calls):
-        raise Invalid(FieldError(field="decisions", detail="names a call twice"))
-    runs = {run_of(call) for call in calls}
-    if len(runs) > 1:
-        raise Invalid(FieldError(field="decisions", detail="all calls must be of one run"))
-    return runs.pop()
-
-
-def _too_large(decisions: Sequence[Decision], at: int, error: EntryTooLarge) -> FieldError:
-    name = "result" if decisions[at].result is not UNSET else "args"
-    return FieldError(field=f"{_field(decisions, at)}{name}", detail=f"at most {error.limit} bytes")
-
-
-def _field(decisions: Sequence[Decision], at: int) -> str:
-    return f"decisions.{at}." if len(decisions) > 1 else ""
-
-
-def is_late(question: Question, now_ms: int) -> bool:
-    """Whether the question's time is over, by the store's clock."""
-    return question.expires_at is not None and parse_timestamp(question.expires_at) * 1000 <= now_ms
-
-
-def expired_answer(question: Question, now_ms: int) -> Approval:
-    """The entry that says that nobody answered in time."""
-    return Approval(
-        ts=timestamp(now_ms / 1000),
-        call_id=question.call_id,
-        round=question.round,
-        kind=question.kind,
-        name=question.name,
-        state="expired",
-        args=question.args,
-        by=SYSTEM,
-    )
-
-
-def _answer(state: RunState, decision: Decision, *, by: str, now_ms: int, field: str) -> Approval | Decided:
-    """The entry that the decision makes, or the same one that stands already."""
-    question = _question(state, decision)
-    _check_kind(question, decision, field)
-    if question.state != "pending":
-        return _standing(state, question, decision)
-    if is_late(question, now_ms) and state.stop is None:
-        return expired_answer(question, now_ms)
-    if state.state != "awaiting_approval":
-        raise Conflict(
-            f"the run is {state.state}",
-            run_id=state.run_id,
-            state="withdrawn" if state.stop else question.state,
-        )
-    if question.kind == "outcome":
-        return Approval(
-            ts=timestamp(now_ms / 1000),
-            call_id=question.call_id,
-            round=question.round,
-            kind="outcome",
-            name=question.name,
-            state="answered",
-            args=question.args,
-            outcome=decision.outcome,
-            result=decision.result,
-            by=by,
-            reason=decision.reason,
-        )
-    if decision.args is not UNSET:
-        _check_args(question, decision.args, field)
-    return Approval(
-        ts=timestamp(now_ms / 1000),
-        call_id=question.call_id,
-        round=question.round,
-        kind="call",
-        name=question.name,
-        state="granted" if decision.approve else "denied",
-        # What the tool will be run with stands in the answer, edited or not.
-        args=question.args if decision.args is UNSET else decision.args,
-        by=by,
-        reason=decision.reason,
-    )
-
-
-def _question(state: RunState, decision: Decision) -> Question:
-    """The newest question that the decision can mean: an approval sent again is the answer to the
-    question whether the call may run, also once another asks what became of it."""
-    newest = state.last_question(decision.call_id)
-    if newest is None:
-        raise NotFound(f"no question about call {decision.call_id}")
-    kind = "call" if decision.approve is not None else "outcome"
-    meant = [
-        question
-        for question in state.questions.values()
-        if question.call_id == decision.call_id and question.kind == kind
-    ]
-    return meant[-1] if meant else newest
-
-
-def _check_kind(question: Question, decision: Decision, field: str) -> None:
-    if question.kind == "outcome":
-        if decision.outcome is None:
-            detail = "the outcome of this call is unknown: send retry, done or abort"
-            raise Invalid(FieldError(field=f"{field}outcome", detail=detail))
-        if decision.args is not UNSET:
-            raise Invalid(FieldError(field=f"{field}args", detail="cannot be edited for an outcome"))
-        if decision.result is not UNSET and decision.outcome != "done":
-            raise Invalid(FieldError(field=f"{field}result", detail="goes with the outcome done only"))
-        return
-    if decision.approve is None:
-        raise Invalid(FieldError(field=f"{field}approve", detail="send true or false"))
-    if decision.args is not UNSET and not decision.approve:
-        raise Invalid(FieldError(field=f"{field}args", detail="edited arguments go with approve true"))
-
-
-def _standing(state: RunState, question: Question, decision: Decision) -> Decided:
-    """The answer that stands, if the decision says the same; else `Conflict` tells whose it is."""
-    match question.state:
-        case "granted":
-            wanted = question.args if decision.args is UNSET else decision.args
-            same = decision.approve is True and wanted == question.granted_args
-        case "denied":
-            same = decision.approve is False
-        case "answered":
-            same = decision.outcome == question.outcome and decision.result == question.result
-        case _:
-            same = False
-    if not same:
-        raise Conflict(
-            f"call {question.call_id} is already {question.state}",
-            run_id=state.run_id,
-            by=question.by or None,
-            at=question.at,
-            state=question.state,
-        )
-    return Decided(
-        run_id=state.run_id,
-        call_id=question.call_id,
-        state=question.state,
-        by=question.by or "",
-        seq=question.answer_seq or 0,
-    )
-
-
-def _path(error: ValidationError) -> list[str]:
-    """Where the fault is: the member itself, also where it is missing."""
-    path = [str(step) for step in error.absolute_path]
-    missing = re.fullmatch(r"'(.+)' is a required property", error.message)
-    return [*path, missing[1]] if missing is not None else path
-
-
-def _check_args(question: Question, args: Json | UnsetType, field: str) -> None:
-    if not isinstance(args, dict):
-        raise Invalid(FieldError(field=f"{field}args", detail="must be an object"))
-    schema = question.args_schema
-    if schema is UNSET or not isinstance(schema, dict):
-        return
-    validator = validator_for(schema, default=Draft202012Validator)(schema)
-    try:
-        errors = [
-            FieldError(field=".".join([f"{field}args", *_path(error)]), detail=error.message)
-            for error in validator.iter_errors(args)
-        ]
-    except Exception as error:
-        # The schema is the tool's own: one that cannot be followed must not let anything through.
-        detail = f"cannot be checked against the tool's schema ({error}); approve or deny it unedited"
-        raise Invalid(FieldError(field=f"{field}args", detail=detail)) from error
-    if errors:
-        raise Invalid(*errors)

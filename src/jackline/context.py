@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Final, Literal, NoReturn
 import msgspec
 from msgspec import UNSET, Struct, UnsetType
 
+from jackline.answers import UNANSWERED
 from jackline.endings import CallEnd
 from jackline.errors import (
     AgentError,
@@ -27,26 +28,42 @@ from jackline.errors import (
     StopRequested,
     ToolFailed,
 )
-from jackline.events import Approval, ErrorInfo, Json, Retry, Token, Tool, Usage, Workflow, timestamp
+from jackline.events import (
+    Approval,
+    ErrorInfo,
+    Json,
+    Retry,
+    Token,
+    Tool,
+    Usage,
+    Workflow,
+    is_stand_in,
+    timestamp,
+)
+from jackline.ids import artifact_id as artifact_id_of
 from jackline.ids import call_id as make_call_id
 from jackline.ids import number_of
 from jackline.log.base import KEEP, NEVER, Artifact
-from jackline.threads import CallThreads, running_call
+from jackline.processes import running_call
+from jackline.remote import asks
 from jackline.tools import ToolSpec
 from jackline.values import clean, to_json
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Sequence
 
+    from jackline.clock import StoreClock
     from jackline.events import Event, Message
     from jackline.journal import Journal
     from jackline.limits import RunLimits
     from jackline.log.base import Due, Store
+    from jackline.remote import Ask
     from jackline.run import Call, RunState
+    from jackline.threads import CallThreads
     from jackline.tools import ToolSpec
 
 PREVIEW_CHARACTERS: Final = 1000
-"""How much of a value that is stored aside its entry shows."""
+"""How much of a value that is stored aside its entry shows at most."""
 
 
 class Envelope(Struct, frozen=True, kw_only=True):
@@ -100,12 +117,14 @@ class RunContext:
         *,
         store: Store,
         journal: Journal,
+        clock: StoreClock,
         limits: RunLimits,
         checkpoint: bytes | None,
         previous: Sequence[PreviousRun],
         threads: CallThreads,
         max_entry: int,
         approval_expiry: float | None,
+        on_expiry: Literal["deny", "approve"],
     ) -> None:
         self.limits = limits
         self.previous = tuple(previous)
@@ -131,15 +150,20 @@ class RunContext:
         """Calls that were in a thread when they were cut off: their ends are the threads' ends."""
         self.ends: dict[str, CallEnd] = {}
         """How calls ended that were cut off, for the receipt."""
+        self.asks: dict[str, list[Ask]] = {}
+        """What can be asked elsewhere about calls that were cut off."""
         self.model_open = False
         """Whether a model request is under way."""
         self._store = store
         self._journal = journal
+        self._now = clock.ts
         envelope = msgspec.msgpack.decode(checkpoint, type=Envelope) if checkpoint is not None else None
         self.checkpoint = envelope.agent if envelope is not None else None
         """What the agent saved last, None at the beginning."""
         self._max_entry = max_entry
-        self._approval_expiry = approval_expiry
+        # A character takes six bytes at worst, and the preview must fit where the value did not.
+        self._preview = min(PREVIEW_CHARACTERS, max_entry // 64)
+        self._approval_expiry, self._on_expiry = approval_expiry, on_expiry
         # In the order of their first pieces. Ids may have been given out and never used, so what is
         # begun is counted apart from what is numbered.
         self._begun = {key[0]: None for key, said in self.state.said.items() if said.role == "assistant"}
@@ -195,7 +219,7 @@ class RunContext:
         for start in range(0, len(text), limit):
             self._journal.put(
                 Token(
-                    ts=_now(),
+                    ts=self._now(),
                     text=text[start : start + limit],
                     kind="reasoning" if kind == "reasoning" else "text",
                     message_id=message_id,
@@ -262,7 +286,7 @@ class RunContext:
             args = await self._aside(call.args, f"{call.call_id}:args")
             events.append(
                 Tool(
-                    ts=_now(),
+                    ts=self._now(),
                     call_id=call.call_id,
                     name=call.spec.name,
                     state="requested",
@@ -274,7 +298,7 @@ class RunContext:
             if call.spec.approval == "deny":
                 events.append(
                     Tool(
-                        ts=_now(),
+                        ts=self._now(),
                         call_id=call.call_id,
                         name=call.spec.name,
                         state="denied",
@@ -295,8 +319,7 @@ class RunContext:
         return Answer(
             approved=question.state == "granted",
             by=question.by or "",
-            reason=question.answer_reason
-            or ("nobody answered in time" if question.state == "expired" else None),
+            reason=question.answer_reason or (UNANSWERED if question.state == "expired" else None),
             args=UNSET if question.granted_args == question.args else question.granted_args,
         )
 
@@ -317,19 +340,20 @@ class RunContext:
             last = self.state.last_question(call.call_id)
             events.append(
                 Approval(
-                    ts=_now(),
+                    ts=self._now(),
                     call_id=call.call_id,
                     round=1 if last is None else last.round + 1,
                     kind="call",
                     name=call.spec.name,
                     state="pending",
                     args=await self._aside(call.args, f"{call.call_id}:args"),
-                    args_schema=UNSET if call.spec.schema is None else call.spec.schema,
-                    reason=reason,
+                    args_schema=await self._schema(call),
+                    reason=None if reason is None else clean(reason[: self._max_entry // 64]),
                     expires_at=None if expires is None else timestamp(expires / 1000),
+                    on_expiry=None if expires is None else self._on_expiry,
                 )
             )
-        events.append(Workflow(ts=_now(), state="awaiting_approval", attempt=self.attempt))
+        events.append(Workflow(ts=self._now(), state="awaiting_approval", attempt=self.attempt))
         due = NEVER if expires is None else expires
         await self._go_on()
         # Before the append and not after it: whatever runs beside this must not write between the two.
@@ -340,6 +364,12 @@ class RunContext:
             self.parked = False
             raise
         await self.halt()
+
+    async def _schema(self, call: CallRequest) -> Json | UnsetType:
+        """What edited arguments are checked against; some servers' schemas are larger than an entry."""
+        if call.spec.schema is None:
+            return UNSET
+        return await self._aside(call.spec.schema, f"{call.call_id}:schema", self._max_entry // 4)
 
     async def run_tool(
         self,
@@ -372,7 +402,12 @@ class RunContext:
         args = await self._whole(args, f"{call_id}:args")
         shown = await self._aside(args, f"{call_id}:executed")
         started = Tool(
-            ts=_now(), call_id=call_id, name=call.name, state="started", args=shown, verifies=call.verifies
+            ts=self._now(),
+            call_id=call_id,
+            name=call.name,
+            state="started",
+            args=shown,
+            verifies=call.verifies,
         )
         # It counts as running from before it is recorded until its end is: whoever waits for quiet
         # must not cut off what lies between the call and the log.
@@ -380,7 +415,7 @@ class RunContext:
         self.running[call_id] = time.monotonic()
         self.quiet.clear()
         try:
-            if await self._written([started], expect=True):
+            if await self._written([started], expect=True) and not self._journal.immediate.is_set():
                 return await self._invoke(call, invoke, args)
         finally:
             self.running.pop(call_id, None)
@@ -390,7 +425,8 @@ class RunContext:
     async def refuse(self, call_id: str, error: ErrorInfo) -> None:
         """End a requested call that will not be run, because of `error`."""
         call = self.state.calls[call_id]
-        await self._commit([Tool(ts=_now(), call_id=call_id, name=call.name, state="failed", error=error)])
+        failed = Tool(ts=self._now(), call_id=call_id, name=call.name, state="failed", error=error)
+        await self._commit([failed])
 
     async def progress(self, call_id: str, progress: Json) -> None:
         """Tell how far a running call is."""
@@ -398,7 +434,8 @@ class RunContext:
             await self.halt()
         call = self.state.calls[call_id]
         value = await self._aside(progress, f"{call_id}:progress")
-        self._journal.put(Tool(ts=_now(), call_id=call_id, name=call.name, state="progress", progress=value))
+        told = Tool(ts=self._now(), call_id=call_id, name=call.name, state="progress", progress=value)
+        self._journal.put(told)
         self._check_size()
         await self._journal.room()
 
@@ -408,7 +445,12 @@ class RunContext:
         begun = time.monotonic()
         self.invoked.add(call.call_id)
         token = running_call.set(call.call_id)
+        asked = asks.set(self.asks.setdefault(call.call_id, []))
         limit = asyncio.timeout(self.limits.tool_seconds)
+        # Also of a tool that does not let go before its process does.
+        late = asyncio.get_running_loop().call_later(
+            self.limits.tool_seconds, self.threads.processes.end, call.call_id
+        )
         try:
             async with limit:
                 result = to_json(await invoke(None if args is UNSET else args))
@@ -427,6 +469,8 @@ class RunContext:
             kind = error.kind if isinstance(error, AgentError) else type(error).__name__
             raise await self._failed(call, begun, kind, str(error)) from error
         finally:
+            late.cancel()
+            asks.reset(asked)
             running_call.reset(token)
         shown = await self._aside(result, f"{call.call_id}:result")
         await self._end(
@@ -443,7 +487,9 @@ class RunContext:
     def _cut_off(self, call: Call, begun: float) -> None:
         """It was cancelled. By the worker: the run's ending tells it. By the agent itself, which goes
         on: it is told now, unless a thread of the call still runs."""
-        end = CallEnd(outcome="cancelled", duration_ms=_since(begun))
+        self.threads.processes.end(call.call_id)
+        killed = self.threads.processes.killed(call.call_id)
+        end = CallEnd(outcome="killed" if killed else "cancelled", duration_ms=_since(begun))
         self.ends[call.call_id] = end
         if self.threads.busy(call.call_id):
             self.in_threads.add(call.call_id)
@@ -451,6 +497,10 @@ class RunContext:
             self._put_end(call, end, "cancelled")
 
     async def _end(self, call: Call, end: CallEnd) -> None:
+        if self.over and self.threads.processes.killed(call.call_id):
+            # It made something of its cancellation, or of its process' death: both were our doing.
+            self.ends[call.call_id] = CallEnd(outcome="killed", duration_ms=end.duration_ms)
+            await self.halt()
         # Put in before it is waited for: a stop that cuts this wait off does not lose the end.
         self.ends[call.call_id] = end
         self._put_end(call, end, "failed" if end.error is not None else "finished")
@@ -460,7 +510,7 @@ class RunContext:
     def _put_end(self, call: Call, end: CallEnd, state: Literal["finished", "failed", "cancelled"]) -> None:
         self._journal.put(
             Tool(
-                ts=_now(),
+                ts=self._now(),
                 call_id=call.call_id,
                 name=call.name,
                 state=state,
@@ -489,20 +539,20 @@ class RunContext:
         preview), once the value itself is stored."""
         return await self._aside(value, name)
 
-    async def _aside(self, value: Json | UnsetType, name: str) -> Json:
+    async def _aside(self, value: Json | UnsetType, name: str, limit: int = 0) -> Json:
         if value is UNSET:
             return None
         data = msgspec.json.encode(value)
         # The rest of an entry needs room too: names, ids, an approval's schema.
-        if len(data) <= self._max_entry // 2:
+        if len(data) <= (limit or self._max_entry // 2):
             return value
-        artifact_id = self._artifact_id(name)
+        artifact_id = artifact_id_of(self.run_id, name)
         text = value if isinstance(value, str) else data.decode()
         media_type = "text/plain; charset=utf-8" if isinstance(value, str) else "application/json"
         raw = value.encode("utf-8", "replace") if isinstance(value, str) else data
         artifact = Artifact(media_type=media_type, data=raw)
         await self._journal.patiently(lambda: self._store.put_artifact(self.run_id, artifact_id, artifact))
-        return {"artifact": artifact_id, "bytes": len(raw), "preview": text[:PREVIEW_CHARACTERS]}
+        return {"artifact": artifact_id, "bytes": len(raw), "preview": text[: self._preview]}
 
     async def _recall(self, call: Call) -> Json:
         result = None if isinstance(call.result, UnsetType) else call.result
@@ -512,10 +562,8 @@ class RunContext:
         """The value that `_aside` stored under `name`, where `value` is its stand-in."""
         if isinstance(value, UnsetType):
             return None
-        if not isinstance(value, dict) or set(value) != {"artifact", "bytes", "preview"}:
-            return value
-        artifact_id = self._artifact_id(name)
-        if value["artifact"] != artifact_id:
+        artifact_id = artifact_id_of(self.run_id, name)
+        if not is_stand_in(value, artifact_id):
             return value
         artifact = await self._journal.patiently(lambda: self._store.artifact(self.run_id, artifact_id))
         if artifact is None:
@@ -523,9 +571,6 @@ class RunContext:
         if artifact.media_type.startswith("text/plain"):
             return artifact.data.decode()
         return msgspec.json.decode(artifact.data)
-
-    def _artifact_id(self, name: str) -> str:
-        return name.removeprefix(f"{self.run_id}.").replace(":", "-")
 
     # Going on, or not
 
@@ -608,7 +653,7 @@ class RunContext:
         supersedes: Sequence[str] = (),
     ) -> Workflow:
         return Workflow(
-            ts=_now(),
+            ts=self._now(),
             state="executing",
             attempt=self.attempt,
             step=step,
@@ -616,10 +661,6 @@ class RunContext:
             retry=retry,
             supersedes=tuple(supersedes) or None,
         )
-
-
-def _now() -> str:
-    return timestamp(time.time())
 
 
 def _since(begun: float) -> int:

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Final, Literal, Protocol
 
 import msgspec
 import structlog
 
-from jackline.commands import expired_answer, is_late, read_state
+from jackline.answers import expired_answer, is_late
+from jackline.commands import read_state
 from jackline.context import Envelope, PreviousRun, RunContext
 from jackline.endings import CallEnd, close_calls, lost_ends, lost_error, stop_entries
 from jackline.errors import (
@@ -38,9 +38,11 @@ if TYPE_CHECKING:
     from concurrent.futures import Future
 
     from jackline.agents.base import Agent
+    from jackline.clock import StoreClock
     from jackline.events import Event, Json
     from jackline.limits import RunLimits
     from jackline.log.base import Due, Lease, Store
+    from jackline.remote import Ask
     from jackline.run import Call, RunState
     from jackline.settings import Settings
     from jackline.threads import CallThreads
@@ -78,6 +80,7 @@ class Bench:
     """What all runs of one worker share. `leaving` is set once the worker is told to go."""
 
     store: Store
+    clock: StoreClock
     agent: Agent
     settings: Settings
     threads: CallThreads
@@ -91,6 +94,7 @@ class Drive:
 
     def __init__(self, bench: Bench, lease: Lease, lost: asyncio.Event) -> None:
         self._store = bench.store
+        self._clock = bench.clock
         self._agent = bench.agent
         self._settings = bench.settings
         self._threads = bench.threads
@@ -101,6 +105,9 @@ class Drive:
         self._lost = lost
         self._journal: Journal
         self._limits: RunLimits
+
+    def _now(self) -> str:
+        return self._clock.ts()
 
     @property
     def _state(self) -> RunState:
@@ -211,16 +218,14 @@ class Drive:
             if question.kind == "call" and question.state in {"denied", "expired"}:
                 because = f": {question.answer_reason}" if question.answer_reason else ""
                 verb = "denied by" if question.state == "denied" else "not answered in time; denied by"
-                events.append(
-                    _tool(
-                        call, "denied", error=ErrorInfo(type=question.state, message=f"{verb} {who}{because}")
-                    )
-                )
+                error = ErrorInfo(type=question.state, message=f"{verb} {who}{because}")
+                events.append(_tool(self._now(), call, "denied", error=error))
             elif question.outcome == "done":
-                events.append(_tool(call, "finished", result=question.result))
+                events.append(_tool(self._now(), call, "finished", result=question.result))
             elif question.outcome == "abort" or (question.kind == "outcome" and question.state == "expired"):
                 aborted = f"{who} gave up on {call.name}, whose outcome is unknown"
-                events.append(_tool(call, "failed", error=ErrorInfo(type="aborted", message=aborted)))
+                error = ErrorInfo(type="aborted", message=aborted)
+                events.append(_tool(self._now(), call, "failed", error=error))
         await self._journal.commit(events, expect=True)
         if aborted is not None:
             await self._fail(ErrorInfo(type="aborted", message=aborted), {})
@@ -252,8 +257,9 @@ class Drive:
         due: Due = KEEP
         if unknown:
             expires, due = await self._expiry()
+            ts = self._now()
             for call in unknown:
-                events += [_tool(call, "unknown"), _outcome_question(state, call, expires)]
+                events += [_tool(ts, call, "unknown"), _outcome_question(ts, state, call, expires)]
             events.append(self._workflow("awaiting_approval", attempt=attempt))
         await self._journal.commit(events, expect=True, due=due)
         return True
@@ -333,12 +339,14 @@ class Drive:
         return RunContext(
             store=self._store,
             journal=self._journal,
+            clock=self._clock,
             limits=self._limits,
             checkpoint=self._journal.checkpoint,
             previous=previous,
             threads=self._threads,
             max_entry=self._settings.max_entry,
             approval_expiry=self._settings.approval_expiry,
+            on_expiry=self._settings.approval_expiry_action,
         )
 
     async def _watch(self, task: asyncio.Task[_Ended], ctx: RunContext) -> Cut:
@@ -384,6 +392,9 @@ class Drive:
         """Cancel what still runs and wait until it has let go. A tool that never does is the
         supervisor's matter: it kills this process when the grace is over."""
         ctx.over = True
+        for call_id in list(ctx.running):
+            # Before the cancellation: a tool that waits for its process cannot let go before that does.
+            self._threads.processes.end(call_id)
         told = why in {"stopped", "wall"}
         if told:
             self._boss.stopping(self._lease.run_id)
@@ -399,9 +410,15 @@ class Drive:
                 self._boss.stopping(self._lease.run_id)
         if why == "lost":
             return
+        await self._ask_elsewhere(ctx)
         for call_id in ctx.invoked:
+            await self._threads.processes.gone(call_id)
             if self._state.calls[call_id].state == "started":
                 await self._await_threads(ctx, call_id, patient=why == "stopped")
+                if self._threads.processes.killed(call_id):
+                    # However the tool took it that its process died: that was our doing.
+                    ctx.ends[call_id] = CallEnd(outcome="killed", duration_ms=_duration(ctx, call_id))
+            self._threads.forget(call_id)
         if told:
             self._boss.held(self._lease)  # its ending may take as long as the store is away (G8)
 
@@ -419,7 +436,21 @@ class Drive:
                 _ = wait.cancelled() or wait.exception()  # told below, where it is the call's own
         last = None if left else self._threads.last(call_id)
         ctx.ends[call_id] = await _end_of_thread(ctx, call_id, last)
-        self._threads.forget(call_id)
+
+    async def _ask_elsewhere(self, ctx: RunContext) -> None:
+        """Calls that were made elsewhere: what the other side says became of them."""
+        open_calls = [call_id for call_id in ctx.invoked if self._state.calls[call_id].state == "started"]
+        async with asyncio.TaskGroup() as group:
+            for call_id in open_calls:
+                for ask in ctx.asks.get(call_id, ()):
+                    group.create_task(self._ask_about(ctx, call_id, ask))
+
+    async def _ask_about(self, ctx: RunContext, call_id: str, ask: Ask) -> None:
+        end = await ask(self._settings.kill_seconds)
+        result = end.result
+        if result is not msgspec.UNSET:
+            result = await ctx.stored_aside(result, f"{call_id}:result")
+        ctx.ends[call_id] = replace(end, result=result, duration_ms=_duration(ctx, call_id))
 
     # Ending
 
@@ -442,7 +473,7 @@ class Drive:
             await self._fail(ended.error, self._ends(ctx))
             return
         output = await ctx.stored_aside(ended.output, "output")
-        closing = close_calls(self._state, ts=_now(), ends=self._ends(ctx))
+        closing = close_calls(self._state, ts=self._now(), ends=self._ends(ctx))
         done = self._workflow("completed", output=output)
         try:
             await self._journal.commit([*closing, done], expect=True, close=True)
@@ -451,8 +482,8 @@ class Drive:
 
     async def _fail(self, error: ErrorInfo, ends: Mapping[str, CallEnd]) -> None:
         error = ErrorInfo(type=error.type[:200], message=clean(error.message[:4000]))
-        closing = close_calls(self._state, ts=_now(), ends=ends)
-        failed = Workflow(ts=_now(), state="failed", attempt=self._state.attempt, error=error)
+        closing = close_calls(self._state, ts=self._now(), ends=ends)
+        failed = Workflow(ts=self._now(), state="failed", attempt=self._state.attempt, error=error)
         try:
             await self._journal.commit([*closing, failed], expect=True, close=True)
         except StopRequested:
@@ -465,7 +496,9 @@ class Drive:
         if ctx is not None:
             ends = self._ends(ctx)
         model: Literal["closed", "none"] = "closed" if model_open else "none"
-        events = stop_entries(self._state, ts=_now(), model=model, ends=ends)
+        # One clock tells when it was asked for and when it was quiet, whatever this host's says.
+        now = await self._journal.patiently(self._store.now_ms)
+        events = stop_entries(self._state, ts=timestamp(now / 1000), model=model, ends=ends)
         await self._journal.commit(events, expect=True, even_if_stopping=True, close=True)
 
     def _ends(self, ctx: RunContext) -> dict[str, CallEnd]:
@@ -485,7 +518,13 @@ class Drive:
         """The ends of cut-off calls that are certain. A call that was cancelled half way is left open:
         whether it took effect is a question for a person."""
         return [
-            _tool(call, "failed" if end.error is not None else "finished", result=end.result, error=end.error)
+            _tool(
+                self._now(),
+                call,
+                "failed" if end.error is not None else "finished",
+                result=end.result,
+                error=end.error,
+            )
             for call in self._state.open_calls
             if call.state == "started"
             and (end := ends.get(call.call_id)) is not None
@@ -540,7 +579,7 @@ class Drive:
         output: Json | msgspec.UnsetType = msgspec.UNSET,
     ) -> Workflow:
         return Workflow(
-            ts=_now(),
+            ts=self._now(),
             state=state,
             attempt=self._state.attempt if attempt is None else attempt,
             reason=reason,
@@ -584,7 +623,7 @@ async def _wait(event: asyncio.Event) -> None:
 
 async def _end_of_thread(ctx: RunContext, call_id: str, last: Future[object] | None) -> CallEnd:
     """How a call ended whose thread went on after the cancellation."""
-    duration = ctx.ends[call_id].duration_ms if call_id in ctx.ends else None
+    duration = _duration(ctx, call_id)
     if last is None or last.cancelled():
         return CallEnd(outcome="unknown", duration_ms=duration)
     error = last.exception()
@@ -598,20 +637,25 @@ async def _end_of_thread(ctx: RunContext, call_id: str, last: Future[object] | N
     return CallEnd(outcome="finished_before_stop", result=result, duration_ms=duration)
 
 
+def _duration(ctx: RunContext, call_id: str) -> int | None:
+    return ctx.ends[call_id].duration_ms if call_id in ctx.ends else None
+
+
 def _tool(
+    ts: str,
     call: Call,
     state: Literal["denied", "finished", "failed", "unknown"],
     *,
     result: Json | msgspec.UnsetType = msgspec.UNSET,
     error: ErrorInfo | None = None,
 ) -> Tool:
-    return Tool(ts=_now(), call_id=call.call_id, name=call.name, state=state, result=result, error=error)
+    return Tool(ts=ts, call_id=call.call_id, name=call.name, state=state, result=result, error=error)
 
 
-def _outcome_question(state: RunState, call: Call, expires_at: str | None) -> Approval:
+def _outcome_question(ts: str, state: RunState, call: Call, expires_at: str | None) -> Approval:
     last = state.last_question(call.call_id)
     return Approval(
-        ts=_now(),
+        ts=ts,
         call_id=call.call_id,
         round=1 if last is None else last.round + 1,
         kind="outcome",
@@ -622,7 +666,3 @@ def _outcome_question(state: RunState, call: Call, expires_at: str | None) -> Ap
         reason="the worker died while this call ran; whether it took effect is not known",
         expires_at=expires_at,
     )
-
-
-def _now() -> str:
-    return timestamp(time.time())

@@ -30,12 +30,14 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class CallEnd:
-    """What became of a call that was still open when its run was stopped."""
+    """What became of a call that was still open when its run was stopped. `answer`: what the server
+    of a remote call still said after it was told of the stop."""
 
     outcome: CallOutcome
     result: Json | UnsetType = UNSET
     error: ErrorInfo | None = None
     duration_ms: int | None = None
+    answer: Json | UnsetType = UNSET
 
 
 _STATE_OF: Final[Mapping[CallOutcome, ToolStateName]] = {
@@ -114,6 +116,7 @@ def stop_entries(
                 call_id=call.call_id,
                 name=call.name,
                 outcome=outcomes.get(call.call_id) or _outcome_of(call),
+                answer=ends[call.call_id].answer if ends and call.call_id in ends else UNSET,
             )
             for call in state.calls.values()
             if call.step == state.step

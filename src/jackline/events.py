@@ -73,12 +73,14 @@ class Retry(Struct, frozen=True, kw_only=True):
     error: str
 
 
-class ReceiptCall(Struct, frozen=True, kw_only=True):
-    """What became of one call of the step in progress when the stop came."""
+class ReceiptCall(Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """What became of one call of the step in progress when the stop came. `answer`: what the server of
+    a remote call still said after it was told of the stop."""
 
     call_id: str
     name: str
     outcome: CallOutcome
+    answer: Json | UnsetType = UNSET
 
 
 class Receipt(Struct, frozen=True, kw_only=True):
@@ -141,7 +143,9 @@ class Tool(Struct, frozen=True, kw_only=True, omit_defaults=True):
 
 
 class Approval(Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """A question to a person about one call, or its answer."""
+    """A question to a person about one call, or its answer. `args_schema` may be the stand-in of a
+    schema that is stored aside. `on_expiry` (on `pending`): what no answer means, `deny` or `approve`;
+    whatever else stands there means `deny`."""
 
     ts: str
     call_id: str
@@ -157,6 +161,8 @@ class Approval(Struct, frozen=True, kw_only=True, omit_defaults=True):
     by: str | None = None
     reason: str | None = None
     expires_at: str | None = None
+    # Any text: a later version's word for it must not make the question unreadable.
+    on_expiry: str | None = None
 
 
 class Unknown(NamedTuple):
@@ -169,12 +175,13 @@ class Unknown(NamedTuple):
 Event = Token | Workflow | Tool | Approval
 
 _ENCODER = msgspec.json.Encoder()
+_KINDS: dict[str, type[Event]] = {"token": Token, "workflow": Workflow, "tool": Tool, "approval": Approval}
 _DECODERS: dict[str, msgspec.json.Decoder[Any]] = {
-    "token": msgspec.json.Decoder(Token),
-    "workflow": msgspec.json.Decoder(Workflow),
-    "tool": msgspec.json.Decoder(Tool),
-    "approval": msgspec.json.Decoder(Approval),
+    name: msgspec.json.Decoder(kind) for name, kind in _KINDS.items()
 }
+
+_DECIDING = frozenset({"input", "outcome"})
+"""Fields without which an entry would mean something else: what to do, what to make of a call."""
 
 
 def type_of(event: Event) -> str:
@@ -196,20 +203,50 @@ def encode(event: Event) -> Entry:
 
 
 def decode(entry: Entry) -> Event | Unknown:
-    """The event of a stored entry; `Unknown` for a type, or a known type's value, of a later version."""
+    """The event of a stored entry. Of a later version's, what is not known is passed over: a field that
+    may be missing, or else the entry (`Unknown`). An ending is an ending, whatever its receipt says."""
     decoder = _DECODERS.get(entry.type)
     if decoder is None:
         return Unknown(entry.type, entry.body)
     try:
         event: Event = decoder.decode(entry.body)
     except msgspec.ValidationError:
-        return Unknown(entry.type, entry.body)
+        return _known_part(entry)
     return event
+
+
+def _known_part(entry: Entry) -> Event | Unknown:
+    kind = _KINDS[entry.type]
+    unknown = Unknown(entry.type, entry.body)
+    try:
+        given = msgspec.json.decode(entry.body, type=dict[str, Any])
+    except msgspec.ValidationError:
+        return unknown
+    known: dict[str, Any] = {}
+    for field in msgspec.structs.fields(kind):
+        if field.encode_name not in given:
+            continue
+        try:
+            known[field.name] = msgspec.convert(given[field.encode_name], field.type)
+        except msgspec.ValidationError:
+            if field.required or field.name in _DECIDING:
+                return unknown
+    required = {field.name for field in msgspec.structs.fields(kind) if field.required}
+    return kind(**known) if required <= known.keys() else unknown
 
 
 def frame_data(run_id: str, seq: int, body: bytes) -> bytes:
     """The `data` of an entry on the wire: its body with `run_id` and `seq` in front."""
     return b'{"run_id":"%b","seq":%d,%b' % (run_id.encode(), seq, body[1:])
+
+
+def is_stand_in(value: Json | UnsetType, artifact_id: str) -> bool:
+    """Whether `value` only says where a value that is too large for an entry is stored."""
+    return (
+        isinstance(value, dict)
+        and value.keys() == {"artifact", "bytes", "preview"}
+        and value["artifact"] == artifact_id
+    )
 
 
 def timestamp(seconds: float) -> str:

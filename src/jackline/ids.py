@@ -59,3 +59,8 @@ def run_of(call: str) -> str:
 def number_of(run_or_call: str) -> int:
     """The last number of an id."""
     return int(run_or_call.rsplit(".", 1)[1])
+
+
+def artifact_id(run: str, name: str) -> str:
+    """The id, within its run, of a value stored aside: of `CALL:result`, `CALL:schema`, `output` …"""
+    return name.removeprefix(f"{run}.").replace(":", "-")

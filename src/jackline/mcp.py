@@ -6,6 +6,7 @@ each other, and cancelling one disturbs no other.
 
 from __future__ import annotations
 
+import asyncio
 import shutil
 from contextlib import suppress
 from contextvars import ContextVar
@@ -14,7 +15,6 @@ from typing import TYPE_CHECKING, Any, Final, Self, cast
 
 import anyio
 from fastmcp.client import Client
-from fastmcp.client.transports import SSETransport, StdioTransport, StreamableHttpTransport
 from mcp.shared.exceptions import MCPError
 from pydantic_ai.exceptions import ModelRetry, ToolFailed
 from pydantic_ai.mcp import MCPToolset
@@ -23,8 +23,11 @@ from pydantic_ai.toolsets import AbstractToolset, ToolsetTool
 
 from jackline.errors import ConfigError
 from jackline.leash import leashed
+from jackline.mcp_answers import Http, Post, Sse, Stdio, posted
 from jackline.mcp_config import ServerConfig, demo_server, load_servers
 from jackline.policy import VERIFIES, spec_of
+from jackline.processes import running_call
+from jackline.remote import ask_later
 from jackline.tools import IDEMPOTENCY_META, current_call
 
 if TYPE_CHECKING:
@@ -36,6 +39,7 @@ if TYPE_CHECKING:
     from mcp.shared.dispatcher import ProgressFnT
     from pydantic_ai import RunContext
 
+    from jackline.endings import CallEnd
     from jackline.events import Json
     from jackline.tools import ToolSpec
 
@@ -43,6 +47,10 @@ if TYPE_CHECKING:
 
 _CONNECT: Final = 60.0
 """Seconds for a server to start and to answer the first message: `npx` may have to fetch it first."""
+
+_LAST_WORDS: Final = 0.2
+"""Seconds in which a server that has read of a call's cancellation may still answer the call. Most never
+do, as the specification wants it, and a stop should not have to wait for those."""
 
 __all__ = ["ServerConfig", "ServerToolset", "demo_server", "load_servers", "spec_of", "toolset"]
 
@@ -68,7 +76,8 @@ class ServerToolset(AbstractToolset[Any]):
 
     A tool's error comes as `ToolFailed` (the agent is told, the run goes on). So does a server that
     dies during a call: nothing is called a second time, because what the first did is not known (G6).
-    Cancelling a call sends `notifications/cancelled` for it (G4).
+    Cancelling a call sends `notifications/cancelled` for it (G4); what the server says after that goes
+    into the receipt.
     """
 
     def __init__(
@@ -83,6 +92,7 @@ class ServerToolset(AbstractToolset[Any]):
         self._log_file = log_file
         self._holders = 0
         self._inner: MCPToolset[Any] | None = None
+        self._starting: asyncio.Task[MCPToolset[Any]] | None = None
         self._lock = anyio.Lock()
 
     @property
@@ -164,22 +174,46 @@ class ServerToolset(AbstractToolset[Any]):
                     "whether the call took effect is not known"
                 ) from error
 
-        if self._on_progress is None:
-            return await call()
-        callback = self._on_progress
-        return await _with_progress(call, lambda report: callback(ctx, report))
+        post = Post()
+        token = posted.set(post)
+        try:
+            if self._on_progress is None:
+                return await call()
+            callback = self._on_progress
+            return await _with_progress(call, lambda report: callback(ctx, report))
+        except anyio.get_cancelled_exc_class():
+            ask_later(lambda seconds: _last_words(inner, post, seconds))
+            raise
+        finally:
+            posted.reset(token)
 
     async def _live(self) -> MCPToolset[Any]:
         async with self._lock:
             if self._inner is None:
-                inner = _connection(self.server, self._log_file)
-                try:
-                    await inner.__aenter__()
-                except (MCPError, OSError, RuntimeError) as error:
-                    said = str(error) or "does not answer"
-                    raise ConfigError(f"MCP server {self.server.name}: {said}") from error
-                self._inner = inner
+                self._inner = await self._started()
             return self._inner
+
+    async def _started(self) -> MCPToolset[Any]:
+        """A connection. It is made in a task of its own, which a cancelled caller leaves to the next: a
+        stop need not wait until a server that has not started has ended, and others may need it."""
+        if self._starting is None or _failed(self._starting):  # while nobody waited for it
+            self._starting = asyncio.create_task(self._start(), name=f"start {self.server.origin}")
+        try:
+            return await asyncio.shield(self._starting)
+        finally:
+            if self._starting.done():
+                self._starting = None
+
+    async def _start(self) -> MCPToolset[Any]:
+        # It serves other calls too: it must not end with the one that happened to need it first.
+        running_call.set("")
+        inner = _connection(self.server, self._log_file)
+        try:
+            await inner.__aenter__()
+        except (MCPError, OSError, RuntimeError) as error:
+            said = str(error) or "does not answer"
+            raise ConfigError(f"MCP server {self.server.name}: {said}") from error
+        return inner
 
     async def _lost(self, inner: MCPToolset[Any] | None) -> None:
         async with self._lock:
@@ -187,9 +221,19 @@ class ServerToolset(AbstractToolset[Any]):
                 await self._stop()
 
     async def _stop(self) -> None:
+        starting, self._starting = self._starting, None
+        if starting is not None:
+            starting.cancel()
+            await asyncio.wait([starting])
+            if not starting.cancelled() and starting.exception() is None:
+                self._inner = starting.result()
         inner, self._inner = self._inner, None
         if inner is not None:
             await inner.__aexit__(None, None, None)
+
+
+def _failed(task: asyncio.Task[Any]) -> bool:
+    return task.done() and (task.cancelled() or task.exception() is not None)
 
 
 def _for_models(tool: mcp_types.Tool) -> bool:
@@ -206,6 +250,19 @@ async def _answers(inner: MCPToolset[Any]) -> bool:
     except (MCPError, RuntimeError):
         return False
     return True
+
+
+async def _last_words(inner: MCPToolset[Any], post: Post, seconds: float) -> CallEnd:
+    """What became of a call that was cancelled. A server that answers another request after that has
+    read of the cancellation, and whatever it had answered before it has come by then."""
+    alive = False
+    if post.request_id is not None and post.answer is None:
+        with anyio.move_on_after(seconds):
+            alive = await _answers(inner)
+            if alive:
+                with anyio.move_on_after(_LAST_WORDS):
+                    await post.come.wait()
+    return post.end(alive=alive)
 
 
 _report_to: ContextVar[ProgressFnT | None] = ContextVar("report_to", default=None)
@@ -227,15 +284,13 @@ def _connection(server: ServerConfig, log_file: Path | None) -> MCPToolset[Any]:
 
 def _transport(server: ServerConfig, log_file: Path | None) -> ClientTransport:
     if server.url is not None:
-        kind = SSETransport if server.transport == "sse" else StreamableHttpTransport
+        kind = Sse if server.transport == "sse" else Http
         return kind(server.url, headers=dict(server.headers))
     command = server.command or ""
     if shutil.which(command, path=server.env.get("PATH")) is None:
         raise ConfigError(f"MCP server {server.name}: no program {command!r}; install it, or give its path")
     command, args = leashed(command, server.args)
-    return StdioTransport(
-        command, args, env=dict(server.env), cwd=server.cwd, keep_alive=False, log_file=log_file
-    )
+    return Stdio(command, args, env=dict(server.env), cwd=server.cwd, keep_alive=False, log_file=log_file)
 
 
 async def _with_progress(

@@ -117,6 +117,7 @@ class Question:
     pending_seq: int
     reason: str | None = None
     expires_at: str | None = None
+    on_expiry: str | None = None
     outcome: str | None = None
     result: Json | UnsetType = UNSET
     granted_args: Json | UnsetType = UNSET
@@ -408,6 +409,7 @@ class RunState:
                 pending_seq=seq,
                 reason=event.reason,
                 expires_at=event.expires_at,
+                on_expiry=event.on_expiry,
             )
             return
         self._answer(seq, event, question)

@@ -8,9 +8,9 @@ from __future__ import annotations
 import ipaddress
 import os
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 from pydantic_settings import (
     BaseSettings,
     NoDecode,
@@ -89,14 +89,21 @@ class Settings(BaseSettings):
     heartbeat: float = Field(15.0, gt=0, description="Time between heartbeats on a stream.")
     lease: float = Field(15.0, gt=0, description="A worker that is silent for so long loses its runs.")
     stop_grace: float = Field(5.0, gt=0, description="A stopped run is quiet within this time.")
+    kill_grace: float | None = Field(
+        None,
+        ge=0,
+        description="Time that a stopped call's processes have between SIGTERM and SIGKILL, and its MCP "
+        "server to say what came of it; at most half of `stop_grace`, 40 % of it if unset.",
+    )
     loop_stall: float = Field(
         60.0, gt=0, description="A worker whose loop stands still for so long is killed."
     )
     drain: float = Field(10.0, ge=0, description="Time that SIGTERM gives to running tools and open streams.")
     max_runs: int = Field(100, gt=0, description="Runs that one worker drives at once.")
     max_attempts: int = Field(5, gt=0, description="Attempts after which a run that kills its workers fails.")
-    approval_expiry: float | None = Field(
-        None, gt=0, description="Time after which a question expires (denied)."
+    approval_expiry: float | None = Field(None, gt=0, description="Time after which a question expires.")
+    approval_expiry_action: Literal["deny", "approve"] = Field(
+        "deny", description="What a question that expired means. An unknown outcome's always means `abort`."
     )
     limits: Limits = Field(
         default_factory=lambda: Limits.model_validate({}), description="Limits of each run."
@@ -123,6 +130,18 @@ class Settings(BaseSettings):
         return (
             [part.strip() for part in value.split(",") if part.strip()] if isinstance(value, str) else value
         )
+
+    @model_validator(mode="after")
+    def _fits(self) -> Self:
+        """The worker is killed when 70 % of the grace is gone: a later SIGKILL would never be sent."""
+        if self.kill_grace is not None and self.kill_grace > self.stop_grace / 2:
+            raise ValueError(f"kill_grace must be at most half of stop_grace ({self.stop_grace:g})")
+        return self
+
+    @property
+    def kill_seconds(self) -> float:
+        """`kill_grace`, or what it is when nothing is set."""
+        return 0.4 * self.stop_grace if self.kill_grace is None else self.kill_grace
 
     @property
     def loopback(self) -> bool:

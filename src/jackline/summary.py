@@ -8,7 +8,7 @@ import msgspec
 from msgspec import Struct
 from msgspec.structs import replace
 
-from jackline.events import Approval, RunStateName, StopMode, Unknown, Workflow
+from jackline.events import Approval, Unknown, Workflow
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -25,12 +25,13 @@ class Summary(Struct, frozen=True, kw_only=True, omit_defaults=True):
     agent: str
     owner: str
     title: str
-    state: RunStateName
+    # Any text, here and below: a list must not break because of a run of a later version's.
+    state: str
     attempt: int
     created_at: str
     updated_at: str
     waiting: tuple[str, ...] = ()
-    stop_mode: StopMode | None = None
+    stop_mode: str | None = None
 
 
 def summarise(state: RunState, events: Iterable[Event | Unknown] = ()) -> bytes:

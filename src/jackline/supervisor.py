@@ -33,6 +33,7 @@ from jackline.errors import (
 )
 from jackline.link import Beat, Failed, Gone, Held, Leave, Lines, Lost, Ready, Stopping, ToSupervisor, encode
 from jackline.log.base import NOW
+from jackline.processes import kill_tree
 from jackline.summary import read_summary
 
 if TYPE_CHECKING:
@@ -216,10 +217,19 @@ class _Life:
             if self._catalogue is not None:
                 with contextlib.suppress(StoreUnavailable):
                     await self._store.beat(
-                        self.name, ttl, idle_ms=round(self._idle * 1000), catalogue=self._catalogue
+                        self.name, ttl, idle_ms=round(self._idle * 1000), catalogue=self._published
                     )
                     self._opened.set()
             await asyncio.sleep(min(0.5, ttl / 4) if self._catalogue is not None else TICK_SECONDS / 2)
+
+    @property
+    def _published(self) -> bytes | None:
+        """The catalogue, a JSON object that is opaque here, with how many runs are driven of how many
+        that may be: whoever waits for a worker can be told why."""
+        if self._catalogue is None:
+            return None
+        runs = b',"runs":%d,"max_runs":%d}' % (len(self._leases), self._settings.max_runs)
+        return self._catalogue.removesuffix(b"}") + runs
 
     async def _renew(self) -> None:
         away = False
@@ -292,6 +302,8 @@ class _Life:
         if not self.killed:
             self.killed = True
             self._log.warning("worker_killed", why=why, **details)
+            if self._process.returncode is None:
+                kill_tree(self._process.pid)
             self._signal()
 
     def _signal(self) -> None:

@@ -3,22 +3,23 @@
 from __future__ import annotations
 
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextvars import ContextVar, copy_context
+from contextvars import copy_context
 from typing import TYPE_CHECKING
+
+from jackline.processes import CallProcesses, running_call
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-
-running_call: ContextVar[str] = ContextVar("running_call")
-"""The call that the present task or thread works for."""
 
 
 class CallThreads(ThreadPoolExecutor):
     """The threads that plain functions run in. It knows which call each works for: a thread cannot
     be killed, so a stop must wait for it, or tell the truth about it."""
 
-    def __init__(self, max_workers: int = 64) -> None:
+    def __init__(self, processes: CallProcesses | None = None, max_workers: int = 64) -> None:
         super().__init__(max_workers=max_workers, thread_name_prefix="tool")
+        self.processes = processes or CallProcesses()
+        """What those calls have started; kept here as a thread mostly waits for one."""
         self._of_call: dict[str, set[Future[object]]] = {}
 
     def submit(self, fn: Callable[..., object], /, *args: object, **kwargs: object) -> Future[object]:  # type: ignore[override]
@@ -42,4 +43,8 @@ class CallThreads(ThreadPoolExecutor):
 
     def forget(self, call_id: str) -> None:
         """The call has its end in the log."""
+        if self.busy(call_id):
+            self.processes.forget(call_id)
+        else:
+            self.processes.release(call_id)
         self._of_call.pop(call_id, None)

@@ -8,7 +8,7 @@ from msgspec import Struct
 
 from jackline.events import Effect, Json
 from jackline.ids import run_of
-from jackline.threads import running_call
+from jackline.processes import running_call
 
 IDEMPOTENCY_META: Final = "jackline/idempotency_key"
 """The member of `_meta` in which a tool of an MCP server is handed the key of its call."""

@@ -7,19 +7,24 @@ tool does not let go. So nothing here has to guard against a loop that stands st
 from __future__ import annotations
 
 import asyncio
+import time
 from typing import TYPE_CHECKING, Final
 
 import structlog
 
+from jackline.clock import StoreClock
 from jackline.drive import Bench, Drive
 from jackline.errors import Fenced, NotFound, RunClosed, StoreUnavailable, UnknownRun
 from jackline.log.base import Serves
 from jackline.threads import CallThreads
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from jackline.agents.base import Agent
     from jackline.drive import Boss
     from jackline.log.base import Lease, Store
+    from jackline.processes import CallProcesses
     from jackline.settings import Settings
 
 POLL_SECONDS: Final = 1.0
@@ -27,19 +32,34 @@ POLL_SECONDS: Final = 1.0
 
 
 class Worker:
-    """See the module. `run` works until `leave`; its agent must be opened."""
+    """See the module. `run` works until `leave`; its agent must be opened. `local`: the clock that
+    the store's is told by; see `StoreClock`."""
 
-    def __init__(self, *, store: Store, agent: Agent, settings: Settings, name: str, boss: Boss) -> None:
+    def __init__(
+        self,
+        *,
+        store: Store,
+        agent: Agent,
+        settings: Settings,
+        name: str,
+        boss: Boss,
+        local: Callable[[], float] = time.monotonic,
+        processes: CallProcesses | None = None,
+    ) -> None:
+        """`local`: the clock of this host, in seconds. `processes`: where what tools start is noted; without
+        it nothing is."""
         self.name = name
         self._store = store
         self._agent = agent
         self._settings = settings
         self._boss = boss
         self._leaving = asyncio.Event()
-        self.threads = CallThreads()
+        self.threads = CallThreads(processes)
         """Where plain functions run; what `asyncio.to_thread` starts belongs here too."""
+        self._clock = StoreClock(store, local=local)
         self._bench = Bench(
             store=store,
+            clock=self._clock,
             agent=agent,
             settings=settings,
             threads=self.threads,
@@ -60,6 +80,14 @@ class Worker:
 
     async def run(self) -> None:
         """Claim and drive runs until `leave`, then hand back what is still driven."""
+        async with asyncio.TaskGroup() as group:
+            keeping = group.create_task(self._clock.keep())
+            try:
+                await self._claim_and_drive()
+            finally:
+                keeping.cancel()
+
+    async def _claim_and_drive(self) -> None:
         slots = asyncio.Semaphore(self._settings.max_runs)
         serves = [Serves(name=self._agent.name, revision=self._agent.revision)]
         async with asyncio.TaskGroup() as group:
@@ -119,6 +147,7 @@ class Worker:
         self._boss.held(lease)
         log = self._log.bind(run_id=lease.run_id)
         try:
+            await self._clock.measure()  # before anything is written by it
             await Drive(self._bench, lease, lost).run()
         except StoreUnavailable as error:
             log.warning("store_away", error=str(error))

@@ -138,12 +138,13 @@ async def test_a_failed_run_is_told_as_failed() -> None:
 
 @pytest.mark.parametrize("stop_at", ["before", "in a tool"])
 async def test_stopping_a_tool_tells_the_next_run_that_it_was_interrupted(stop_at: str) -> None:
-    gate = asyncio.Event()
+    gate, there = asyncio.Event(), asyncio.Event()
     script = Script([calls(("work", "{}"))], ["ok"])
     agent = Agent(script.model)
 
     @agent.tool_plain
     async def work() -> str:
+        there.set()
         await gate.wait()
         return "worked"
 
@@ -153,7 +154,7 @@ async def test_stopping_a_tool_tells_the_next_run_that_it_was_interrupted(stop_a
         await home.commands.stop(home.run_id, by="user:ana")
     else:
         async with home.driving() as task:
-            await home.until(lambda state: state.calls and state.calls[home.call("1")].started_at)
+            await there.wait()
             await home.commands.stop(home.run_id, by="user:ana")
             await asyncio.wait_for(task, 20)
     assert (await home.state()).state == "stopped"

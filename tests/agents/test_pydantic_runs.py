@@ -14,8 +14,8 @@ from jackline.agents.pydantic import PydanticAgent
 from jackline.context import RunContext as JacklineContext
 from jackline.errors import ConfigError
 from jackline.events import Approval, Tool, encode
+from jackline.processes import running_call
 from jackline.settings import ToolRule
-from jackline.threads import running_call
 from tests.agents.house import House, rule
 from tests.agents.scripted import Script, calls
 
@@ -144,6 +144,60 @@ async def test_the_model_learns_of_a_denial_and_its_reason() -> None:
     assert script.returns()["wipe"].outcome == "denied"
     assert "user:ana" in str(script.returns()["wipe"].content)
     assert "too risky" in str(script.returns()["wipe"].content)
+
+
+async def test_the_model_learns_why_a_call_was_approved() -> None:
+    script = Script([calls(("wipe", "{}"))], ["I see."])
+    agent = Agent(script.model)
+
+    @agent.tool_plain(requires_approval=True)
+    def wipe() -> str:
+        return "wiped"
+
+    home = house(agent)
+    await home.chat("go")
+    await home.approve("1", reason="the backup is done")
+    assert (await home.drive()).output == "I see."
+    assert script.returns()["wipe"].content == "wiped"
+    assert "user:ana approved this call: the backup is done" in str(script.prompts()[-1])
+
+
+async def test_answers_find_their_calls_though_the_provider_repeats_its_ids() -> None:
+    """G5: one id for all calls of a response, and the same one again in the next step."""
+    ran: list[str] = []
+    first = calls(("wipe", '{"disk":"a"}'), ("wipe", '{"disk":"b"}'), ("wipe", '{"disk":"c"}'))
+    second = calls(("wipe", '{"disk":"d"}'))
+    for call in [*first.values(), *second.values()]:
+        call.tool_call_id = "same"
+    script = Script([first], [second], ["done"])
+    agent = Agent(script.model)
+
+    @agent.tool_plain(requires_approval=True)
+    def wipe(disk: str) -> str:
+        ran.append(disk)
+        return f"wiped {disk}"
+
+    home = house(agent)
+    await home.chat("go")
+    await home.approve("3", disk="C")
+    await home.drive()
+    await home.deny("1", "not that one")
+    await home.drive()
+    await home.approve("2")
+    state = await home.drive()
+    assert sorted(ran) == ["C", "b"]
+    assert [question.call_id for question in state.pending] == [home.call("4")]
+    await home.deny("4", "nor that")
+    state = await home.drive()
+    assert (state.state, sorted(ran)) == ("completed", ["C", "b"])
+    told = {number: state.calls[home.call(number)] for number in "1234"}
+    assert {number: call.state for number, call in told.items()} == {
+        "1": "denied",
+        "2": "finished",
+        "3": "finished",
+        "4": "denied",
+    }
+    assert [told[number].result for number in "23"] == ["wiped b", "wiped C"]
 
 
 async def test_edited_arguments_are_executed_and_the_model_is_told() -> None:

@@ -7,7 +7,9 @@ import threading
 from typing import Any
 
 import pytest
-from pydantic_ai import Agent
+from pydantic_ai import Agent, models
+from pydantic_ai.models.openai import OpenAIChatModel
+from pydantic_ai.providers.openai import OpenAIProvider
 
 from jackline.agents.function import FunctionAgent, FunctionContext
 from jackline.agents.pydantic import PydanticAgent
@@ -74,8 +76,10 @@ async def test_a_thread_that_goes_on_after_a_stop_is_waited_for_and_told_truly(
 async def test_an_async_tool_is_cancelled_by_a_stop(make: Any) -> None:
     """G4: and no later tool starts."""
     ended: list[str] = []
+    there = asyncio.Event()
 
     async def work() -> None:
+        there.set()
         try:
             await asyncio.Event().wait()
         finally:
@@ -84,7 +88,7 @@ async def test_an_async_tool_is_cancelled_by_a_stop(make: Any) -> None:
     home: House = make(work)
     await home.start("go")
     async with home.driving() as task:
-        await home.until(lambda state: state.calls and state.calls[home.call("1")].started_at)
+        await there.wait()
         await home.commands.stop(home.run_id, by="user:ana")
         state = await asyncio.wait_for(task, 20)
     assert state.state == "stopped"
@@ -94,16 +98,17 @@ async def test_an_async_tool_is_cancelled_by_a_stop(make: Any) -> None:
 
 
 async def test_after_step_lets_running_calls_end_and_starts_nothing_more() -> None:
-    gate = asyncio.Event()
+    gate, there = asyncio.Event(), asyncio.Event()
 
     async def work() -> str:
+        there.set()
         await gate.wait()
         return "worked"
 
     home = pydantic_house(work)
     await home.start("go")
     async with home.driving() as task:
-        await home.until(lambda state: state.calls and state.calls[home.call("1")].started_at)
+        await there.wait()
         await home.commands.stop(home.run_id, by="user:ana", mode="after_step")
         await home.until(lambda state: state.stop is not None)
         gate.set()
@@ -111,3 +116,31 @@ async def test_after_step_lets_running_calls_end_and_starts_nothing_more() -> No
     assert state.state == "stopped"
     assert state.calls[home.call("1")].state == "finished"
     assert state.step == 1
+
+
+async def test_a_provider_that_sends_nothing_is_hung_up_on() -> None:
+    """G4: not one byte has to come; the provider sees that nobody listens any more."""
+    asked, hung_up = asyncio.Event(), asyncio.Event()
+
+    async def silent(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readuntil(b"\r\n\r\n")
+        asked.set()
+        while await reader.read(65536):
+            pass
+        hung_up.set()
+        writer.close()
+
+    async with await asyncio.start_server(silent, "127.0.0.1", 0) as server:
+        port = server.sockets[0].getsockname()[1]
+        provider = OpenAIProvider(base_url=f"http://127.0.0.1:{port}/v1", api_key="none")
+        agent = Agent(OpenAIChatModel("silent", provider=provider))
+        home = House(PydanticAgent(agent, name="ops", revision="1"))
+        await home.start("go")
+        with models.override_allow_model_requests(True):
+            async with home.driving() as task:
+                await asyncio.wait_for(asked.wait(), 60)
+                await home.commands.stop(home.run_id, by="user:ana")
+                state = await asyncio.wait_for(task, 60)
+        await asyncio.wait_for(hung_up.wait(), 60)
+    assert state.receipt is not None
+    assert (state.state, state.receipt.model) == ("stopped", "closed")

@@ -17,6 +17,7 @@ from __future__ import annotations
 import asyncio
 import json
 import os
+import subprocess
 import time
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -184,6 +185,32 @@ async def stubborn(seconds: float) -> str:
             effect("stubborn stays")
     effect("stubborn ends")
     return "waited"
+
+
+SHELL = "sleep 600 & echo child $$ $! >> $EFFECTS; wait"
+
+
+@agent.tool_plain
+async def child(own_session: bool = False) -> str:
+    """Wait for a process that waits for another."""
+    process = await asyncio.create_subprocess_exec("sh", "-c", SHELL, start_new_session=own_session)
+    effect(f"child ended {await process.wait()}")
+    return "waited"
+
+
+@agent.tool_plain
+def child_in_thread(own_session: bool = False) -> str:
+    """The same in a thread; it would go on to a second program."""
+    subprocess.run(["sh", "-c", SHELL], check=False, start_new_session=own_session)
+    subprocess.run(["sh", "-c", "echo second >> $EFFECTS"], check=False)
+    return "waited"
+
+
+@agent.tool_plain
+async def stray() -> str:
+    """Leave a process with a session of its own behind, which the tool has lost sight of."""
+    await asyncio.create_subprocess_exec("sh", "-c", SHELL, start_new_session=True)
+    return "left"
 
 
 @agent.tool_plain

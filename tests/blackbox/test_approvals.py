@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import signal
+from pathlib import Path
+
 import httpx2
 import pytest
 
 from tests.blackbox.api import ROOT, Api, Check, Data, Step, at_once, call, steps
-from tests.blackbox.conftest import World
-from tests.support.processes import eventually
+from tests.blackbox.conftest import AGENT, World, environment
+from tests.contract.redis_server import redis_server
+from tests.support.processes import eventually, serve
 
 ACCEPT = {"Accept": "application/json"}
 
@@ -333,3 +337,39 @@ def test_a_question_can_be_looked_up(anywhere: World) -> None:
     waiting = other.http.get(f"{ROOT}/approvals", params={"state": "pending"}).json()["approvals"]
     assert run_id not in {question["run_id"] for question in waiting}
     assert problem(other.decide(f"{run_id}.7", approve=True), 404)["title"]
+
+
+def test_a_question_expires_though_no_worker_lives(tmp_path: Path) -> None:
+    """G5: the web process records what silence means, here yes; the call runs once, when a worker comes."""
+    env = environment(tmp_path) | {
+        "JACKLINE_APPROVAL_EXPIRY": "4",
+        "JACKLINE_APPROVAL_EXPIRY_ACTION": "approve",
+    }
+    # What the question says counts, and not how the process that finds it late is set.
+    plain = environment(tmp_path)
+    with (
+        redis_server(tmp_path, aof="always") as store,
+        serve(tmp_path, agent=AGENT, redis=store.url, role="web", env=plain) as web,
+    ):
+        api = Api(web.url)
+        with serve(tmp_path, agent=AGENT, redis=store.url, role="worker", env=env, name="w1") as worker:
+            run_id = asking(api, call("delete", path="/silence"))
+            worker.kill(signal.SIGKILL)
+            worker.process.end()
+        asked = api.http.get(f"{ROOT}/approvals/{run_id}.1").json()
+        assert (asked["on_expiry"], asked["state"] in {"pending", "granted"}) == ("approve", True)
+
+        def answered() -> Data | None:
+            found = api.http.get(f"{ROOT}/approvals/{run_id}.1").json()
+            return found if found["state"] != "pending" else None
+
+        found = eventually(answered)
+        assert (found["state"], found["by"]) == ("granted", "system")
+        assert found["at"] >= found["expires_at"]
+        assert problem(api.decide(f"{run_id}.1", approve=False), 409)["by"] == "system"
+        assert not (tmp_path / "effects").read_text().count("delete /silence")
+        with serve(tmp_path, agent=AGENT, redis=store.url, role="worker", env=plain, name="w2"):
+            assert api.ended(run_id)["state"] == "completed"
+        assert (tmp_path / "effects").read_text().splitlines().count("delete /silence") == 1
+        Check(log=api.log(run_id))
+        api.http.close()

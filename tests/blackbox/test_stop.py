@@ -2,11 +2,19 @@
 
 from __future__ import annotations
 
+import re
+import threading
+from collections.abc import Callable
+from typing import TypeVar
+
+import psutil
 import pytest
 
-from tests.blackbox.api import Check, Step, at_once, call, steps
+from tests.blackbox.api import ROOT, Api, Check, Step, at_once, call, steps
 from tests.blackbox.conftest import World
 from tests.support.processes import eventually
+
+T = TypeVar("T")
 
 GRACE = 3
 
@@ -104,6 +112,44 @@ def test_a_tool_that_does_not_let_go_is_killed_with_its_worker(anywhere: World, 
     assert f"note after-{tool}" not in anywhere.effects
 
 
+def pids(world: World) -> list[list[int]]:
+    """Shells and their children, as they came."""
+    found = [line.split()[1:] for line in world.effects if re.fullmatch(r"child \d+ \d+", line)]
+    return [[int(pid) for pid in each] for each in found]
+
+
+def gone(pid: int) -> bool:
+    try:
+        return psutil.Process(pid).status() == psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return True
+
+
+@pytest.mark.parametrize("own_session", [False, True])
+@pytest.mark.parametrize("tool", ["child", "child_in_thread"])
+def test_the_processes_of_a_stopped_tool_are_killed(anywhere: World, tool: str, own_session: bool) -> None:
+    """G4: with all that they have started, and the worker lives; the tool gets no further."""
+    before = len(pids(anywhere))
+    run_id = anywhere.api.start(steps(call("where"), call(tool, own_session=own_session)))
+    eventually(lambda: len(pids(anywhere)) > before)
+    check = stopped(anywhere, run_id)
+    assert outcomes(check) == {tool: "killed"}
+    assert check.tools("cancelled") == [tool]
+    assert all(gone(pid) for pid in pids(anywhere)[before])
+    assert not gone(anywhere.api.until_tool(run_id, "where", "finished")["result"])
+    assert "second" not in anywhere.effects
+
+
+def test_nothing_of_a_killed_worker_lives_on(anywhere: World) -> None:
+    """G4: not even what its tools have put into sessions of their own."""
+    before = len(pids(anywhere))
+    run_id = anywhere.api.start(steps(call("stray"), call("stubborn", seconds=1000)))
+    anywhere.api.until_tool(run_id, "stubborn", "started")
+    eventually(lambda: len(pids(anywhere)) > before)
+    assert outcomes(stopped(anywhere, run_id)) == {"stubborn": "unknown"}
+    eventually(lambda: all(gone(pid) for pid in pids(anywhere)[before]))
+
+
 def test_other_runs_of_a_killed_worker_are_taken_over(anywhere: World) -> None:
     """G4, G7: what the kill of a worker cut off goes on."""
     api = anywhere.api
@@ -193,6 +239,108 @@ def test_after_step_lets_started_calls_end_and_starts_no_other(anywhere: World) 
     api.until_tool(second, "slow", "started")
     api.stop(second, mode="after_step")
     assert api.stop(second, wait=20).json()["state"] == "stopped"
+
+
+def both(world: World, one: Callable[[Api], T], two: Callable[[Api], T]) -> tuple[T, T]:
+    """What two people get who act in the same moment, on two replicas where there are two."""
+    acts = {id(world.api): one, id(world.other): two}
+    barrier = threading.Barrier(2)
+
+    def act(client: Api) -> T:
+        barrier.wait(60)
+        return acts[id(client)](client)
+
+    first, second = at_once([world.api, world.other], act)
+    return first, second
+
+
+@pytest.mark.parametrize("at", range(6))
+def test_a_stop_that_races_the_runs_own_end_is_true_or_late(anywhere: World, at: int) -> None:
+    """G3, G4: accepted, and the run is stopped; or told how it had ended. Never both."""
+    run_id = anywhere.api.start(steps({"gate": f"race-{at}", "say": "done"}))
+    eventually(lambda: [entry for entry in anywhere.api.log(run_id) if entry.get("step") == 1])
+
+    def finish(_: Api) -> None:
+        anywhere.open_gate(f"race-{at}")
+
+    def stop(client: Api) -> str:
+        if at % 2:  # as late as can be: its last word has been said
+            with client.stream("GET", f"/runs/{run_id}/events") as frames:
+                next(frame for frame in frames if frame.event == "token")
+        answer = client.stop(run_id)
+        return {200: answer.json()["state"], 202: "stopped"}[answer.status_code]
+
+    _, told = both(anywhere, finish, stop)
+    state = anywhere.api.ended(run_id)["state"]
+    assert told == state
+    check = Check(log=anywhere.api.log(run_id))
+    assert [entry.get("state") for entry in check.log].count("stopping") == (state == "stopped")
+
+
+@pytest.mark.parametrize("edited", [False, True])
+@pytest.mark.parametrize("at", range(4))
+def test_a_stop_that_races_an_approval_leaves_one_truth(anywhere: World, at: int, edited: bool) -> None:
+    """G4, G5: the run is stopped in any case; what was granted runs once or not at all, as the receipt
+    says, and what was withdrawn never runs, nor later."""
+    path = f"/race-{at}-{edited}"
+    run_id = anywhere.api.start(steps(call("delete", path=path)))
+    anywhere.api.until(run_id, "awaiting_approval")
+    more = {"args": {"path": f"{path}-edited"}} if edited else {}
+    approved, accepted = both(
+        anywhere,
+        lambda client: client.decide(f"{run_id}.1", approve=True, **more).status_code,
+        lambda client: client.stop(run_id).status_code,
+    )
+    state = anywhere.api.ended(run_id)["state"]
+    # A stop that comes once the approved run has completed is told so.
+    assert (accepted, state) in {(202, "stopped"), (200, "completed"), (200, "stopped")}
+    check = Check(log=anywhere.api.log(run_id))
+    ran = anywhere.effects.count(f"delete {path}{'-edited' if edited else ''}")
+    assert ran <= 1
+    if state == "stopped":
+        check.no_start_after_stop()
+        assert outcomes(check)["delete"] in (
+            {"finished_before_stop", "cancelled"} if ran else {"not_started"}
+        )
+    if approved == 409:
+        assert (state, ran) == ("stopped", 0)
+    again = anywhere.other.decide(f"{run_id}.1", approve=True, **more)
+    assert again.status_code == approved
+    following = anywhere.api.start("hello", conversation_id=run_id.split(".")[0])
+    assert anywhere.api.ended(following)["tools"] == []
+    assert anywhere.effects.count(f"delete {path}{'-edited' if edited else ''}") == ran
+
+
+def test_a_run_whose_workers_are_all_dead_is_stopped(replicas: World) -> None:
+    """G4: by whoever holds the store, once the lease has run out; the call in flight is `unknown`."""
+    run_id = replicas.api.start(steps(call("slow", seconds=1000)))
+    replicas.api.until_tool(run_id, "slow", "started")
+    try:
+        for host in replicas.workers:
+            for process in (host.process.children(), [psutil.Process(host.pid)]):
+                for each in process:
+                    each.kill()
+        answer = replicas.other.stop(run_id, wait=30)
+        assert (answer.status_code, answer.json()["state"]) == (200, "stopped")
+        check = Check(log=replicas.api.log(run_id))
+        check.no_start_after_stop()
+        assert outcomes(check) == {"slow": "unknown"}
+    finally:
+        replicas.mend()
+
+
+def test_the_stop_of_a_conversation_lets_nothing_begin(anywhere: World) -> None:
+    """G4: what waits in it is stopped with what is active."""
+    run_id = anywhere.api.start(steps(call("slow", seconds=1000)))
+    conversation = run_id.split(".")[0]
+    behind = anywhere.api.start(
+        steps(call("note", text=f"behind-{run_id}")), conversation_id=conversation, on_busy="queue"
+    )
+    anywhere.api.until_tool(run_id, "slow", "started")
+    answer = anywhere.other.http.post(f"{ROOT}/stop?wait=30", json={"conversation_id": conversation})
+    assert (answer.status_code, answer.json()["run_id"], answer.json()["state"]) == (200, run_id, "stopped")
+    assert [entry["state"] for entry in anywhere.api.log(behind)] == ["queued", "stopping", "stopped"]
+    assert f"note behind-{run_id}" not in anywhere.effects
 
 
 def test_many_stops_at_once_are_one(anywhere: World) -> None:

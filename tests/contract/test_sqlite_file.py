@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import resource
 import signal
 import sqlite3
 import stat
@@ -19,7 +20,17 @@ from jackline.ids import new_conversation_id
 from jackline.log.base import FORMAT, Reservation
 from jackline.log.memory import MemoryStore
 from jackline.log.sqlite import SqliteStore
-from tests.contract.helpers import DEADLINE, LONG, begin_run, claim, entries, entry, must_claim, until
+from tests.contract.helpers import (
+    DEADLINE,
+    LONG,
+    begin_run,
+    claim,
+    entries,
+    entry,
+    must_claim,
+    texts_of,
+    until,
+)
 
 if TYPE_CHECKING:
     from asyncio.subprocess import Process
@@ -124,6 +135,38 @@ async def test_a_file_of_a_newer_format_is_refused_with_what_to_do(tmp_path: Pat
         assert (await store.read(run)).last == 1
 
 
+@pytest.mark.parametrize("found", [FORMAT - 1, FORMAT + 1], ids=["former", "next"])
+async def test_a_file_of_a_neighbouring_version_is_served_and_left_as_it_is(
+    tmp_path: Path, found: int
+) -> None:
+    """More columns, tables and indexes than are known here do no harm, and what stands in them stays."""
+    async with opened(tmp_path) as store:
+        run = await begin_run(store)
+        await store.append(run, entries("a"), checkpoint=b"c")
+    set_format(tmp_path, str(found))
+    if found > FORMAT:
+        with closing(sqlite3.connect(tmp_path / "jackline.db")) as sql:
+            sql.execute("ALTER TABLE entries ADD COLUMN mood TEXT NOT NULL DEFAULT 'fine'")
+            sql.execute("ALTER TABLE runs ADD COLUMN priority INTEGER NOT NULL DEFAULT 7")
+            sql.execute("CREATE TABLE later (run_id TEXT PRIMARY KEY)")
+            sql.execute("CREATE INDEX runs_by_priority ON runs (priority, n)")
+            sql.execute("UPDATE entries SET mood = 'bad'")
+            sql.commit()
+    async with opened(tmp_path) as store, opened(tmp_path) as other:
+        lease = await must_claim(store)
+        await store.append(run, entries("b"), fence=lease.generation, expect=2, once=["n"])
+        assert await texts_of(other, run) == [entry(text).body for text in ("hello", "a", "b")]
+        assert await other.checkpoint(run) == b"c"
+        await store.append(run, entries("end"), fence=lease.generation, close=True)
+        assert (await other.head(run)).closed
+        await begin_run(other)
+    with closing(sqlite3.connect(tmp_path / "jackline.db")) as sql:
+        assert sql.execute("SELECT value FROM meta WHERE key = 'format'").fetchone() == (str(found),)
+        if found > FORMAT:
+            moods = [mood for (mood,) in sql.execute("SELECT mood FROM entries ORDER BY run_id, seq")]
+            assert sorted(moods) == ["bad", "bad", "fine", "fine", "fine"]
+
+
 async def test_a_place_that_cannot_be_used_is_refused_with_what_to_do(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("in the way")
     with pytest.raises(ConfigError, match=r"Set the data directory"):
@@ -208,6 +251,20 @@ async def test_a_full_disk_is_said_in_words_and_harms_nothing(tmp_path: Path) ->
             assert str(tmp_path) in words
             assert await line_of(process) == str(int(done) + 2)
         assert (await store.append(run, entries("x"))).last == int(done) + 3
+
+
+async def test_a_ping_fails_while_nothing_can_be_written(tmp_path: Path) -> None:
+    """G8: readiness is told by it."""
+    async with opened(tmp_path) as store:
+        await store.ping()
+        _, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+        resource.setrlimit(resource.RLIMIT_FSIZE, (0, hard))
+        try:
+            with pytest.raises(StoreUnavailable, match="full"):
+                await store.ping()
+        finally:
+            resource.setrlimit(resource.RLIMIT_FSIZE, (hard, hard))
+        await store.ping()
 
 
 async def test_another_process_is_woken_and_wakes(tmp_path: Path) -> None:

@@ -332,6 +332,20 @@ class StoreMachine(RuleBasedStateMachine):
             # A name that comes again starts anew; in life a conversation's never does.
             self.leases = [pair for pair in self.leases if not pair.real.run_id.startswith(doomed)]
 
+    @rule(data=st.data())
+    def compact(self, data: st.DataObject) -> None:
+        run = self.some_run(data)
+        self.same(lambda store: store.compact(run))
+
+    @rule(talk=st.sampled_from(TALKS), old=st.booleans())
+    def forget(self, talk: str, old: bool) -> None:
+        async def ask(store: Store) -> object:
+            later = await store.now_ms() + (HOUR if old else -HOUR)
+            rest = set(await store.ended(later, 10)), set(await store.loose(later, 10))
+            return await store.forget(talk, later), rest
+
+        self.same(ask)
+
     @rule(data=st.data(), name=st.sampled_from(["1", "2"]), talk=st.sampled_from(TALKS))
     def keep_aside(self, data: st.DataObject, name: str, talk: str) -> None:
         run = self.some_run(data)

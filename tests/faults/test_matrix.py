@@ -23,8 +23,9 @@ PARTS: list[tuple[Role, str]] = [("worker", "worker"), ("web", "web0"), ("web", 
 AGENT = f"{HERE.with_name('agents.py')}:agent"
 TABLE = table()
 COMMANDS = ["stop", "stop `after_step`", "approve", "deny", "chat", "chat `queue`", "chat `stop`"]
-SETTINGS = {"PYTHONPATH": str(HERE.parents[2]), "JACKLINE_STOP_GRACE": "60"}
-"""No worker is killed but by the tests: gates open long before a minute is over."""
+SETTINGS = {"PYTHONPATH": str(HERE.parents[2]), "JACKLINE_STOP_GRACE": "60", "JACKLINE_LEASE": "5"}
+"""No worker is killed but by the tests: gates open long before a minute is over. Leases outlast a pause of
+the machine, and not the tests' patience: the embedded server's must lapse when it was killed."""
 
 
 @contextlib.contextmanager

@@ -98,7 +98,7 @@ async def test_a_run_goes_on_wherever_its_worker_was_killed(tmp_path: Path, name
     """G1, G3, G6, G7: the boundary is told, nothing is done or said twice, one sequence, one ending."""
     at = MOMENTS[name]
     # A claim that the dead worker could tell nobody of is found by its lease alone.
-    lease = 2.0 if "claim" in at.moment else 60.0
+    lease = 4.0 if "claim" in at.moment else 60.0
     async with yard(tmp_path, kind, lease=lease) as y, y.host():
         y.kill(at.moment)
         run_id = await y.start()
@@ -120,14 +120,18 @@ async def test_a_run_goes_on_wherever_its_worker_was_killed(tmp_path: Path, name
     assert state.output == expected
 
 
-CUT_OFF = {name: at for name, at in MOMENTS.items() if at.asks}
+CUT_OFF = (
+    "in the tool, before the effect",
+    "in the tool, after the effect",
+    "after the approved call's effect",
+)
 
 
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("name", CUT_OFF)
 async def test_retry_runs_a_call_once_more_with_its_key(tmp_path: Path, name: str, kind: Kind) -> None:
     """G6: exactly once, and its service can tell that it is the same call."""
-    at = CUT_OFF[name]
+    at = MOMENTS[name]
     async with yard(tmp_path, kind) as y, y.host():
         y.kill(at.moment)
         run_id = await y.start()
@@ -196,6 +200,45 @@ async def test_a_stop_outlives_the_worker_that_obeys_it(tmp_path: Path, moment: 
 
 
 @pytest.mark.parametrize("kind", KINDS)
+async def test_a_gentle_stop_outlives_the_worker_too(tmp_path: Path, kind: Kind) -> None:
+    """G4, G6: it waited for a call whose end nobody sees now; nothing else starts."""
+    async with yard(tmp_path, kind) as y, y.host():
+        run_id = await y.start(hold="gate", effect="idempotent")
+        async with y.viewer(run_id) as viewer:
+            await y.until_did("write")
+            await y.commands.stop(run_id, by="local", mode="after_step")
+            psutil.Process(y.diary[0][0]).kill()
+            state = await y.until(run_id, "completed", "failed", "stopped")
+            check = await watched(y, viewer, run_id)
+    assert state.receipt is not None
+    assert state.state == "stopped"
+    assert [call.outcome for call in state.receipt.tools] == ["finished_before_stop", "unknown"]
+    assert [what.split(" ")[0] for _, what in y.diary] == ["note", "write"]
+    check.no_start_after_stop()
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("moment", ['before append "handed back"', 'after append "handed back"'])
+async def test_a_worker_may_die_while_it_hands_back(tmp_path: Path, moment: str, kind: Kind) -> None:
+    """G7: a deploy that is too hasty is a takeover like any other."""
+    async with yard(tmp_path, kind) as y:
+        y.kill(moment)
+        run_id = await y.start(hold="gate", effect="idempotent")
+        async with y.viewer(run_id) as viewer:
+            async with y.host():
+                await y.until_did("write")
+            assert y.killed
+            (tmp_path / "gate").touch()
+            async with y.host():
+                state = await y.walk(run_id)
+            check = await watched(y, viewer, run_id)
+    assert (state.state, state.attempt) == ("completed", 2)
+    assert state.handed_back == int("after" in moment)
+    assert [what.split(" ")[0] for _, what in y.diary] == ["note", "write", "write", "delete"]
+    assert check.tools("unknown") == []
+
+
+@pytest.mark.parametrize("kind", KINDS)
 async def test_a_call_that_kills_every_worker_fails_its_run(tmp_path: Path, kind: Kind) -> None:
     """G3: `max_attempts` ends the loop, though the call may run again by itself."""
     async with yard(tmp_path, kind, max_attempts=2) as y, y.host():
@@ -229,7 +272,7 @@ async def test_other_runs_of_a_killed_worker_go_on(tmp_path: Path, kind: Kind) -
 @pytest.mark.parametrize("kind", KINDS)
 async def test_a_zombie_writes_nothing_and_runs_nothing(tmp_path: Path, kind: Kind) -> None:
     """G6, G7: worker and supervisor stand still until their run was taken over, and come back."""
-    async with yard(tmp_path, kind, lease=2.0) as y:
+    async with yard(tmp_path, kind, lease=4.0) as y:
         command = [sys.executable, "-m", "tests.faults.mortal_host", y.settings.model_dump_json()]
         with start(command, log_path=tmp_path / "zombie.log", cwd=ROOT) as host:
             run_id = await y.start(hold="gate")

@@ -8,10 +8,10 @@ import pytest
 
 from jackline.ids import conversation_of
 from jackline.log.base import follow
+from jackline.log.packing import pack
 from jackline.log.redis import RedisStore
 from jackline.log.redis_address import parse
 from jackline.log.redis_connection import Connection
-from jackline.log.redis_keys import pack
 from jackline.log.redis_wire import Reply
 from tests.contract.helpers import LONG, begin, begin_run, claim, entries, must_claim, until
 from tests.contract.redis_server import shared_url

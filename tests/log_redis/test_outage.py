@@ -154,7 +154,7 @@ async def test_a_full_server_refuses_whole_appends_but_keeps_leases(tmp_path: Pa
             async with behind(server.url) as client:
                 await client.do("CONFIG", "SET", "maxmemory", "1")
                 with pytest.raises(StoreUnavailable, match="memory"):
-                    await store.append(run, entries("x"), once=["a"], checkpoint=b"c", close=True)
+                    await store.append(run, entries("x"), fence=lease.generation, checkpoint=b"c")
                 with pytest.raises(StoreUnavailable, match="memory"):
                     await begin_run(store)
                 await store.renew(lease, LONG)

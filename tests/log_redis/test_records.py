@@ -9,8 +9,9 @@ from hypothesis import strategies as st
 from jackline.events import Entry
 from jackline.ids import conversation_of
 from jackline.log.base import Page
+from jackline.log.packing import pack, unpack
 from jackline.log.redis import RedisStore
-from jackline.log.redis_keys import pack, record, unpack
+from jackline.log.redis_keys import record
 from jackline.log.redis_wire import array
 from tests.contract.helpers import begin_run, entries
 from tests.log_redis.behind import Behind

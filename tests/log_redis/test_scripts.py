@@ -11,7 +11,11 @@ from jackline.log.redis_scripts import Scripts, load
 def test_every_script_is_loaded() -> None:
     folder = resources.files("jackline.log")
     files = {path.name for path in folder.iterdir() if path.name.endswith(".lua")}
-    assert files == {f"{field.name}.lua" for field in fields(Scripts)}
+    assert files == {f"{field.name}.lua" for field in fields(Scripts)} | {"doubt.lua"}
+    scripts = [getattr(load(), field.name) for field in fields(Scripts)]
+    assert sum(b"local function doubted(" in script.body for script in scripts) == 2, (
+        "it stands in two of them"
+    )
 
 
 def test_every_script_states_its_keys_its_answers_and_its_guarantee() -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import json
 import os
 import signal
 import sys
@@ -240,6 +241,8 @@ async def test_the_real_worker_process_drives_an_agent_of_a_file(tmp_path: Path)
         await asyncio.wait_for(y.supervisor.ready.wait(), SECONDS)
         (catalogue,) = await y.store.catalogues()
         assert b'"look"' in catalogue
+        told = json.loads(catalogue)
+        assert (told["runs"], told["max_runs"]) == (0, 100)
         name = "agent" if b'"name":"agent"' in catalogue else "a"
         messages = [Message(role="user", content="look")]
         started = await y.commands.start(by="user:ana", agent=name, messages=messages)

@@ -1,4 +1,5 @@
-"""A stdio MCP server for the tests: its tools leave traces in the directory given as argument."""
+"""An MCP server for the tests: its tools leave traces in the directory given as argument. Over stdio;
+with `http` as second argument over HTTP, its port in the trace `port`."""
 
 from __future__ import annotations
 
@@ -106,4 +107,19 @@ async def complain(kilobytes: int) -> str:
     return "complained"
 
 
-app.run()
+def serve() -> None:
+    """Over HTTP, on a port that the system chooses."""
+    import socket
+
+    import uvicorn
+
+    listener = socket.create_server(("127.0.0.1", 0))
+    leave("port", str(listener.getsockname()[1]))
+    config = uvicorn.Config(app.streamable_http_app(), log_level="error")
+    uvicorn.Server(config).run(sockets=[listener])
+
+
+if sys.argv[2:] == ["http"]:
+    serve()
+else:
+    app.run()

@@ -59,7 +59,8 @@ class FlakyStore(MemoryStore):
 
     def lose(self, run_id: str, keep: int) -> None:
         """Come back shorter than before, for good."""
-        del self._runs[run_id].entries[keep:]
+        run = self._runs[run_id]
+        run.entries = list(run.entries[:keep])
         self.cuts += (keep,)
         self._ring()
 

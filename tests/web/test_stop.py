@@ -101,6 +101,33 @@ async def test_a_conversations_active_run_is_stopped() -> None:
         assert (answer.status, answer.json()["state"]) == (200, "stopped")
 
 
+async def test_the_stop_of_a_conversation_lets_nothing_begin() -> None:
+    """G4: who stops a conversation does not want its next message to begin."""
+    async with running() as setup:
+        run_id = await held(setup)
+        conversation = run_id.split(".")[0]
+        behind = [await setup.client.chat(conversation_id=conversation, on_busy="queue") for _ in range(2)]
+        answer = await setup.client.post(
+            f"{API}/stop", {"conversation_id": conversation, "mode": "after_step"}
+        )
+        assert (answer.status, answer.json()["run_id"]) == (202, run_id)
+        for waiting in behind:
+            snapshot = (await setup.client.get(f"{API}/runs/{waiting}")).json()
+            assert (snapshot["state"], snapshot["attempt"]) == ("stopped", 0)
+        await quiet(setup, run_id)
+        assert (await setup.client.get(f"{API}/conversations/{conversation}")).json()["active"] is None
+
+
+async def test_the_stop_of_a_run_lets_the_one_behind_it_begin() -> None:
+    async with running() as setup:
+        run_id = await held(setup)
+        conversation = run_id.split(".")[0]
+        behind = await setup.client.chat(conversation_id=conversation, on_busy="queue")
+        assert (await setup.client.post(f"{API}/runs/{run_id}/stop")).status == 202
+        await quiet(setup, run_id)
+        assert (await setup.client.get(f"{API}/conversations/{conversation}")).json()["active"] == behind
+
+
 async def test_a_completed_run_answers_with_its_state() -> None:
     async with running() as setup:
         run_id = await setup.whole_run()

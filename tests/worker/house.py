@@ -15,6 +15,7 @@ from jackline.errors import StoreUnavailable
 from jackline.events import Effect, Entry, Event, Json, Message, Unknown, decode
 from jackline.log.base import KEEP, Appended, Artifact, Due, Lease, Nobody, Page, Store
 from jackline.log.memory import MemoryStore
+from jackline.processes import CallProcesses
 from jackline.run import RunState, fold
 from jackline.settings import Settings, load
 from jackline.tools import AgentSpec, ToolSpec
@@ -201,15 +202,26 @@ class House:
     store: Store = field(default_factory=MemoryStore)
     settings: Settings = field(default_factory=load)
     boss: Boss = field(default_factory=Boss)
+    processes: CallProcesses | None = None
 
     @property
     def commands(self) -> Commands:
         return Commands(self.store)
 
     @contextlib.asynccontextmanager
-    async def worker(self, agent: Scripted, name: str = "w1") -> AsyncGenerator[Worker]:
-        """A worker that is told to leave at the end of the block, and has to."""
-        worker = Worker(store=self.store, agent=agent, settings=self.settings, name=name, boss=self.boss)
+    async def worker(
+        self, agent: Scripted, name: str = "w1", *, local: Callable[[], float] = time.monotonic
+    ) -> AsyncGenerator[Worker]:
+        """A worker that is told to leave at the end of the block, and has to. `local`: its host clock."""
+        worker = Worker(
+            store=self.store,
+            agent=agent,
+            settings=self.settings,
+            name=name,
+            boss=self.boss,
+            local=local,
+            processes=self.processes,
+        )
         async with asyncio.TaskGroup() as group:
             task = group.create_task(worker.run())
             try:

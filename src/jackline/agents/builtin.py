@@ -13,7 +13,7 @@ from jackline.agents.pydantic_history import FORMAT
 from jackline.context import RunContext
 from jackline.mcp import toolset
 from jackline.mcp_config import load_servers
-from jackline.threads import running_call
+from jackline.processes import running_call
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence

@@ -11,7 +11,7 @@ from jackline.agents.function_says import Says
 from jackline.agents.function_tools import as_json, call, spec_of
 from jackline.context import CallRequest
 from jackline.policy import judge
-from jackline.threads import running_call
+from jackline.processes import running_call
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator, Mapping

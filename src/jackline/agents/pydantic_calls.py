@@ -281,12 +281,15 @@ def _result(answer: Answer) -> ToolApproved | ToolDenied:
 
 
 def _note(answer: Answer | None) -> str:
-    """What the model must know of an approval: that the arguments are no longer its own."""
-    if answer is None or not answer.approved or not isinstance(answer.args, dict):
+    """What the model must know of an approval: that the arguments are no longer its own, and why it
+    was given."""
+    if answer is None or not answer.approved:
         return ""
+    who = answer.by or "A person"
+    if not isinstance(answer.args, dict):
+        return f"{who} approved this call: {answer.reason}" if answer.reason else ""
     shown = to_log(answer.args)
     because = f" ({answer.reason})" if answer.reason else ""
-    who = answer.by or "A person"
     return f"{who} {CHANGED}{because}. Executed with: {shown}"
 
 

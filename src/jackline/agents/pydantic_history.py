@@ -131,7 +131,8 @@ def _returns(saved: Checkpoint, state: RunState) -> list[ModelMessage]:
 def _return_of(part: ToolCallPart, saved: Checkpoint, state: RunState) -> ToolReturnPart:
     ids = saved.calls.get(part.tool_call_id, ())
     call = state.calls.get(ids[-1]) if ids else None
-    outcome, content = _outcome(call)
+    told = {entry.call_id: entry.outcome for entry in state.receipt.tools} if state.receipt else {}
+    outcome, content = _outcome(call, begun=call is not None and told.get(call.call_id) != "not_started")
     return ToolReturnPart(
         tool_name=part.tool_name, content=content, tool_call_id=part.tool_call_id, outcome=outcome
     )
@@ -140,7 +141,8 @@ def _return_of(part: ToolCallPart, saved: Checkpoint, state: RunState) -> ToolRe
 _Outcome = Literal["success", "failed", "denied", "interrupted"]
 
 
-def _outcome(call: Call | None) -> tuple[_Outcome, object]:
+def _outcome(call: Call | None, *, begun: bool) -> tuple[_Outcome, object]:
+    """`begun`: False where the log has it as started and the stop came before its first line."""
     if call is None:
         return "interrupted", "Not executed: the run ended before."
     message = call.error.message if call.error is not None else None
@@ -151,7 +153,7 @@ def _outcome(call: Call | None) -> tuple[_Outcome, object]:
             return "failed", message or "The tool failed."
         case "denied":
             return "denied", message or "A person denied this call; it was not executed."
-        case "cancelled" if call.started_at is not None:
+        case "cancelled" if call.started_at is not None and begun:
             return "interrupted", "Interrupted while it ran: the run was stopped. Its effect may be partial."
         case "requested" | "cancelled":
             return "interrupted", "Not executed: the run was stopped before it started."

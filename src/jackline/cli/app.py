@@ -239,6 +239,37 @@ def stop(
     raise typer.Exit(code)
 
 
+bench = typer.Typer(
+    no_args_is_help=True,
+    rich_markup_mode=None,
+    help="Measure, with servers and a store of its own.",
+)
+app.add_typer(bench, name="bench")
+
+
+@bench.callback()
+def benchmarks() -> None:
+    """Measure, with servers and a store of its own."""
+
+
+@bench.command("stop")
+def bench_stop(
+    *,
+    runs: Annotated[int, typer.Option(min=1, max=10_000, help="How many stops of each kind.")] = 50,
+    redis: Annotated[
+        str | None, typer.Option(metavar="URL", help="This Redis or Valkey, instead of a scratch one.")
+    ] = None,
+    sqlite: Annotated[bool, typer.Option("--sqlite", help="The embedded store instead.")] = False,
+    json: Annotated[bool, typer.Option("--json", help="The figures as one JSON object.")] = False,
+) -> None:
+    """Stop runs, and tell how long it took until they said so and until they had ended."""
+    if redis is not None and sqlite:
+        raise typer.BadParameter("is another store than --redis", param_hint="--sqlite")
+    from jackline.cli.bench import stop as measure
+
+    raise typer.Exit(measure(runs=runs, redis=redis, sqlite=sqlite, as_json=json))
+
+
 @app.command()
 def drill(
     *,

@@ -205,4 +205,7 @@ def _run_lines(run: dict[str, Any]) -> list[str]:
     lines += [
         f"    waits for: jackline approve {one_line(str(call))}" for call in items(run.get("waiting_for"))
     ]
+    waiting = members(run.get("waiting")) or {}
+    if waiting.get("for") != "approval" and waiting.get("detail"):
+        lines.append(f"    waits: {one_line(str(waiting['detail']))}")
     return lines

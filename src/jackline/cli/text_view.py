@@ -234,7 +234,8 @@ class TextView:
         # Never shortened: this is what a person says yes to.
         self._line(pretty(data.get("args", {})), "yellow")
         if data.get("expires_at"):
-            self._line(f"expires at {data['expires_at']}", "yellow")
+            then = ", and then it is approved" if data.get("on_expiry") == "approve" else ""
+            self._line(f"expires at {one_line(str(data['expires_at']))}{then}", "yellow")
         if not self._asks:
             for line in how_to_answer(data):
                 self._line(line, "yellow")

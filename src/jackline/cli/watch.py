@@ -14,6 +14,7 @@ from jackline.cli.keyboard import Keyboard, edit, editor, interrupts
 from jackline.cli.plain import one_line, pretty
 from jackline.client.errors import ClientError, Refused
 from jackline.client.frames import End, Entry, Frame, Gap, Heartbeat, Ready, Shutdown
+from jackline.client.shape import members
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -70,6 +71,7 @@ class _Watch:
         self._asked: str | None = None
         self._stop_when_known = False
         self._said = ""
+        self._why = ""
         # Unbounded, because signals and keys cannot wait; frames are bounded by `_room`.
         self._put, self._take = anyio.create_memory_object_stream[_Happening](math.inf)
         self._room = anyio.Semaphore(_AHEAD)
@@ -138,9 +140,25 @@ class _Watch:
             self._asked = None
         if self._dialog is not None:
             self._dialog.frame(frame)
+        if isinstance(frame, Heartbeat):
+            await self._say_why(frame)
         if self._stop_when_known and self._follow.run_id is not None:
             self._stop_when_known = False
             await self._stop()
+
+    async def _say_why(self, beat: Heartbeat) -> None:
+        """Say why the run does not go on, where nobody drives it and no person is asked."""
+        if beat.worker == "alive" or beat.state not in {"queued", "executing"}:
+            self._why = ""
+            return
+        try:
+            waiting = members((await self._client.snapshot(beat.run_id)).get("waiting")) or {}
+        except ClientError:
+            return  # the stream tells when the server is gone
+        detail = one_line(str(waiting.get("detail", "")))
+        if detail and detail != self._why:
+            self._notice(f"it waits: {detail}")
+        self._why = detail
 
     def _tell(self, happening: _Phase) -> None:
         said, self._said = self._said, happening.reason

@@ -10,7 +10,7 @@ import os
 import signal
 import sys
 import threading
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 import msgspec
 import structlog
@@ -20,15 +20,18 @@ from jackline.cli.logs import configure_logs
 from jackline.cli.stores import open_store
 from jackline.errors import ConfigError, StoreUnavailable
 from jackline.link import Beat, Failed, Gone, Held, Leave, Lines, Lost, Ready, Stopping, ToWorker, encode
+from jackline.processes import CallProcesses, kill_tree
 from jackline.settings import Settings
 from jackline.tools import Catalogue
 from jackline.worker import Worker
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Coroutine
 
     from jackline.link import ToSupervisor
     from jackline.log.base import Lease
+
+_P = TypeVar("_P", bound=asyncio.BaseProtocol)
 
 BEAT_SECONDS = 0.1
 """How often the loop says that it turns."""
@@ -79,7 +82,11 @@ def main() -> None:
         first += byte
     settings = Settings.model_validate_json(bytes(first))
     try:
-        uvloop.run(_work(name, settings, boss, pipe.fileno()))
+        processes = CallProcesses(grace=settings.kill_seconds)
+        processes.watch()
+        uvloop.run(
+            _work(name, settings, boss, pipe.fileno(), processes), loop_factory=lambda: CallLoop(processes)
+        )
     except (ConfigError, StoreUnavailable) as error:
         boss.tell(Failed(reason=str(error)))
         sys.exit(2)
@@ -94,7 +101,41 @@ def main() -> None:
     os._exit(0)
 
 
-async def _work(name: str, settings: Settings, boss: PipeBoss, read_fd: int) -> None:
+class CallLoop(uvloop.Loop):
+    """A loop that tells which call starts a process: uvloop forks by itself, past `subprocess`."""
+
+    def __init__(self, processes: CallProcesses) -> None:
+        super().__init__()
+        self._call_processes = processes
+
+    async def subprocess_exec(
+        self, protocol_factory: Callable[[], _P], program: Any, *args: Any, **options: Any
+    ) -> tuple[asyncio.BaseProtocol, _P]:
+        """See `asyncio.loop`."""
+        return await self._noted(super().subprocess_exec(protocol_factory, program, *args, **options))
+
+    async def subprocess_shell(
+        self, protocol_factory: Callable[[], _P], cmd: Any, **options: Any
+    ) -> tuple[asyncio.BaseProtocol, _P]:
+        """See `asyncio.loop`."""
+        return await self._noted(super().subprocess_shell(protocol_factory, cmd, **options))
+
+    async def _noted(
+        self, begin: Coroutine[Any, Any, tuple[asyncio.BaseProtocol, _P]]
+    ) -> tuple[asyncio.BaseProtocol, _P]:
+        try:
+            self._call_processes.starting()
+            transport, protocol = await begin
+        finally:
+            begin.close()  # where it was refused, it was never begun
+        # Its type says protocol, but that is what stands second.
+        self._call_processes.started(cast("asyncio.SubprocessTransport", transport).get_pid())
+        return transport, protocol
+
+
+async def _work(
+    name: str, settings: Settings, boss: PipeBoss, read_fd: int, processes: CallProcesses
+) -> None:
     from jackline.agents.load import load_agent  # imports what the agent needs: seconds
 
     store = await open_store(settings)
@@ -102,7 +143,9 @@ async def _work(name: str, settings: Settings, boss: PipeBoss, read_fd: int) -> 
         agent = load_agent(settings)
         async with agent.opened():
             spec = await agent.describe()
-            worker = Worker(store=store, agent=agent, settings=settings, name=name, boss=boss)
+            worker = Worker(
+                store=store, agent=agent, settings=settings, name=name, boss=boss, processes=processes
+            )
             loop = asyncio.get_running_loop()
             # Threads that an async tool starts must be known too, or a stop would call them ended.
             loop.set_default_executor(worker.threads)
@@ -139,7 +182,7 @@ def _listen(fd: int, worker: Worker, loop: asyncio.AbstractEventLoop) -> None:
         lines: Lines[ToWorker] = Lines(msgspec.json.Decoder(ToWorker), take)
         while data := os.read(fd, 65536):
             lines.feed(data)
-        os.killpg(os.getpgid(0), signal.SIGKILL)
+        kill_tree(os.getpid())
 
     threading.Thread(target=listen, name="supervisor", daemon=True).start()
 

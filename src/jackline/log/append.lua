@@ -12,12 +12,18 @@
 -- The run hash is written by this script, begin, claim, heal, renew and release only.
 --
 -- Answers, in the order of the checks:
---   unknown | taken LAST NAME SEQ RECORD … | closed | doubt | fenced | moved LAST | ok LAST WOKEN
+--   unknown | taken LAST NAME SEQ RECORD … | closed | doubt | fenced | moved LAST | full | ok LAST WOKEN
 --   WOKEN: the number of the run whose turn has come, or "".
 --
 -- Guarantees: G1 (no hole, no double seq: the id of the record is checked by the server too),
 -- G3 (nothing after the closing append), G5 and G6 (once, expect), G7 (fence).
 -- It publishes the hint itself: `NUMBER FIRST LAST CLOSED`, newline, the record if it is small.
+
+-- Without free memory the server refuses this file, and the store sends it again with `full` true and
+-- the flag allow-oom. It then takes what people decide (an append with a name), endings, and of the
+-- rest as much as the last of the former allows: a stopped run must be able to say how it ended.
+local full = false
+local ALLOWANCE = 2 * 1024 * 1024 -- bytes of records; a worker has 1 MiB waiting at most
 
 -- include: doubt
 
@@ -25,8 +31,9 @@ local base, number, count, record = ARGV[1], ARGV[2], tonumber(ARGV[3]), ARGV[4]
 local fence, expect, due, close = ARGV[5], ARGV[6], ARGV[7], ARGV[8] == '1'
 
 local life, trust = ARGV[13], ARGV[14]
+local named = #ARGV >= 15
 
-local run = redis.call('HMGET', KEYS[1], 'seq', 'closed', 'generation', 'expires', 'waiting', 'life')
+local run = redis.call('HMGET', KEYS[1], 'seq', 'closed', 'generation', 'expires', 'waiting', 'life', 'allowance')
 if not run[1] then return {'unknown'} end
 local last = tonumber(run[1])
 
@@ -71,6 +78,13 @@ elseif fence ~= '' and (not run[4] or fence ~= run[3]) then
 end
 if expect ~= '' and tonumber(expect) ~= last then return {'moved', last} end
 
+local allowed = tonumber(run[7] or 0)
+if full and not close and not named then
+  allowed = allowed - #record
+  if allowed < 0 then return {'full'} end
+end
+if named then allowed = ALLOWANCE end
+
 -- All checks are passed: from here on only writes.
 local stamp = string.format('%.0f', now)
 local first = last + 1
@@ -91,6 +105,7 @@ for i = 15, #ARGV do
   redis.call('HSET', KEYS[3], ARGV[i], string.format('%.0f', first + i - 15))
 end
 redis.call('HSET', KEYS[1], 'seq', string.format('%.0f', last), 'updated', stamp)
+if full or named then redis.call('HSET', KEYS[1], 'allowance', allowed) end
 if ARGV[9] == '1' then redis.call('HSET', KEYS[1], 'checkpoint', ARGV[10]) end
 if ARGV[11] == '1' then redis.call('HSET', KEYS[1], 'summary', ARGV[12]) end
 if due == 'never' then

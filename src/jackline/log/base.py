@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final, Literal, Protocol
 
 from jackline.errors import Moved
+from jackline.log.keeping import Keeping
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Mapping, Sequence
@@ -377,7 +378,7 @@ class Artifacts(Protocol):
         ...
 
 
-class Store(EventLog, Leases, Directory, Artifacts, Protocol):
+class Store(EventLog, Leases, Directory, Artifacts, Keeping, Protocol):
     """All of it, as the composition root makes it. One per process."""
 
     async def now_ms(self) -> int:

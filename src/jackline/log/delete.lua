@@ -6,7 +6,8 @@
 --   1 conversation (hash)  2 waiting runs (list)  3 numbers (sorted set)  4 start tokens (hash)
 --   The keys of the runs are made from the base: which there are is only known here.
 -- ARGV: 1 base of the conversation's keys  2 number of the run, or "" for all
--- Answers: unknown | busy NUMBER | ok NUMBER …   (the runs removed)
+--   3 "", or only if the last ending came at this time (ms) or earlier
+-- Answers: unknown | busy NUMBER | later | ok NUMBER …   (the runs removed)
 --
 -- Guarantee: an open run is never removed, and a removed one leaves nothing behind in this slot.
 
@@ -18,9 +19,13 @@ if ARGV[2] == '' then
 elseif not redis.call('ZSCORE', KEYS[3], ARGV[2]) then
   return {'unknown'}
 end
+local latest = #numbers == 0 and tonumber(redis.call('HGET', KEYS[1], 'created')) or 0
 for _, number in ipairs(numbers) do
-  if not redis.call('HGET', base .. ':r:' .. number, 'closed') then return {'busy', number} end
+  local run = redis.call('HMGET', base .. ':r:' .. number, 'closed', 'updated')
+  if not run[1] then return {'busy', number} end
+  latest = math.max(latest, tonumber(run[2]))
 end
+if ARGV[3] ~= '' and latest > tonumber(ARGV[3]) then return {'later'} end
 
 local answer = {'ok'}
 for _, number in ipairs(numbers) do

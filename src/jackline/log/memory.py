@@ -35,6 +35,7 @@ from jackline.log.base import (
     Start,
     Taken,
 )
+from jackline.log.packing import Packed
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
@@ -56,7 +57,7 @@ class _Run:
     updated_ms: int
     due_ms: int | None
     waiting: bool
-    entries: list[Entry]
+    entries: list[Entry] | Packed
     summary: bytes
     revision: str = ""
     checkpoint: bytes | None = None
@@ -93,6 +94,13 @@ class _Talk:
     def active(self) -> _Run | None:
         return next((run for run in self.runs if not run.closed and not run.waiting), None)
 
+    @property
+    def last_ending_ms(self) -> int | None:
+        """None while a run is open."""
+        if any(not run.closed for run in self.runs):
+            return None
+        return max((run.updated_ms for run in self.runs), default=self.created_ms)
+
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class _Beat:
@@ -119,6 +127,7 @@ class MemoryStore(NeverShort):
         self._artifacts: dict[tuple[str, str], Artifact] = {}
         self._reservations: dict[str, tuple[int, Reservation]] = {}
         self._beats: dict[str, _Beat] = {}
+        self._holds: dict[str, tuple[str, int]] = {}
         self._waiters: set[asyncio.Event] = set()
         # What the newest `claim` had seen. `wait_due` returns at once when a run became due between
         # the two; without it a run that came due just then would wait for the whole timeout.
@@ -158,6 +167,7 @@ class MemoryStore(NeverShort):
         if lapsed_at is not None:
             run.end_lease()
             run.due_ms = lapsed_at
+        assert isinstance(run.entries, list), "only a closed run is compacted"
         run.entries.extend(entries)
         run.once.update((name, last + 1 + i) for i, name in enumerate(once))
         run.checkpoint = run.checkpoint if checkpoint is None else checkpoint
@@ -420,6 +430,49 @@ class MemoryStore(NeverShort):
     async def artifact(self, run_id: str, artifact_id: str) -> Artifact | None:
         """See `Artifacts.artifact`."""
         return self._artifacts.get((run_id, artifact_id))
+
+    # -- keeping -----------------------------------------------------------------------------
+
+    async def ended(self, before_ms: int, limit: int) -> list[str]:
+        """See `Keeping.ended`."""
+        old = ((talk.last_ending_ms, talk.conversation_id) for talk in self._talks.values())
+        found = sorted((ms, name) for ms, name in old if ms is not None and ms <= before_ms)
+        return [name for _, name in found[:limit]]
+
+    async def forget(self, conversation_id: str, before_ms: int) -> bool:
+        """See `Keeping.forget`."""
+        talk = self._talks.get(conversation_id)
+        ended_ms = None if talk is None else talk.last_ending_ms
+        if ended_ms is None or ended_ms > before_ms:
+            return False
+        await self.delete(conversation_id)
+        return True
+
+    async def loose(self, before_ms: int, limit: int) -> list[str]:
+        """See `Keeping.loose`."""
+        closed = (run for run in self._runs.values() if run.closed and not isinstance(run.entries, Packed))
+        old = sorted((run.updated_ms, run.order, run.run_id) for run in closed)
+        return [name for ms, _, name in old if ms <= before_ms][:limit]
+
+    async def compact(self, run_id: str) -> None:
+        """See `Keeping.compact`."""
+        run = self._runs.get(run_id)
+        if run is not None and run.closed and not isinstance(run.entries, Packed):
+            run.entries = Packed(run.entries)
+
+    async def hold(self, name: str, holder: str, ttl: float) -> bool:
+        """See `Keeping.hold`."""
+        now = self._now()
+        held_by, until_ms = self._holds.get(name, ("", 0))
+        if held_by != holder and until_ms > now:
+            return False
+        self._holds = {other: held for other, held in self._holds.items() if held[1] > now}
+        self._holds[name] = holder, now + int(ttl * 1000)
+        return True
+
+    async def fullness(self) -> float | None:
+        """See `Keeping.fullness`: how much memory there is, is not known here."""
+        return None
 
     # -- the store ---------------------------------------------------------------------------
 

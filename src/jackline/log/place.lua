@@ -6,6 +6,8 @@
 -- KEYS, all in the index's slot:
 --   1 where (hash: run -> its sorted set of due runs)  2 due (sorted set: all agents' runs by ms)
 --   3 runs  4 open  5 conversations (sorted sets by serial)  6 serial (counter)
+--   7 ended (sorted set: conversation by its last ending, ms, or a time before it)
+--   8 loose (the same of closed runs that may not be compacted)
 -- ARGV:
 --   1 run  2 conversation  3 "touch" | "new" | "open" | "closed" | "gone"
 --   4 its sorted set of due runs  5 from when on it can be claimed (ms), "" for never
@@ -29,6 +31,7 @@ end
 
 if state == 'gone' then
   redis.call('ZREM', KEYS[3], run)
+  redis.call('ZREM', KEYS[8], run)
 else
   if not redis.call('ZSCORE', KEYS[5], ARGV[2]) then
     redis.call('ZADD', KEYS[5], redis.call('INCR', KEYS[6]), ARGV[2])
@@ -43,6 +46,13 @@ if state == 'open' or state == 'new' then
 else
   redis.call('ZREM', KEYS[4], run)
   due = ''
+end
+if state == 'closed' then
+  -- NX: a time that is too early is only a look too many; one too late would keep data too long.
+  local time = redis.call('TIME')
+  local now = string.format('%.0f', time[1] * 1000 + math.floor(time[2] / 1000))
+  redis.call('ZADD', KEYS[7], 'NX', now, ARGV[2])
+  redis.call('ZADD', KEYS[8], 'NX', now, run)
 end
 
 if former and (former ~= name or due == '') then redis.call('ZREM', former, run) end

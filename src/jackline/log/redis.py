@@ -12,10 +12,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
+import structlog
+
 from jackline.log.base import MAX_ENTRY_BYTES
 from jackline.log.redis_address import parse
 from jackline.log.redis_core import Core, milliseconds
 from jackline.log.redis_directory import DirectoryPart
+from jackline.log.redis_keeping import KeepingPart
 from jackline.log.redis_leases import LeasePart
 from jackline.log.redis_log import LogPart
 
@@ -27,7 +30,7 @@ DEADLINE: Final = 5.0
 """Seconds within which the server must answer: far above any honest answer, below a person's patience."""
 
 
-class RedisStore(LogPart, LeasePart, DirectoryPart):
+class RedisStore(LogPart, LeasePart, DirectoryPart, KeepingPart):
     """A `Store` on Redis or Valkey. Made by `open`; it outlives restarts of the server.
 
     While the server is away every method raises `StoreUnavailable`, at the latest after its deadline, and
@@ -47,6 +50,7 @@ class RedisStore(LogPart, LeasePart, DirectoryPart):
         LogPart.__init__(self, core)
         LeasePart.__init__(self, core)
         DirectoryPart.__init__(self, core)
+        KeepingPart.__init__(self, core)
 
     @classmethod
     async def open(
@@ -73,6 +77,8 @@ class RedisStore(LogPart, LeasePart, DirectoryPart):
         except BaseException:
             await core.aclose()
             raise
+        if core.warning is not None:
+            structlog.get_logger().warning("redis_setting", server=str(core.address), advice=core.warning)
         return cls(core)
 
     async def now_ms(self) -> int:

@@ -24,6 +24,8 @@ if TYPE_CHECKING:
 
 _MARKS: Final = 8
 """Marks under way at most, each on a connection of its own."""
+_MARK: Final = "#!lua flags=allow-oom\nreturn redis.call('INCR', KEYS[1])"
+"""A plain INCR is refused without free memory, and with it every stop that was just written."""
 _SPACING: Final = 0.125
 """Seconds between marks while others are under way: eight of them cover the second that
 `everysec` takes, so nobody waits for the fsync after the next."""
@@ -131,7 +133,8 @@ class Barrier:
         """Whether there is a disk to wait for, and the life of the server that said so."""
         side = await self._side()
         timeout_ms = int(self._deadline * 1000)
-        commands: tuple[Command, ...] = (("INCR", self._key), ("WAITAOF", 1, self._replicas, timeout_ms))
+        write: Command = ("EVAL", _MARK, 1, self._key)
+        commands: tuple[Command, ...] = (write, ("WAITAOF", 1, self._replicas, timeout_ms))
         try:
             mark, waited = await side.link.send(commands)
         except asyncio.CancelledError:

@@ -101,6 +101,11 @@ class Core:
         """For people: what a crash of the server can cost."""
         return self._commands.server.durability
 
+    @property
+    def warning(self) -> str | None:
+        """What the operator should change on the server."""
+        return self._commands.server.warning
+
     # -- commands ------------------------------------------------------------------------------
 
     @property
@@ -118,7 +123,8 @@ class Core:
         return replies
 
     async def _again(self, command: Command, error: hiredis.ReplyError, life: str | None) -> Reply:
-        """The reply of a script that the server had not seen; any other error is raised."""
+        """The reply of a script that the server had not seen, or has no memory for but must take; any
+        other error is raised."""
         if code_of(error) == "NOSCRIPT":
             # The server started anew, or is another one: nothing of it was executed.
             script = self.scripts.named_by(command[1])
@@ -126,6 +132,13 @@ class Core:
             if not isinstance(reply, hiredis.ReplyError):
                 return reply
             error = reply
+        if code_of(error) == "OOM" and command[0] == "EVALSHA":
+            variant = self.scripts.named_by(command[1]).when_full
+            if variant is not None:
+                (reply,) = await self._commands.call(variant.whole(command), life=life)
+                if not isinstance(reply, hiredis.ReplyError):
+                    return reply
+                error = reply
         if code_of(error) == "READONLY":
             self._commands.drop("the primary became a replica")
         raise unavailable(error)
@@ -163,7 +176,7 @@ class Core:
         return self._place_command(run_id, place.state, place.name, due)
 
     def _place_command(self, run_id: str, state: str, name: str, due: str) -> Command:
-        names = ("where", "due", "runs", "open", "conversations", "serial")
+        names = ("where", "due", "runs", "open", "conversations", "serial", "ended", "loose")
         return self.scripts.place.by_digest(
             [self.keys.index(key) for key in names],
             run_id,

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Final, TypeVar
 from jackline.errors import Busy, UnknownRun
 from jackline.ids import conversation_of, is_conversation_id, is_run_id, number_of, run_id
 from jackline.log.base import Begun, Conversation, Head, Reservation, Start
+from jackline.log.packing import pack
 from jackline.log.redis_core import Core, Place, unexpected
-from jackline.log.redis_keys import pack
 from jackline.log.redis_wire import array, integer, raw, text
 
 if TYPE_CHECKING:
@@ -68,7 +68,7 @@ class DirectoryPart:
 
     def _begin(self, start: Start, life: str) -> Command:
         return self._core.scripts.begin.by_digest(
-            self._conversation_keys(start.conversation_id),
+            _conversation_keys(self._core, start.conversation_id),
             self._core.keys.base(start.conversation_id),
             int(start.new_conversation),
             start.token,
@@ -80,15 +80,6 @@ class DirectoryPart:
             int(start.queue),
             life,
         )
-
-    def _conversation_keys(self, conversation_id: str) -> list[str]:
-        keys = self._core.keys
-        return [
-            keys.conversation(conversation_id),
-            keys.waiting(conversation_id),
-            keys.numbers(conversation_id),
-            keys.tokens(conversation_id),
-        ]
 
     async def reserve(self, key: str, reservation: Reservation) -> Reservation:
         """See `Directory.reserve`."""
@@ -259,26 +250,49 @@ class DirectoryPart:
 
     async def delete(self, run_or_conversation_id: str) -> None:
         """See `Directory.delete`."""
-        core, whole = self._core, is_conversation_id(run_or_conversation_id)
-        if not whole and not is_run_id(run_or_conversation_id):
-            raise UnknownRun(run_or_conversation_id)
-        conversation_id = conversation_of(run_or_conversation_id)
-        number = "" if whole else str(number_of(run_or_conversation_id))
-        keys = self._conversation_keys(conversation_id)
-        command = core.scripts.delete.by_digest(keys, core.keys.base(conversation_id), number)
-        answer = array(await core.one(command))
-        match raw(answer[0]):
-            case b"ok":
-                for gone in answer[1:]:
-                    await core.settle(run_id(conversation_id, integer(gone)))
-                if whole:
-                    await core.one(("ZREM", core.keys.index("conversations"), conversation_id))
-            case b"busy":
-                raise Busy(run_id(conversation_id, integer(answer[1])))
-            case b"unknown":
-                raise UnknownRun(run_or_conversation_id)
-            case _:
-                raise unexpected(answer)
+        await remove(self._core, run_or_conversation_id)
+
+
+async def remove(core: Core, doomed: str, before_ms: int | None = None) -> bool:
+    """Remove a run or a conversation everywhere. False, and nothing is removed, when its last ending
+    came after `before_ms`. Raises `Busy`, `UnknownRun`."""
+    whole = is_conversation_id(doomed)
+    if not whole and not is_run_id(doomed):
+        raise UnknownRun(doomed)
+    conversation_id = conversation_of(doomed)
+    command = core.scripts.delete.by_digest(
+        _conversation_keys(core, conversation_id),
+        core.keys.base(conversation_id),
+        "" if whole else number_of(doomed),
+        "" if before_ms is None else before_ms,
+    )
+    answer = array(await core.one(command))
+    match raw(answer[0]):
+        case b"ok":
+            for gone in answer[1:]:
+                await core.settle(run_id(conversation_id, integer(gone)))
+            if whole:
+                for index in ("conversations", "ended"):
+                    await core.one(("ZREM", core.keys.index(index), conversation_id))
+            return True
+        case b"later":
+            return False
+        case b"busy":
+            raise Busy(run_id(conversation_id, integer(answer[1])))
+        case b"unknown":
+            raise UnknownRun(doomed)
+        case _:
+            raise unexpected(answer)
+
+
+def _conversation_keys(core: Core, conversation_id: str) -> list[str]:
+    keys = core.keys
+    return [
+        keys.conversation(conversation_id),
+        keys.waiting(conversation_id),
+        keys.numbers(conversation_id),
+        keys.tokens(conversation_id),
+    ]
 
 
 def _begun(conversation_id: str, answer: list[Reply]) -> Begun:

@@ -47,6 +47,7 @@ class Server:
     waitaof: bool
     life: str = ""
     promoted: bool = False
+    policy: str = "noeviction"
 
     @property
     def trust(self) -> Literal["all", "awaited", "nothing"]:
@@ -55,6 +56,16 @@ class Server:
         if self.promoted or not self.waitaof:
             return "nothing"
         return "all" if self.aof == "always" else "awaited"
+
+    @property
+    def warning(self) -> str | None:
+        """What the operator should change, though it works for now."""
+        if self.policy == "noeviction":
+            return None
+        return (
+            f"maxmemory-policy is {self.policy}: once maxmemory is reached, this server throws keys away "
+            "instead of refusing new ones, runs perhaps included; set maxmemory-policy noeviction"
+        )
 
     @property
     def durability(self) -> str:
@@ -149,6 +160,7 @@ def _look_over(info: dict[str, str], config: Reply, address: Address) -> Server:
         waitaof=aof not in (None, "no") and found >= _WAITAOF_SINCE,
         life="-".join(filter(None, (info.get("run_id", "")[:_LIFE], former[:_LIFE]))),
         promoted=bool(former),
+        policy=policy,
     )
 
 

@@ -10,11 +10,13 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from jackline.errors import StoreUnavailable
-from jackline.events import Entry
 from jackline.ids import conversation_of, is_run_id, number_of
+from jackline.log.packing import inflate, unpack
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+
+    from jackline.events import Entry
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,6 +35,10 @@ class RunKeys:
     def records(self) -> str:
         """Stream: one record per append, its id the last seq in it."""
         return f"{self.base}:e:{self.number}"
+
+    def compacted(self, keeper: str) -> str:
+        """Stream: what a keeper is making of the records, until it takes their place."""
+        return f"{self.base}:z:{self.number}:{keeper}"
 
     @property
     def names(self) -> str:
@@ -100,36 +106,16 @@ class Record:
     entries: list[Entry]
 
 
-def pack(entries: Sequence[Entry]) -> bytes:
-    """The body of a record: for each entry a line `TYPE LENGTH`, then its body and a newline.
-
-    The length lets a body be any bytes: one of another version's, or a hostile one, cannot pass
-    itself off as two entries.
-    """
-    return b"".join(b"%b %d\n%b\n" % (entry.type.encode(), len(entry.body), entry.body) for entry in entries)
-
-
-def unpack(packed: bytes) -> list[Entry]:
-    """The entries of a record's body."""
-    entries: list[Entry] = []
-    at = 0
-    while at < len(packed):
-        end = packed.index(b"\n", at)
-        name, _, length = packed[at:end].rpartition(b" ")
-        at = end + 1 + int(length)
-        entries.append(Entry(name.decode(), packed[end + 1 : at]))
-        at += 1
-    return entries
-
-
 def record(identity: bytes, fields: Sequence[bytes]) -> Record:
     """A record of a stream. Fields that a later version added are passed over."""
     last = int(identity.partition(b"-")[0])
     values = dict(zip(fields[::2], fields[1::2], strict=True))
-    packed = values.get(b"e")
-    if packed is None:
+    if b"z" in values:  # compacted
+        entries = inflate(values[b"z"])
+    elif b"e" in values:
+        entries = unpack(values[b"e"])
+    else:
         raise StoreUnavailable(
             f"record {last} of the log has no entries in it; a later version wrote it otherwise"
         )
-    entries = unpack(packed)
     return Record(last - len(entries) + 1, last, entries)

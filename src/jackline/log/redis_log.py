@@ -11,8 +11,9 @@ from jackline.errors import StoreUnavailable, UnknownRun
 from jackline.ids import conversation_of
 from jackline.ids import run_id as run_id_of
 from jackline.log.base import KEEP, NOBODY, Appended, Artifact, Due, Head, Nobody, Page, Taken
+from jackline.log.packing import pack
 from jackline.log.redis_core import Core, changes_due, check_entries, due_argument, refusal, unexpected
-from jackline.log.redis_keys import Record, pack, record
+from jackline.log.redis_keys import Record, record
 from jackline.log.redis_wire import array, integer, raw, text
 
 if TYPE_CHECKING:
@@ -251,6 +252,8 @@ def _appended(run_id: str, answer: list[Reply], count: int) -> Appended:
         case b"ok":
             last = integer(answer[1])
             return Appended(first=last - count + 1, last=last)
+        case b"full":
+            raise StoreUnavailable("Redis has no memory left (maxmemory)")
         case b"taken":
             last = integer(answer[1])
             triples = zip(answer[2::3], answer[3::3], answer[4::3], strict=True)

@@ -22,6 +22,8 @@ class Script:
 
     body: bytes
     digest: str
+    when_full: Script | None = None
+    """The same for a server without free memory, where that must do some of it all the same."""
 
     def by_digest(self, keys: Sequence[str], *arguments: Argument) -> Command:
         """The short command; the server answers NOSCRIPT when it does not know it."""
@@ -40,9 +42,11 @@ class Scripts:
     beat: Script
     begin: Script
     claim: Script
+    compact: Script
     delete: Script
     due: Script
     heal: Script
+    hold: Script
     place: Script
     put_artifact: Script
     release: Script
@@ -52,7 +56,7 @@ class Scripts:
 
     def named_by(self, digest: Argument) -> Script:
         """The script of an EVALSHA command."""
-        scripts = (getattr(self, name) for name in self.__slots__)
+        scripts: tuple[Script, ...] = tuple(getattr(self, name) for name in self.__slots__)
         return next(script for script in scripts if script.digest == digest)
 
 
@@ -62,17 +66,18 @@ def load() -> Scripts:
     doubt = folder.joinpath("doubt.lua").read_bytes()
 
     def script(name: str) -> Script:
-        body = folder.joinpath(f"{name}.lua").read_bytes().replace(_INCLUDE, doubt)
-        return Script(body, hashlib.sha1(body, usedforsecurity=False).hexdigest())
+        return _script(folder.joinpath(f"{name}.lua").read_bytes().replace(_INCLUDE, doubt))
 
     return Scripts(
-        append=script("append"),
+        append=_with_variant(script("append")),
         beat=script("beat"),
         begin=script("begin"),
         claim=script("claim"),
+        compact=script("compact"),
         delete=script("delete"),
         due=script("due"),
         heal=script("heal"),
+        hold=script("hold"),
         place=script("place"),
         put_artifact=script("put_artifact"),
         release=script("release"),
@@ -80,3 +85,13 @@ def load() -> Scripts:
         reserve=script("reserve"),
         unreserve=script("unreserve"),
     )
+
+
+def _script(body: bytes, when_full: Script | None = None) -> Script:
+    return Script(body, hashlib.sha1(body, usedforsecurity=False).hexdigest(), when_full)
+
+
+def _with_variant(script: Script) -> Script:
+    variant = script.body.replace(b"#!lua\n", b"#!lua flags=allow-oom\n", 1)
+    variant = variant.replace(b"local full = false\n", b"local full = true\n", 1)
+    return _script(script.body, _script(variant))

@@ -1,5 +1,5 @@
-#!lua
--- Reserves an idempotency key, once.
+#!lua flags=allow-oom
+-- Reserves an idempotency key, once. Works without free memory: a stop may carry one.
 --
 -- KEYS, in the index's slot: 1 reservations (hash: key -> value)  2 their ages (sorted set by ms)
 -- ARGV: 1 key  2 value

@@ -12,9 +12,11 @@ import time
 from typing import TYPE_CHECKING, Final
 
 from jackline.errors import ConfigError, EntryTooLarge
+from jackline.log import sqlite_keeping as keeping
 from jackline.log import sqlite_reads as reads
 from jackline.log import sqlite_writes as writes
 from jackline.log.base import KEEP, MAX_ENTRY_BYTES, NeverShort
+from jackline.log.packing import chunks
 from jackline.log.sqlite_hints import DUE, Sender, Waiters, digest, digests, listen, register, unregister
 from jackline.log.sqlite_lane import Lane
 from jackline.log.sqlite_schema import Synchronous, connect, prepare
@@ -59,9 +61,11 @@ class SqliteStore(NeverShort):
         reading: sqlite3.Connection,
         clock: Callable[[], float],
         max_entry_bytes: int,
+        disk_reserve: int,
     ) -> None:
         """For `open` only."""
         self._path = path
+        self._disk_reserve = disk_reserve
         self._max_entry_bytes = max_entry_bytes
         self._loop = asyncio.get_running_loop()
         self._waiters = Waiters()
@@ -84,8 +88,10 @@ class SqliteStore(NeverShort):
         synchronous: Synchronous = "FULL",
         clock: Callable[[], float] = time.time,
         max_entry_bytes: int = MAX_ENTRY_BYTES,
+        disk_reserve: int = 0,
     ) -> SqliteStore:
-        """Open or make the store of `directory`. `clock`: seconds since 1970.
+        """Open or make the store of `directory`. `clock`: seconds since 1970. `disk_reserve`: bytes
+        that must be free on its disk, or the store counts as full.
 
         Raises `ConfigError`, which says what to do, when the directory or the file cannot be
         used or was written by a version too new.
@@ -97,7 +103,7 @@ class SqliteStore(NeverShort):
         except BaseException:
             writing.close()
             raise
-        store = cls(path, writing, reading, clock, max_entry_bytes)
+        store = cls(path, writing, reading, clock, max_entry_bytes, disk_reserve)
         try:
             await store._listen()
         except BaseException:
@@ -260,6 +266,35 @@ class SqliteStore(NeverShort):
         """See `Artifacts.artifact`."""
         return await self._reader.submit(lambda step: reads.artifact(step, run_id, artifact_id))
 
+    # -- keeping -----------------------------------------------------------------------------
+
+    async def ended(self, before_ms: int, limit: int) -> list[str]:
+        """See `Keeping.ended`."""
+        return await self._reader.submit(lambda step: keeping.ended(step, before_ms, limit))
+
+    async def forget(self, conversation_id: str, before_ms: int) -> bool:
+        """See `Keeping.forget`."""
+        return await self._writer.submit(lambda step: keeping.forget(step, conversation_id, before_ms))
+
+    async def loose(self, before_ms: int, limit: int) -> list[str]:
+        """See `Keeping.loose`."""
+        return await self._reader.submit(lambda step: keeping.loose(step, before_ms, limit))
+
+    async def compact(self, run_id: str) -> None:
+        """See `Keeping.compact`. In portions, so that the file is never locked for long."""
+        while (portion := await self._reader.submit(lambda step: keeping.portion(step, run_id))) is not None:
+            made = await asyncio.to_thread(list, chunks(portion))
+            await self._writer.submit(lambda step, made=made: keeping.compact(step, run_id, made))
+
+    async def hold(self, name: str, holder: str, ttl: float) -> bool:
+        """See `Keeping.hold`."""
+        return await self._writer.submit(lambda step: keeping.hold(step, name, holder, ttl))
+
+    async def fullness(self) -> float | None:
+        """See `Keeping.fullness`: of what its disk has for it."""
+        reserve = self._disk_reserve
+        return await self._reader.submit(lambda step: keeping.fullness(step, self._path, reserve))
+
     # -- the store ---------------------------------------------------------------------------
 
     async def now_ms(self) -> int:
@@ -267,9 +302,8 @@ class SqliteStore(NeverShort):
         return await self._reader.submit(lambda step: step.now_ms)
 
     async def ping(self) -> None:
-        """See `Store.ping`. Writes what stands there already, so that a lock that is stuck shows, and a
-        disk that is full."""
-        await self._writer.submit(lambda step: step.sql.execute("UPDATE meta SET value = value").rowcount)
+        """See `Store.ping`. Writes, so that a lock that is stuck shows, and a disk that is full."""
+        await self._writer.submit(writes.ping)
 
     def describe(self) -> str:
         """See `Store.describe`."""

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from itertools import islice
 from typing import TYPE_CHECKING, Any, Final
 
 from jackline.errors import UnknownRun
 from jackline.events import Entry
 from jackline.log.base import Artifact, Conversation, Head, Page
+from jackline.log.packing import inflate
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
 
     from jackline.log.sqlite_lane import Step
 
@@ -27,18 +29,36 @@ _HEADS: Final = (
 def read(step: Step, run_id: str, after: int, limit: int, max_bytes: int) -> Page:
     """See `EventLog.read`."""
     last, closed = _last_and_closed(step, run_id)
-    rows = step.sql.execute(
-        "SELECT type, body FROM entries WHERE run_id = ? AND seq > ? ORDER BY seq LIMIT ?",
-        (run_id, min(after, _LARGEST), limit),
-    )
     entries: list[Entry] = []
     size = 0
-    for kind, body in rows:
-        size += len(body)
+    for entry in islice(_stored(step, run_id, min(after, _LARGEST), limit), limit):
+        size += len(entry.body)
         if entries and size > max_bytes:
             break
-        entries.append(Entry(kind, body))
+        entries.append(entry)
     return Page(first=after + 1, entries=tuple(entries), last=last, closed=closed)
+
+
+def _stored(step: Step, run_id: str, after: int, limit: int) -> Iterator[Entry]:
+    """The entries after `after`: those in chunks come before all others."""
+    chunks = step.sql.execute(
+        "SELECT last, body FROM chunks WHERE run_id = ? AND last > ? ORDER BY last", (run_id, after)
+    )
+    for last, body in chunks:
+        entries = inflate(body)
+        yield from entries[max(0, len(entries) - (last - after)) :]
+        after = last
+    rows = step.sql.execute(
+        "SELECT type, body FROM entries WHERE run_id = ? AND seq > ? ORDER BY seq LIMIT ?",
+        (run_id, after, limit),
+    )
+    for kind, body in rows:
+        yield Entry(kind, body)
+
+
+def stored_at(step: Step, run_id: str, seq: int) -> Entry:
+    """One entry that is known to be there."""
+    return next(_stored(step, run_id, seq - 1, 1))
 
 
 def _last_and_closed(step: Step, run_id: str) -> tuple[int, bool]:

@@ -85,6 +85,23 @@ CREATE TABLE workers (
 CREATE TABLE listeners (port INTEGER PRIMARY KEY, pid INTEGER NOT NULL);
 """
 
+# What keeping needs; a file made before it gets these tables when it is opened. A compacted run's
+# entries lie in `chunks` from its first on, the rest, if any, in `entries`. `loose` are the closed
+# runs that are not compacted.
+_KEEPING: Final = """
+CREATE TABLE endings (conversation_id TEXT PRIMARY KEY, ended_ms INTEGER NOT NULL) WITHOUT ROWID;
+CREATE INDEX endings_by_age ON endings (ended_ms);
+CREATE TABLE loose (run_id TEXT PRIMARY KEY, ended_ms INTEGER NOT NULL) WITHOUT ROWID;
+CREATE INDEX loose_by_age ON loose (ended_ms);
+CREATE TABLE chunks (
+  run_id TEXT NOT NULL, last INTEGER NOT NULL, body BLOB NOT NULL, PRIMARY KEY (run_id, last)
+);
+CREATE TABLE holds (name TEXT PRIMARY KEY, holder TEXT NOT NULL, until_ms INTEGER NOT NULL) WITHOUT ROWID;
+INSERT INTO endings (conversation_id, ended_ms)
+  SELECT conversation_id, max(updated_ms) FROM runs WHERE closed = 1 GROUP BY conversation_id;
+INSERT INTO loose (run_id, ended_ms) SELECT run_id, updated_ms FROM runs WHERE closed = 1
+"""
+
 
 def in_words(error: sqlite3.Error, path: Path) -> str:
     """What went wrong with the file, for a person."""
@@ -176,6 +193,9 @@ def _check_format(connection: sqlite3.Connection, path: Path) -> None:
             for statement in _TABLES.split(";"):
                 connection.execute(statement)
             connection.execute("INSERT INTO meta (key, value) VALUES ('format', ?)", (str(FORMAT),))
+        if not connection.execute("SELECT 1 FROM sqlite_schema WHERE name = 'endings'").fetchone():
+            for statement in _KEEPING.split(";"):
+                connection.execute(statement)
         row = connection.execute("SELECT value FROM meta WHERE key = 'format'").fetchone()
         found = int(row[0]) if row is not None and str(row[0]).isdecimal() else -1
     except BaseException:

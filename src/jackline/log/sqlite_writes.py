@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+import secrets
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 from jackline.errors import Busy, Fenced, Moved, RunClosed, UnknownRun
-from jackline.events import Entry
 from jackline.ids import is_conversation_id, run_id
 from jackline.log.base import KEEP, NEVER, NOBODY, NOW, Appended, Begun, Lease, Reservation, Taken
+from jackline.log.sqlite_reads import stored_at
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from jackline.events import Entry
     from jackline.log.base import Artifact, Due, Nobody, Serves, Start
     from jackline.log.sqlite_lane import Step
 
@@ -98,13 +100,10 @@ def _taken(step: Step, what: Append) -> dict[str, Taken]:
     taken: dict[str, Taken] = {}
     for name in what.once:
         found = step.sql.execute(
-            "SELECT seq, type, body FROM once_names JOIN entries USING (run_id, seq) "
-            "WHERE run_id = ? AND name = ?",
-            (what.run_id, name),
+            "SELECT seq FROM once_names WHERE run_id = ? AND name = ?", (what.run_id, name)
         ).fetchone()
         if found is not None:
-            seq, kind, body = found
-            taken[name] = Taken(seq=seq, entry=Entry(kind, body))
+            taken[name] = Taken(seq=found[0], entry=stored_at(step, what.run_id, found[0]))
     return taken
 
 
@@ -160,6 +159,11 @@ def _close(step: Step, row: _Row) -> None:
         "unreleased = 0 WHERE n = ?",
         (row.n,),
     )
+    step.sql.execute(
+        "INSERT OR REPLACE INTO endings (conversation_id, ended_ms) VALUES (?, ?)",
+        (row.conversation_id, step.now_ms),
+    )
+    step.sql.execute("INSERT INTO loose (run_id, ended_ms) VALUES (?, ?)", (row.run_id, step.now_ms))
     if row.waiting:
         return
     following = step.sql.execute(
@@ -342,11 +346,12 @@ def delete(step: Step, doomed: str) -> None:
         if not closed:
             raise Busy(of_run)
     for of_run, _ in rows:
-        for table in ("entries", "once_names", "checkpoints", "artifacts", "runs"):
+        for table in ("entries", "chunks", "loose", "once_names", "checkpoints", "artifacts", "runs"):
             step.sql.execute(f"DELETE FROM {table} WHERE run_id = ?", (of_run,))  # noqa: S608 (named above)
         step.changed.runs.add(of_run)
     if whole:
-        step.sql.execute("DELETE FROM conversations WHERE conversation_id = ?", (doomed,))
+        for table in ("endings", "conversations"):
+            step.sql.execute(f"DELETE FROM {table} WHERE conversation_id = ?", (doomed,))  # noqa: S608
 
 
 def _doomed_runs(step: Step, doomed: str, *, whole: bool) -> list[tuple[str, int]]:
@@ -369,3 +374,9 @@ def put_artifact(step: Step, of_run: str, artifact_id: str, artifact: Artifact) 
         "INSERT OR REPLACE INTO artifacts (run_id, artifact_id, media_type, data) VALUES (?, ?, ?, ?)",
         (of_run, artifact_id, artifact.media_type, artifact.data),
     )
+
+
+def ping(step: Step) -> None:
+    """See `Store.ping`. Another value each time: SQLite does not write one that stands there already."""
+    new = secrets.token_hex(8)
+    step.sql.execute("INSERT OR REPLACE INTO meta (key, value) VALUES ('pinged', ?)", (new,))

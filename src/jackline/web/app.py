@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import time
+import asyncio
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, cast
 
@@ -11,6 +11,7 @@ from starlette.middleware import Middleware
 from starlette.requests import Request
 from starlette.routing import Route
 
+from jackline.clock import StoreClock
 from jackline.errors import ConfigError
 from jackline.web.auth import Authority
 from jackline.web.guards import Guard, Identify
@@ -76,12 +77,13 @@ def create_app(
             f"host {settings.host} can be reached from other machines and there are no keys; "
             "set keys, or listen on 127.0.0.1"
         )
+    clock = StoreClock(store)
     site = Site(
         settings=settings,
         store=store,
         commands=commands,
         authority=Authority(store, settings.keys),
-        tails=Tails(store, heartbeat=settings.heartbeat, now=time.time, ring_bytes=ring_bytes, linger=linger),
+        tails=Tails(store, heartbeat=settings.heartbeat, now=clock.now, ring_bytes=ring_bytes, linger=linger),
         default_agent=default_agent,
         needs_worker=needs_worker,
         own_worker=own_worker,
@@ -90,8 +92,12 @@ def create_app(
     @asynccontextmanager
     async def lifespan(app: Starlette) -> AsyncGenerator[None, None]:
         del app
-        async with site.tails.running():
-            yield
+        async with asyncio.TaskGroup() as group, site.tails.running():
+            keeping = group.create_task(clock.keep())
+            try:
+                yield
+            finally:
+                keeping.cancel()
 
     app = Starlette(
         routes=[

@@ -39,19 +39,39 @@ class AgentInfo(Struct, frozen=True, kw_only=True):
     workers: int = 0
 
 
-class _Catalogue(Struct, frozen=True, kw_only=True):
+class WorkerInfo(Struct, frozen=True, kw_only=True):
+    """A live worker: what it serves, how many runs it drives, and how many it may (0: not told)."""
+
     agents: tuple[AgentInfo, ...]
+    runs: int = 0
+    max_runs: int = 0
+
+    @property
+    def busy(self) -> bool:
+        """Whether it can take no more runs."""
+        return 0 < self.max_runs <= self.runs
+
+    def serves(self, agent: str, revision: str) -> bool:
+        """Whether it can drive a run of this agent; any revision of it when `revision` is empty."""
+        return any(one.name == agent and revision in {"", one.revision} for one in self.agents)
+
+
+async def live_workers(store: Store) -> list[WorkerInfo]:
+    """What the live workers say of themselves."""
+    found: list[WorkerInfo] = []
+    for data in await store.catalogues():
+        try:
+            found.append(msgspec.json.decode(data, type=WorkerInfo))
+        except msgspec.DecodeError:
+            continue  # a record of a version that is too far away
+    return found
 
 
 async def live_agents(store: Store) -> list[AgentInfo]:
     """The agents of all live workers, one per name and revision, by name."""
     found: dict[tuple[str, str], AgentInfo] = {}
-    for data in await store.catalogues():
-        try:
-            catalogue = msgspec.json.decode(data, type=_Catalogue)
-        except msgspec.DecodeError:
-            continue  # a record of a version that is too far away
-        for agent in catalogue.agents:
+    for worker in await live_workers(store):
+        for agent in worker.agents:
             key = agent.name, agent.revision
             known = found.get(key, agent)
             workers = known.workers if key in found else 0

@@ -8,7 +8,7 @@ import msgspec
 from msgspec import Struct
 
 from jackline import sse
-from jackline.events import Entry, Token, decode, encode, frame_data
+from jackline.events import Entry, Token, encode, frame_data
 from jackline.ids import conversation_of
 from jackline.web.snapshot import Snapshot
 
@@ -115,15 +115,15 @@ def shutdown(retry_ms: int) -> bytes:
 def merged(entries: Iterable[tuple[int, Entry]]) -> list[tuple[int, Entry]]:
     """`entries` (seq and entry, in order) with consecutive tokens of one message and kind as one.
 
-    Lossless: the texts joined are the same, no other type is merged or overtaken. A merged token
-    has the last one's seq and `merged_from`, the first's.
+    Lossless: the texts joined are the same, no other type is merged or overtaken, nor a token with
+    fields of a later version. A merged token has the last one's seq and `merged_from`, the first's.
     """
     result: list[tuple[int, Entry]] = []
     run: list[tuple[int, Entry, Token]] = []
     size = 0
     for seq, stored in entries:
-        token = decode(stored) if stored.type == "token" else None
-        if not isinstance(token, Token):
+        token = _token(stored)
+        if token is None:
             result.extend(_flush(run))
             run, size = [], 0
             result.append((seq, stored))
@@ -135,6 +135,22 @@ def merged(entries: Iterable[tuple[int, Entry]]) -> list[tuple[int, Entry]]:
         size += len(token.text)
     result.extend(_flush(run))
     return result
+
+
+class _PlainToken(Token, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """A token with nothing in it that this version does not know, and that merging would lose."""
+
+
+_TOKENS: Final = msgspec.json.Decoder(_PlainToken)
+
+
+def _token(stored: Entry) -> Token | None:
+    if stored.type != "token":
+        return None
+    try:
+        return _TOKENS.decode(stored.body)
+    except msgspec.ValidationError:
+        return None
 
 
 def _speaker(token: Token) -> tuple[str, str]:

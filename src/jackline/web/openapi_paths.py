@@ -13,7 +13,7 @@ from jackline.web.routes.chat import Accepted
 from jackline.web.routes.conversations import ConversationsPage, History
 from jackline.web.routes.runs import STATES, EntriesPage, RunsPage
 from jackline.web.routes.stop import StopAnswer
-from jackline.web.snapshot import ApprovalItem, Snapshot
+from jackline.web.snapshot import ApprovalItem, RunSnapshot
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -133,7 +133,7 @@ OPERATIONS: Final[Mapping[tuple[str, str], Operation]] = {
         ),
     ),
     ("GET", f"{API}/runs/{{run_id}}"): Operation(
-        name="getRun", summary="What a run has come to", answers={200: Snapshot}, problems=_READ
+        name="getRun", summary="What a run has come to", answers={200: RunSnapshot}, problems=_READ
     ),
     ("DELETE", f"{API}/runs/{{run_id}}"): Operation(
         name="deleteRun", summary="Remove a finished run", answers={204: None}, problems=(*_READ, 409)

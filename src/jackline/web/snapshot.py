@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Literal
 
-from msgspec import UNSET, Struct, UnsetType
+from msgspec import UNSET, Struct, UnsetType, structs
 
 from jackline.events import (
     ApprovalStateName,
@@ -17,6 +17,7 @@ from jackline.events import (
     ToolStateName,
 )
 from jackline.ids import conversation_of, run_of
+from jackline.web.waiting import Waiting
 
 if TYPE_CHECKING:
     from jackline.run import Call, Question, RunState
@@ -65,6 +66,7 @@ class ApprovalItem(Struct, frozen=True, kw_only=True, omit_defaults=True):
     choices: tuple[str, ...] = ()
     question: str | None = None
     expires_at: str | None = None
+    on_expiry: str | None = None
     outcome: str | None = None
     result: Json | UnsetType = UNSET
     granted_args: Json | UnsetType = UNSET
@@ -114,6 +116,17 @@ class Snapshot(Struct, frozen=True, kw_only=True):
     error: ErrorInfo | None
     stop: StopItem | None
     receipt: Receipt | None
+
+
+class RunSnapshot(Snapshot, frozen=True, kw_only=True):
+    """A snapshot, and why the run waits, if it does."""
+
+    waiting: Waiting | None
+
+
+def with_reason(snapshot: Snapshot, waiting: Waiting | None) -> RunSnapshot:
+    """The snapshot with the reason for which the run waits."""
+    return RunSnapshot(**structs.asdict(snapshot), waiting=waiting)
 
 
 def snapshot(state: RunState) -> Snapshot:
@@ -174,6 +187,7 @@ def approval(question: Question) -> ApprovalItem:
         choices=question.choices,
         question=question.reason,
         expires_at=question.expires_at,
+        on_expiry=question.on_expiry,
         outcome=question.outcome,
         result=question.result,
         granted_args=question.granted_args,

@@ -11,6 +11,7 @@ from starlette.responses import Response
 
 from jackline.web.lists import visible_page
 from jackline.web.routes.runs import run_item
+from jackline.web.waiting import Reasons
 
 if TYPE_CHECKING:
     from starlette.requests import Request
@@ -55,7 +56,8 @@ async def page(site: Site, request: Request) -> ASGIApp:
         heads, _ = await visible_page(
             fetch, lambda head: site.authority.may_see(principal, head), cursor="", limit=_SHOWN
         )
-        listing = _table([run_item(head) for head in heads])
+        reasons = Reasons(site.store)
+        listing = _table([run_item(head, await reasons.of(head)) for head in heads])
     else:
         listing = "<p>Runs are shown to who sends a key: <code>Authorization: Bearer KEY</code>.</p>"
     return Response(_html(str(request.base_url).rstrip("/"), listing), headers=_HEADERS)
@@ -81,12 +83,16 @@ jackline stop RUN --url {url}</pre>
 """
 
 
+def _why(run: RunItem) -> str:
+    return "" if run.waiting is None else f"<br><small>waits: {escape(run.waiting.detail)}</small>"
+
+
 def _table(runs: list[RunItem]) -> str:
     if not runs:
         return "<p>None yet.</p>"
     rows = "".join(
         f"<tr><td><a href='/api/v1/agent/runs/{escape(run.run_id)}'>{escape(run.run_id)}</a></td>"
-        f"<td>{escape(run.state)}</td><td>{escape(run.title)}</td><td>{escape(run.updated_at)}</td></tr>"
+        f"<td>{escape(run.state)}{_why(run)}</td><td>{escape(run.title)}</td><td>{escape(run.updated_at)}</td></tr>"
         for run in runs
     )
     return f"<table><tr><th>run</th><th>state</th><th>about</th><th>last change</th></tr>{rows}</table>"

@@ -17,8 +17,9 @@ from jackline.web.auth import principal_of
 from jackline.web.lists import visible_page
 from jackline.web.problems import Problem
 from jackline.web.site import json_response
-from jackline.web.snapshot import snapshot
+from jackline.web.snapshot import snapshot, with_reason
 from jackline.web.stream import Stream, check_cursor
+from jackline.web.waiting import Reasons, Waiting
 
 if TYPE_CHECKING:
     from starlette.requests import Request
@@ -36,7 +37,7 @@ _MEDIA: Final = re.compile(
 
 class RunItem(Struct, frozen=True, kw_only=True):
     """A run in a list. `worker`: whether a live lease stands behind it; `waiting_for`: the calls
-    whose questions wait for an answer."""
+    whose questions wait for an answer; `waiting`: why it waits, if it does."""
 
     run_id: str
     conversation_id: str
@@ -50,6 +51,7 @@ class RunItem(Struct, frozen=True, kw_only=True):
     updated_at: str
     worker: str
     waiting_for: tuple[str, ...]
+    waiting: Waiting | None
 
 
 class RunsPage(Struct, frozen=True, kw_only=True):
@@ -95,10 +97,12 @@ async def listed(site: Site, request: Request) -> ASGIApp:
     heads, following = await visible_page(
         fetch, wanted, cursor=query.page_cursor(request), limit=query.page_limit(request)
     )
-    return json_response(RunsPage(runs=[run_item(head) for head in heads], next=following))
+    reasons = Reasons(site.store)
+    runs = [run_item(head, await reasons.of(head)) for head in heads]
+    return json_response(RunsPage(runs=runs, next=following))
 
 
-def run_item(head: Head) -> RunItem:
+def run_item(head: Head, waiting: Waiting | None) -> RunItem:
     """A run as lists show it."""
     summary = read_summary(head.summary)
     return RunItem(
@@ -114,14 +118,16 @@ def run_item(head: Head) -> RunItem:
         updated_at=timestamp(head.updated_ms / 1000),
         worker=head.worker,
         waiting_for=summary.waiting,
+        waiting=waiting,
     )
 
 
 async def snapshot_of(site: Site, request: Request) -> ASGIApp:
     """What the run has come to."""
     run_id = request.path_params["run_id"]
-    await site.authority.may_read_run(principal_of(request), run_id)
-    return json_response(snapshot(await site.tails.state(run_id)))
+    head = await site.authority.may_read_run(principal_of(request), run_id)
+    waiting = await Reasons(site.store).of(head)
+    return json_response(with_reason(snapshot(await site.tails.state(run_id)), waiting))
 
 
 async def events(site: Site, request: Request) -> ASGIApp:

@@ -38,21 +38,26 @@ async def stop_run(site: Site, request: Request) -> ASGIApp:
 
 
 async def stop_any(site: Site, request: Request) -> ASGIApp:
-    """Stop a run, or whatever run of a conversation is active."""
+    """Stop a run, or all that goes on and waits in a conversation."""
     seconds = query.wait_seconds(request)
     body, raw = await read_optional_json(request, StopAnyBody, site.settings.max_body)
     refuse(body.faults())
     if body.conversation_id is not None:
-        run_id = await _run_of(site, request, body.conversation_id)
+        run_id = await _run_of(site, request, body.conversation_id, body.reason)
     else:
         run_id = body.run_id or ""
     return await _stop(site, request, run_id, StopBody(reason=body.reason, mode=body.mode), raw, seconds)
 
 
-async def _run_of(site: Site, request: Request, conversation_id: str) -> str:
-    """The active run; without one, the newest, whose final state is then the answer."""
-    conversation = await site.authority.may_stop_conversation(principal_of(request), conversation_id)
+async def _run_of(site: Site, request: Request, conversation_id: str, reason: str | None) -> str:
+    """The active run; without one, the newest, whose final state is then the answer. Those that wait
+    behind the active one are stopped before it: nothing may begin because of a stop."""
+    principal = principal_of(request)
+    conversation = await site.authority.may_stop_conversation(principal, conversation_id)
     if conversation.active is not None:
+        behind = conversation.run_ids[conversation.run_ids.index(conversation.active) + 1 :]
+        for waiting in reversed(behind):
+            await site.commands.stop(waiting, by=principal.name, reason=reason)
         return conversation.active
     if not conversation.run_ids:
         raise NotFound(conversation_id)

@@ -1,0 +1,1 @@
+"""Benchmarks: real servers on a scratch store, measured by an ordinary client."""
