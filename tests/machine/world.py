@@ -25,7 +25,7 @@ from jackline.testing.life import Life, give_up
 from jackline.web.app import create_app
 from tests.contract.redis_server import RedisServer
 from tests.machine.people import Effects, Turns, Viewer, ops_agent
-from tests.support.processes import HOST
+from tests.support.processes import HOST, eventually
 from tests.web.harness import API, Answer, Client
 
 T = TypeVar("T")
@@ -190,6 +190,12 @@ class World:
         """Killed with -9, and back with all that it has acknowledged."""
         self.redis.kill()
         self.redis.launch()
+        eventually(lambda: self._says(b"PING\r\n") == b"+PONG", what="Redis has loaded its data")
+
+    def _says(self, command: bytes) -> bytes:
+        with socket.create_connection((HOST, self.redis.port), timeout=10) as line:
+            line.sendall(command)
+            return line.recv(4096).strip()
 
     async def pause_redis(self, seconds: float) -> None:
         self.redis.freeze()
