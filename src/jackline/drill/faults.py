@@ -48,8 +48,7 @@ async def _kill(stage: Stage, dice: Random, *of: list[Child]) -> None:
     """Two of each kind, one after the other; the first is back before the second dies."""
     del stage
     for number in (0, 1):
-        for kind in of:
-            kind[number].end()
+        await asyncio.gather(*(asyncio.to_thread(kind[number].end) for kind in of))
         await _pause(dice)
         for kind in of:
             kind[number].start()
@@ -95,53 +94,53 @@ async def _rolling(stage: Stage, dice: Random) -> None:
 async def _restart_store(stage: Stage, dice: Random) -> None:
     assert stage.store.process is not None
     for _ in range(2):
-        stage.store.process.kill()
+        await asyncio.to_thread(stage.store.process.kill)
         await _pause(dice)
         await stage.store.process.start()
         await _pause(dice)
 
 
 async def _restart_everysec(stage: Stage, dice: Random) -> None:
-    redis = stage.store.process
-    assert redis is not None
-    await redis.ask("CONFIG", "SET", "appendfsync", "everysec")
-    redis.fsync = "everysec"
+    process = stage.store.process
+    assert process is not None
+    await process.ask("CONFIG", "SET", "appendfsync", "everysec")
+    process.fsync = "everysec"
     try:
         await _restart_store(stage, dice)
     finally:
-        redis.fsync = "always"
-        await redis.ask("CONFIG", "SET", "appendfsync", "always")
+        process.fsync = "always"
+        await process.ask("CONFIG", "SET", "appendfsync", "always")
 
 
 async def _lose_tail(stage: Stage, dice: Random) -> None:
-    redis = stage.store.process
-    assert redis is not None
+    process = stage.store.process
+    assert process is not None
     await _pause(dice)
-    redis.kill()
-    redis.lose()
-    await redis.start()
+    await asyncio.to_thread(process.kill)
+    process.lose()
+    await process.start()
 
 
 async def _pause_store(stage: Stage, dice: Random) -> None:
     del dice
-    redis = stage.store.process
-    assert redis is not None
-    redis.freeze()
+    process = stage.store.process
+    assert process is not None
+    process.freeze()
     try:
         await asyncio.sleep(2 * LEASE)
     finally:
-        redis.thaw()
+        process.thaw()
 
 
 async def _out_of_memory(stage: Stage, dice: Random) -> None:
     del dice
-    redis = stage.store.process
-    assert redis is not None
-    await redis.ask("CONFIG", "SET", "maxmemory", "1")
+    process = stage.store.process
+    assert process is not None
+    await process.ask("CONFIG", "SET", "maxmemory", "1")
     try:
         await asyncio.sleep(OUTAGE)
     finally:
-        await redis.ask("CONFIG", "SET", "maxmemory", "0")
+        await process.ask("CONFIG", "SET", "maxmemory", "0")
 
 
 async def _cut(stage: Stage, dice: Random) -> None:

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-import shutil
+import contextlib
 import time
-from dataclasses import asdict, dataclass
+from collections import Counter
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from random import Random
-from tempfile import TemporaryDirectory, mkdtemp
+from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any, Final
 
 from jackline.drill.faults import not_possible
@@ -29,6 +30,9 @@ if TYPE_CHECKING:
 
 QUIET: Final = 120.0
 """Seconds after a fault in which every run must have its ending."""
+
+_BEGIN: Final = 30.0
+"""Seconds in which a run says its first word; an agent that says none is broken all the same then."""
 
 _LAST_FRAMES: Final = 20.0
 """Seconds after that in which every viewer must have been told."""
@@ -52,7 +56,16 @@ class Row:
 
     def members(self) -> dict[str, Any]:
         """For programs."""
-        return {**asdict(self), "held": self.held}
+        endings = dict(self.verdict.endings)  # what `asdict` makes of a Counter is none
+        verdict = asdict(replace(self.verdict, endings=Counter())) | {"endings": endings}
+        return {
+            "fault": self.fault,
+            "what": self.what,
+            "not_run": self.not_run,
+            "held": self.held,
+            "quiet": self.quiet,
+            **verdict,
+        }
 
 
 async def drill(plan: Plan, faults: Sequence[Fault], *, runs: int, seed: int) -> AsyncGenerator[Row]:
@@ -83,7 +96,8 @@ async def _row(on: Stage, fault: Fault, dice: Random, runs: int) -> Row:
     async with asyncio.TaskGroup() as group:
         watching = [group.create_task(viewer.follow(deadline)) for viewer in viewers]
         people = group.create_task(answer(on, promises, quarrel=fault.people == "quarrel"))
-        await asyncio.sleep(dice.uniform(0.1, 1.0))
+        await _under_way(viewers)
+        await asyncio.sleep(dice.uniform(0.0, 1.5))
         if fault.people == "stop":
             await stop_all(on, promises, dice)
         await fault.strike(on, dice)
@@ -95,8 +109,16 @@ async def _row(on: Stage, fault: Fault, dice: Random, runs: int) -> Row:
             task.cancel()
     verdict = await _judge(on, promises, viewers)
     if verdict.broken:
-        verdict.broken += [f"see the logs: {await asyncio.to_thread(_keep, on.folder)}"]
+        verdict.broken += [f"see the logs: {await asyncio.to_thread(on.keep_logs)}"]
     return Row(fault=fault.name, what=fault.what, verdict=verdict, quiet=quiet)
+
+
+async def _under_way(viewers: list[Viewer]) -> None:
+    """Return once every run says something: a fault before that would break nothing."""
+    with contextlib.suppress(TimeoutError):
+        async with asyncio.timeout(_BEGIN):
+            for viewer in viewers:
+                await viewer.speaks.wait()
 
 
 async def _until_quiet(on: Stage, promises: list[Promises]) -> float:
@@ -124,11 +146,3 @@ async def _judge(on: Stage, promises: list[Promises], viewers: list[Viewer]) -> 
             if viewer.run_id == run.run_id:
                 judge_viewer(verdict, viewer, log)
     return verdict
-
-
-def _keep(folder: Path) -> Path:
-    """Copy the servers' logs to where they outlive the drill."""
-    kept = Path(mkdtemp(prefix="jackline-drill-logs-"))
-    for log in folder.glob("*.log"):
-        shutil.copy(log, kept)
-    return kept

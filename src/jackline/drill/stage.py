@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import secrets
+import shutil
 import sys
 import time
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from http import HTTPStatus
 from pathlib import Path
+from tempfile import mkdtemp
 from typing import TYPE_CHECKING, Final
 
 import httpx2
@@ -100,24 +102,37 @@ class Stage:
         deadline = time.monotonic() + PATIENCE
         async with httpx2.AsyncClient(timeout=5.0, trust_env=False) as http:
             for url in self.urls:
-                while not await _ready(http, url, len(self.workers)):
+                while (missing := await _missing(http, url, len(self.workers))) is not None:
                     dead = [server for server in self.servers if not server.running]
-                    if dead or time.monotonic() > deadline:
-                        name = (dead or self.servers)[0].log
-                        raise ConfigError(f"the servers do not get ready; see {name}:\n{_tail(name)}")
+                    if dead:
+                        raise ConfigError(f"{dead[0].name} does not start: {_last_words(dead[0].log)}")
+                    if time.monotonic() > deadline:
+                        logs = await asyncio.to_thread(self.keep_logs)
+                        raise ConfigError(f"not ready within {PATIENCE:g} s: {missing}; the logs: {logs}")
                     await asyncio.sleep(0.05)
 
+    def keep_logs(self) -> Path:
+        """Copy the servers' logs to where they outlive the drill."""
+        kept = Path(mkdtemp(prefix="jackline-drill-logs-"))
+        for log in self.folder.glob("*.log"):
+            shutil.copy(log, kept)
+        return kept
 
-async def _ready(http: httpx2.AsyncClient, url: str, workers: int) -> bool:
+
+async def _missing(http: httpx2.AsyncClient, url: str, workers: int) -> str | None:
+    """What a web process still waits for; None when it is ready, and so are that many workers."""
     try:
         answer = await http.get(f"{url}/readyz")
-    except httpx2.HTTPError:
-        return False
-    return answer.status_code == HTTPStatus.OK and answer.json()["workers"]["alive"] == workers
+    except httpx2.HTTPError as error:
+        return f"{url}: {error}"
+    if answer.status_code == HTTPStatus.OK and answer.json()["workers"]["alive"] == workers:
+        return None
+    return f"{url}/readyz says {answer.text}"
 
 
-def _tail(log: Path) -> str:
-    return "\n".join(log.read_text("utf-8", "replace").splitlines()[-5:]) if log.exists() else ""
+def _last_words(log: Path) -> str:
+    lines = log.read_text("utf-8", "replace").splitlines() if log.exists() else []
+    return lines[-1] if lines else "it says nothing"
 
 
 @asynccontextmanager

@@ -21,8 +21,8 @@ from jackline.errors import ConfigError
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator
 
-PATIENCE: Final = 60.0
-"""Seconds in which a store must listen."""
+PATIENCE: Final = 180.0
+"""Seconds in which a store must listen, and servers must be ready: more than a busy host needs."""
 
 LOST_BYTES: Final = 2048
 """What is cut off the end of the append-only file: a second or so of a few runs."""

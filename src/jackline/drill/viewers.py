@@ -47,6 +47,8 @@ class Viewer:
     gaps: int = 0
     over: bool = False
     connections: int = 0
+    speaks: asyncio.Event = field(default_factory=asyncio.Event)
+    """Set once it was sent a token."""
     _cursor: str = ""
 
     async def follow(self, deadline: float) -> None:
@@ -87,6 +89,8 @@ class Viewer:
         if cursor is None:
             return
         self._cursor = cursor
+        if name == "token":
+            self.speaks.set()
         if name == "gap":
             # What it had is void: the snapshot stands for all that came before.
             snapshot: dict[str, Any] = json.loads(data)["snapshot"]
