@@ -144,3 +144,12 @@ def test_arguments_that_are_none_are_not_taken(text: str) -> None:
 
 def test_lines_without_a_question_are_ignored() -> None:
     assert Dialog().line("y") is None
+
+
+def test_a_receipt_tells_what_a_server_said_of_a_cancelled_call() -> None:
+    call = {"name": "commit", "call_id": "c.1.1", "outcome": "finished_before_stop"}
+    done = receipt.in_words({"tools": [call | {"answer": {"text": "committed"}}]})
+    assert done[1].endswith("had finished before the stop; its server said: committed")
+    refused = receipt.in_words({"tools": [call | {"answer": {"error": {"message": "too\nlate"}}}]})
+    assert "; its server said: too" in refused[1]
+    assert "\n" not in refused[1]
