@@ -18,10 +18,11 @@ from jackline.commands import Commands, Decision
 from jackline.errors import Conflict
 from jackline.events import Entry, Workflow, decode
 from jackline.events import Tool as ToolEntry
-from jackline.log.base import KEEP, Appended, Due, Nobody, Serves
+from jackline.log.base import Nobody, Serves
 from jackline.log.memory import MemoryStore
 from tests.agents.house import House
 from tests.agents.scripted import Script, calls
+from tests.worker.house import HookedStore
 
 if TYPE_CHECKING:
     from jackline.events import Json
@@ -30,41 +31,17 @@ if TYPE_CHECKING:
 pytestmark = pytest.mark.anyio
 
 
-class Stopping(MemoryStore):
+class Stopping(HookedStore):
     """A stop lands right behind the first entry of a worker's of which `when` is true."""
 
     def __init__(self, when: Callable[[object], bool]) -> None:
         super().__init__()
         self._when: Callable[[object], bool] | None = when
 
-    async def append(
-        self,
-        run_id: str,
-        entries: Sequence[Entry],
-        *,
-        fence: int | Nobody | None = None,
-        expect: int | None = None,
-        once: Sequence[str] = (),
-        checkpoint: bytes | None = None,
-        summary: bytes | None = None,
-        due: Due = KEEP,
-        close: bool = False,
-    ) -> Appended:
-        appended = await super().append(
-            run_id,
-            entries,
-            fence=fence,
-            expect=expect,
-            once=once,
-            checkpoint=checkpoint,
-            summary=summary,
-            due=due,
-            close=close,
-        )
+    async def after(self, run_id: str, fence: int | Nobody | None, entries: Sequence[Entry]) -> None:
         if isinstance(fence, int) and self._when is not None and any(self._when(decode(e)) for e in entries):
             self._when = None
             await Commands(self).stop(run_id, by="user:bo")
-        return appended
 
 
 @dataclass(kw_only=True)

@@ -156,3 +156,12 @@ def test_what_becomes_of_the_store_is_said_once_each(capsys: pytest.CaptureFixtu
         view.frame(beat)
     told = [line for line in "".join(capsys.readouterr()).splitlines() if "store" in line]
     assert [line.split("store ")[1][:6] for line in told] == ["does n", "came b", "is bac"]
+
+
+def test_a_receipt_tells_what_a_server_said_of_a_cancelled_call() -> None:
+    call = {"name": "commit", "call_id": "c.1.1", "outcome": "finished_before_stop"}
+    done = receipt.in_words({"tools": [call | {"answer": {"text": "committed"}}]})
+    assert done[1].endswith("had finished before the stop; its server said: committed")
+    refused = receipt.in_words({"tools": [call | {"answer": {"error": {"message": "too\nlate"}}}]})
+    assert "; its server said: too" in refused[1]
+    assert "\n" not in refused[1]

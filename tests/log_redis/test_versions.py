@@ -7,8 +7,8 @@ import pytest
 from jackline.errors import Fenced
 from jackline.ids import conversation_of
 from jackline.log.base import Serves
+from jackline.log.packing import pack
 from jackline.log.redis import RedisStore
-from jackline.log.redis_keys import pack
 from tests.contract.helpers import begin_run, entries, entry, must_claim, texts_of
 from tests.log_redis.behind import Behind
 
@@ -69,7 +69,7 @@ async def test_a_lease_that_a_neighbour_wrote_is_kept_and_taken_over(
     await store.append(run, entries("mine"), fence=lease.generation)
     await store.release(lease, "now", expect=2)
     taken = await must_claim(other, "w2")
-    assert taken.generation == lease.generation + 1
+    assert taken.generation > lease.generation
     with pytest.raises(Fenced):
         await store.append(run, entries("too late"), fence=lease.generation)
     await other.append(run, entries("mine now"), fence=taken.generation)

@@ -74,3 +74,10 @@ def test_without_keys_the_server_refuses_to_be_open_to_others() -> None:
     check(load(host="::1"))
     check(load(host="0.0.0.0", keys=[{"principal": "user:ana", "sha256": "0" * 64}]))
     check(load(host="0.0.0.0", role="worker"))
+
+
+def test_processes_are_killed_before_their_worker_is() -> None:
+    assert load(stop_grace=5.0).kill_seconds == 2.0
+    assert load(stop_grace=5.0, kill_grace=0.5).kill_seconds == 0.5
+    with pytest.raises(ConfigError, match="kill_grace must be at most half of stop_grace"):
+        load(stop_grace=1.0, kill_grace=2.0)

@@ -77,7 +77,7 @@ class HookedStore(MemoryStore):
     async def before(self, run_id: str, fence: int | Nobody | None, expect: int | None) -> None:
         """Called before an append is made; what it raises is the append's answer."""
 
-    async def after(self) -> None:
+    async def after(self, run_id: str, fence: int | Nobody | None, entries: Sequence[Entry]) -> None:
         """Called once it was made; what it raises is the append's answer all the same."""
 
     async def append(
@@ -107,7 +107,7 @@ class HookedStore(MemoryStore):
             close=close,
             lazy=lazy,
         )
-        await self.after()
+        await self.after(run_id, fence, entries)
         return appended
 
 
@@ -132,7 +132,7 @@ class FlakyStore(HookedStore):
         if self._how == "before":
             raise StoreUnavailable("away, before the write")
 
-    async def after(self) -> None:
+    async def after(self, run_id: str, fence: int | Nobody | None, entries: Sequence[Entry]) -> None:
         if self._how == "after":
             raise StoreUnavailable("away, after the write")
 

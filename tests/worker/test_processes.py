@@ -100,13 +100,19 @@ def outcomes(state: RunState) -> dict[str, str]:
 
 
 async def awaited(command: list[str], ctx: RunContext, *, start_new_session: bool = False) -> Json:
-    process = await asyncio.create_subprocess_exec(*command, start_new_session=start_new_session)
-    return await process.wait()
+    return await reaped(await asyncio.create_subprocess_exec(*command, start_new_session=start_new_session))
+
+
+async def reaped(process: asyncio.subprocess.Process) -> Json:
+    """Its status. Waited for to its end in any case, or it would still be heard of after the test's loop."""
+    try:
+        return await process.wait()
+    finally:
+        await process.wait()
 
 
 async def awaited_through_a_shell(command: list[str], ctx: RunContext) -> Json:
-    process = await asyncio.create_subprocess_shell(command[-1])
-    return await process.wait()
+    return await reaped(await asyncio.create_subprocess_shell(command[-1]))
 
 
 async def in_the_loops_thread(command: list[str], ctx: RunContext) -> Json:
@@ -255,10 +261,17 @@ async def test_a_call_that_the_agent_gives_up_takes_its_processes_along(patient:
 
     async def agent(ctx: RunContext) -> Json:
         (call_id,) = await request(ctx, "t")
-        call = asyncio.ensure_future(ctx.run_tool(call_id, lambda _: awaited(patient.shell("given_up"), ctx)))
+        started: list[asyncio.subprocess.Process] = []
+
+        async def tool(_: Json) -> Json:
+            started.append(await asyncio.create_subprocess_exec(*patient.shell("given_up")))
+            return await started[0].wait()
+
+        call = asyncio.ensure_future(ctx.run_tool(call_id, tool))
         await patient.begun("given_up")
         call.cancel()
         await asyncio.wait([call])
+        await started[0].wait()
         return "went on"
 
     async with h.worker(Scripted(agent)):

@@ -16,7 +16,7 @@ from jackline.events import Event, Json, StopMode, Tool, Unknown, Usage, Workflo
 from jackline.log.memory import MemoryStore
 from jackline.run import RunState
 from jackline.settings import load
-from tests.worker.house import House, InterruptedStore, Scripted, call, request, states, until
+from tests.worker.house import Clock, House, InterruptedStore, Scripted, call, request, states, until
 
 pytestmark = pytest.mark.anyio
 
@@ -450,6 +450,20 @@ async def test_an_agent_that_hangs_on_after_parking_is_reported() -> None:
         run = await h.start()
         await until(lambda: ("stopping", run) in h.boss.told)
         await h.paused(run)
+
+
+async def test_the_time_until_quiet_is_told_by_one_clock() -> None:
+    """G4: though the store's clock and the worker's are an hour apart."""
+    clock = Clock()
+    clock.ahead = -3600.0
+    h, agent = house(MemoryStore(clock)), Points("in_tool")
+    async with h.worker(Scripted(agent)):
+        run = await h.start()
+        await agent.there.wait()
+        await h.commands.stop(run, by="user:bo")
+        state = await h.ended(run)
+    assert state.receipt is not None
+    assert 0 <= state.receipt.quiet_ms < 60_000
 
 
 async def test_a_stop_of_the_active_run_lets_the_waiting_one_begin() -> None:

@@ -33,5 +33,13 @@ def in_words(receipt: Mapping[str, Any]) -> list[str]:
         call = members(each) or {}
         outcome = str(call.get("outcome", "unknown"))
         name, call_id = one_line(str(call.get("name", "a tool"))), one_line(str(call.get("call_id", "")))
-        lines.append(f"  {name} ({call_id}) {_OUTCOMES.get(outcome, one_line(outcome))}")
+        line = f"  {name} ({call_id}) {_OUTCOMES.get(outcome, one_line(outcome))}"
+        lines.append(line + _said(call.get("answer")))
     return lines
+
+
+def _said(answer: object) -> str:
+    """What an MCP server said of a call that it was told to cancel."""
+    told = members(answer) or {}
+    said = told.get("text") or (members(told.get("error")) or {}).get("message")
+    return f"; its server said: {one_line(str(said))}" if said else ""
