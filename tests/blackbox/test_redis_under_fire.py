@@ -163,6 +163,33 @@ def test_a_client_that_saw_more_than_redis_has_waits_for_the_rest(everysec: Fire
         assert Check(log=log).endings[0]["state"] == "completed"
 
 
+def test_a_decision_that_is_lost_is_told_to_whoever_saw_it(everysec: Fire) -> None:
+    """G1, G5: nobody holds a run that waits; whoever saw the answer gets a gap, and the question stands."""
+    run_id = everysec.api.start(steps(call("delete", path="/lost"), {"tell": "returns"}))
+    with watching(everysec.api, run_id) as watch, contextlib.ExitStack() as still:
+        watch.until("approval", state="pending")
+        watch.until("heartbeat", worker="none")
+        for process in everysec.world.workers[0].children():
+            process.suspend()
+            still.callback(process.resume)
+        written = everysec.redis.written
+        assert everysec.api.decide(f"{run_id}.1", approve=True).status_code == 200
+        watch.until("approval", state="granted")
+        seen = watch.entries[-1].data["seq"]
+        everysec.restart(written)
+        watch.until("gap")
+        told = next(frame for frame in watch.frames if frame.event == "gap").data
+        assert (told["from"], told["to"], told["snapshot"]["state"]) == (seen, seen, "awaiting_approval")
+        query = {"after": seen}
+        page = everysec.api.http.get(f"{ROOT}/runs/{run_id}/events", params=query, headers=JSON).json()
+        assert (page["gap"]["from"], page["next"]) == (seen, f"{seen - 1}.1")
+        still.close()
+        assert everysec.api.decide(f"{run_id}.1", approve=True).status_code == 200
+        watch.until_over()
+    assert Check(log=everysec.api.log(run_id)).endings[0]["state"] == "completed"
+    assert everysec.world.effects.count("delete /lost") == 1
+
+
 def test_a_frozen_redis_costs_time_and_nothing_else(everysec: Fire) -> None:
     """G1, G8: longer than its deadline and the lease, and the run goes on where it was."""
     run_id = everysec.api.start(speaking("frozen"))

@@ -54,8 +54,9 @@ class Page:
     held, and the reader must say that there is a gap (G1). `last` is the seq of the log's newest
     entry at the time of reading, `closed` whether it is the final one. `cuts`: each time that the
     log came back from its store shorter than it had been and could not be healed, the seq of the
-    last entry that was left. `doubt`: the log came back, and its holder has not yet said whether
-    anything is missing; what is there is good, but more may follow that was there before (G8).
+    last entry that was left. `restored`: the log came back, and nothing was written since. `doubt`:
+    then also its holder has not yet said whether anything is missing; what is there is good, but
+    more may follow that was there before (G8).
     """
 
     first: int
@@ -63,6 +64,7 @@ class Page:
     last: int
     closed: bool
     cuts: tuple[int, ...] = ()
+    restored: bool = False
     doubt: bool = False
 
     @property
@@ -265,6 +267,13 @@ class EventLog(Protocol):
         `UnknownRun`, `Moved` when the log does not end at `missing.last`."""
         ...
 
+    async def cut(self, run_id: str, page: Page) -> None:
+        """Somebody has seen entries after those of the `restored` `page`, which ends where the log
+        does: end the epoch there (G1). Does nothing when the log has gone on since, or was cut.
+        Raises `InDoubt` while its holder may still put back what is missing, `RunClosed`,
+        `UnknownRun`."""
+        ...
+
     async def wait(self, run_id: str, after: int, timeout: float) -> None:
         """Return when the run may have entries after `after` or may have closed, at the latest
         after `timeout` seconds. A hint: it may return for nothing. Costs no connection."""
@@ -280,12 +289,15 @@ class EventLog(Protocol):
 
 
 class NeverShort:
-    """The `heal` of stores whose runs are never in doubt: what they have shown, they keep."""
+    """The `heal` and `cut` of stores whose runs are never in doubt: what they have shown, they keep."""
 
     async def heal(self, lease: Lease, ttl: float, missing: Missing) -> None:
         """See `EventLog.heal`: there is never anything to put back."""
         del ttl
         raise Moved(lease.run_id, missing.last)
+
+    async def cut(self, run_id: str, page: Page) -> None:
+        """See `EventLog.cut`: no page of theirs is `restored`."""
 
 
 class Leases(Protocol):

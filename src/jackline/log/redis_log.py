@@ -7,7 +7,7 @@ from functools import partial
 from itertools import accumulate, islice
 from typing import TYPE_CHECKING, Final
 
-from jackline.errors import StoreUnavailable, UnknownRun
+from jackline.errors import Moved, StoreUnavailable, UnknownRun
 from jackline.ids import conversation_of
 from jackline.ids import run_id as run_id_of
 from jackline.log.base import KEEP, NOBODY, Appended, Artifact, Due, Head, Nobody, Page, Taken
@@ -43,6 +43,7 @@ class _LogState:
     last: int
     closed: bool
     cuts: tuple[int, ...]
+    restored: bool
     doubt: bool
 
     def page(self, first: int, entries: Sequence[Entry]) -> Page:
@@ -52,6 +53,7 @@ class _LogState:
             last=self.last,
             closed=self.closed,
             cuts=self.cuts,
+            restored=self.restored,
             doubt=self.doubt,
         )
 
@@ -144,6 +146,16 @@ class LogPart:
         await core.settle(lease.run_id)
         await core.durable(server.life)
 
+    async def cut(self, run_id: str, page: Page) -> None:
+        """See `EventLog.cut`."""
+        server = self._core.server
+        command = self._core.scripts.cut.by_digest(
+            [self._core.run_keys(run_id).run], page.last, page.epoch, server.life, server.trust
+        )
+        refused = refusal(array(await self._core.one(command, life=server.life)), run_id)
+        if refused is not None and not isinstance(refused, Moved):
+            raise refused
+
     async def read(self, run_id: str, after: int = 0, limit: int = 1000, max_bytes: int = 1 << 20) -> Page:
         """See `EventLog.read`."""
         keys = self._core.run_keys(run_id)
@@ -186,12 +198,13 @@ class LogPart:
         seq, closed, cuts, life, held = array(fields)
         if seq is None:
             raise UnknownRun(run_id)
-        former = closed is None and server.life and life is not None and text(life) != server.life
+        restored = bool(closed is None and server.life and life is not None and text(life) != server.life)
         state = _LogState(
             last=integer(seq),
             closed=closed is not None,
             cuts=() if cuts is None else tuple(map(int, raw(cuts).split())),
-            doubt=bool(former) and (held is not None or server.trust == "nothing"),
+            restored=restored,
+            doubt=restored and (held is not None or server.trust == "nothing"),
         )
         return [_record(item) for item in array(ranged)], state
 

@@ -43,6 +43,7 @@ class Scripts:
     begin: Script
     claim: Script
     compact: Script
+    cut: Script
     delete: Script
     due: Script
     heal: Script
@@ -74,6 +75,7 @@ def load() -> Scripts:
         begin=script("begin"),
         claim=script("claim"),
         compact=script("compact"),
+        cut=script("cut"),
         delete=script("delete"),
         due=script("due"),
         heal=script("heal"),

@@ -62,6 +62,8 @@ class Stream:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve the stream until its last frame, or until the client is gone."""
         async with self._site.tails.watch(self._run_id) as tail:
+            if self._cursor is not None and self._cursor.epoch == tail.epoch:
+                await tail.seen(self._cursor.seq)
             wish = self._wish(tail)
             if not self._began_here and tail.closed and wish.after == tail.last and wish.epoch == tail.epoch:
                 # EventSource stops trying at a 204.

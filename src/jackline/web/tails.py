@@ -9,10 +9,10 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from typing import TYPE_CHECKING, Final, NamedTuple
 
-from jackline.errors import IllegalTransition, StoreUnavailable, UnknownRun
+from jackline.errors import IllegalTransition, InDoubt, RunClosed, StoreUnavailable, UnknownRun
 from jackline.events import decode, timestamp
 from jackline.run import RunState
 from jackline.web import frames
@@ -64,6 +64,8 @@ class Tail:
         """Where the log ended each time that it came back shorter for good."""
         self.doubt = False
         """The log came back, and its worker has not yet said whether anything is missing."""
+        self.restored = False
+        """The log came back, and nothing was written since."""
         self.held_from = 1
         """The oldest entry that the log still had when it was first read here."""
         self.closed = False
@@ -113,17 +115,34 @@ class Tail:
             if self.last < after:
                 continue  # the tail started over meanwhile: this page is of no use
             self.take(page)
+            if page.epoch == self.epoch and await self._ahead(self.last, page):
+                continue
             if self.last >= page.last:
                 break
         if self.stale:
             self.stale = False
             self.wake()
 
+    async def seen(self, seq: int) -> None:
+        """A client has seen entry `seq` in this epoch. Should the log have come back without it, for
+        good, it is cut. Raises as `refresh` does."""
+        if seq > self.last and self.restored and not self.doubt:
+            await self._ahead(seq, await self._log.read(self.run_id, self.last, 1))
+            await self.refresh()
+
+    async def _ahead(self, seq: int, page: Page) -> bool:
+        """Whether entry `seq`, which was seen, is gone for good: then the log was cut."""
+        if page.last >= seq or not page.restored or page.doubt:
+            return False
+        with suppress(InDoubt, RunClosed):
+            await self._log.cut(self.run_id, page)
+        return True
+
     def take(self, page: Page) -> None:
         """Take in a page, whoever read it; what is known already is passed over."""
         if page.epoch < self.epoch:
             return
-        self.doubt = page.doubt
+        self.doubt, self.restored = page.doubt, page.restored
         if page.epoch > self.epoch:
             known, self.epoch, self.cuts = self.epoch, page.epoch, page.cuts
             if known != -1:

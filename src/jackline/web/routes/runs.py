@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from starlette.requests import Request
     from starlette.types import ASGIApp
 
-    from jackline.log.base import Head
+    from jackline.log.base import Head, Page
     from jackline.web.site import Site
 
 STATES: Final[tuple[RunStateName, ...]] = get_args(RunStateName)
@@ -149,8 +149,8 @@ async def _page(
 ) -> EntriesPage:
     after = 0 if cursor is None else cursor.seq
     page = await site.store.read(run_id, after, limit)
-    if page.doubt and after > page.last:
-        raise InDoubt(run_id)
+    if cursor is not None and cursor.seq > page.last and cursor.epoch == page.epoch:
+        page = await _seen_more(site, page, run_id, after, limit)
     if cursor is not None:
         check_cursor(cursor, last=page.last, epoch=page.epoch)
     cuts = page.cuts[cursor.epoch :] if cursor is not None else ()
@@ -175,6 +175,15 @@ async def _page(
         ],
         next=None if finished else _next(reached, page.epoch),
     )
+
+
+async def _seen_more(site: Site, page: Page, run_id: str, after: int, limit: int) -> Page:
+    """The cursor lies beyond the log's end: it may have come back from its store shorter."""
+    if page.doubt:
+        raise InDoubt(run_id)
+    if page.restored:
+        await site.store.cut(run_id, page)
+    return await site.store.read(run_id, after, limit)
 
 
 def _next(seq: int, epoch: int) -> int | str:
