@@ -43,7 +43,7 @@ from jackline.ids import conversation_of
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
-    from jackline.events import Event
+    from jackline.events import Entry, Event
 
 LEGAL: Final[Mapping[RunStateName, frozenset[RunStateName]]] = {
     "queued": frozenset({"executing", "stopping"}),
@@ -452,6 +452,25 @@ def fold(run_id: str, entries: Iterable[Event | Unknown]) -> RunState:
     for seq, event in enumerate(entries, 1):
         state.apply(seq, event)
     return state
+
+
+def weight(entry: Entry, event: Event | Unknown) -> int:
+    """How many bytes an entry counts for in the run's limit: its body, and what it has stored aside."""
+    if b'"artifact":' not in entry.body:
+        return len(entry.body)
+    match event:
+        case Tool():
+            values = (event.args, event.result, event.progress)
+        case Workflow():
+            values = (event.output,)
+        case _:
+            values = ()
+    stored = (value["bytes"] for value in values if isinstance(value, dict) and value.keys() == _STAND_IN)
+    return len(entry.body) + sum(size for size in stored if isinstance(size, int) and size > 0)
+
+
+_STAND_IN: Final = {"artifact", "bytes", "preview"}
+"""The members of what stands for a value that is stored aside."""
 
 
 def add_usage(total: Usage, more: Usage) -> Usage:
