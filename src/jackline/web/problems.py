@@ -20,6 +20,7 @@ from jackline.errors import (
     Invalid,
     NotFound,
     RunClosed,
+    StoreFull,
     StoreUnavailable,
     UnknownRun,
 )
@@ -34,6 +35,8 @@ if TYPE_CHECKING:
 
 RETRY_AFTER_SECONDS: Final = 2
 """What a 503 tells clients to wait: a store that restarts is back after about so long."""
+FULL_RETRY_AFTER_SECONDS: Final = 60
+"""The same of a store that is full: somebody, or retention, must make room first."""
 
 HANDLED: Final = (
     HTTPException,
@@ -43,6 +46,7 @@ HANDLED: Final = (
     Invalid,
     NotFound,
     RunClosed,
+    StoreFull,
     StoreUnavailable,
     UnknownRun,
 )
@@ -122,6 +126,8 @@ def problem_of(error: Exception) -> Problem:  # noqa: PLR0911 (one line per erro
             return field_problem(*error.errors)
         case EntryTooLarge():
             return Problem(413, str(error))
+        case StoreFull():
+            return Problem(503, str(error), headers={"Retry-After": str(FULL_RETRY_AFTER_SECONDS)})
         case StoreUnavailable():
             return unavailable("the store does not answer; try again")
         case _:
