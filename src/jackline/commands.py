@@ -50,7 +50,7 @@ from jackline.events import (
 )
 from jackline.ids import artifact_id, is_run_id, new_conversation_id
 from jackline.log.base import KEEP, NOBODY, NOW, Reservation, Start
-from jackline.run import RunState, stop_name
+from jackline.run import RunState, stop_name, weight
 from jackline.summary import after, encode_summary, read_summary, summarise
 
 if TYPE_CHECKING:
@@ -58,6 +58,7 @@ if TYPE_CHECKING:
 
     from jackline.events import Event
     from jackline.log.base import Appended, Due, EventLog, Head, Nobody, Store
+    from jackline.pressure import Pressure
 
 MAX_TRIES: Final = 50
 """How often a command reads again because the log moved on under it, before it says so."""
@@ -92,8 +93,10 @@ class Stopped:
 class Commands:
     """What people can do to runs. Who may do what is checked before, in one place of the web."""
 
-    def __init__(self, store: Store) -> None:
+    def __init__(self, store: Store, pressure: Pressure | None = None) -> None:
+        """`pressure`: whether the store has room for new runs; without it there always is."""
         self._store = store
+        self._pressure = pressure
 
     async def start(
         self,
@@ -110,7 +113,8 @@ class Commands:
     ) -> Started:
         """Start a run. `key`: the idempotency key, already bound to the principal; `digest`: of
         method, path and body. Raises `Conflict` (with `run_id`) when the conversation is busy,
-        `NotFound`, `Invalid` (field `Idempotency-Key`) when the key came with another body."""
+        `NotFound`, `Invalid` (field `Idempotency-Key`) when the key came with another body,
+        `StoreFull`."""
         target = conversation_id or new_conversation_id()
         token = secrets.token_hex(16)
         if key is not None:
@@ -120,6 +124,8 @@ class Commands:
                     FieldError(field="Idempotency-Key", detail="was used for another request; send a new key")
                 )
             target, token = held.target, key
+        if self._pressure is not None and not (conversation_id is None and await self._is_there(target)):
+            await self._pressure.check()
         now = await self._store.now_ms()
         queued = Workflow(
             ts=timestamp(now / 1000),
@@ -159,6 +165,14 @@ class Commands:
         if begun.repeated:
             state = read_summary((await self._store.head(begun.run_id)).summary).state
         return Started(run_id=begun.run_id, conversation_id=target, state=state, repeated=begun.repeated)
+
+    async def _is_there(self, conversation_id: str) -> bool:
+        """Whether a start with the same key has made it already: then it is no new one."""
+        try:
+            await self._store.conversation(conversation_id)
+        except UnknownRun:
+            return False
+        return True
 
     async def decide(self, decisions: Sequence[Decision], *, by: str) -> list[Decided]:
         """Answer questions of one run, all or none (G5). The same answers again give the same.
@@ -367,8 +381,8 @@ async def read_state(log: EventLog, run_id: str) -> RunState:
         except UnknownRun:
             raise NotFound(f"no run {run_id}") from None
         for seq, entry in enumerate(page.entries, page.first):
-            state.apply(seq, decode(entry))
-            state.bytes += len(entry.body)
+            state.apply(seq, event := decode(entry))
+            state.bytes += weight(entry, event)
         if state.seq >= page.last:
             return state
 

@@ -472,7 +472,11 @@ class RunContext:
             late.cancel()
             asks.reset(asked)
             running_call.reset(token)
-        shown = await self._aside(result, f"{call.call_id}:result")
+        try:
+            shown = await self._aside(result, f"{call.call_id}:result")
+        except LimitReached:
+            # It has run, and the log must say so; the run ends at its next step.
+            shown = {"dropped": "the run reached its limit of bytes"}
         await self._end(
             call, CallEnd(outcome="finished_before_stop", result=shown, duration_ms=_since(begun))
         )
@@ -536,7 +540,8 @@ class RunContext:
 
     async def stored_aside(self, value: Json, name: str) -> Json:
         """`value`, or where it is too large for an entry a small stand-in for it (artifact, bytes,
-        preview), once the value itself is stored."""
+        preview), once the value itself is stored. Raises `LimitReached` when that would be more than
+        the run may have."""
         return await self._aside(value, name)
 
     async def _aside(self, value: Json | UnsetType, name: str, limit: int = 0) -> Json:
@@ -550,6 +555,7 @@ class RunContext:
         text = value if isinstance(value, str) else data.decode()
         media_type = "text/plain; charset=utf-8" if isinstance(value, str) else "application/json"
         raw = value.encode("utf-8", "replace") if isinstance(value, str) else data
+        self._check_size(len(raw))
         artifact = Artifact(media_type=media_type, data=raw)
         await self._journal.patiently(lambda: self._store.put_artifact(self.run_id, artifact_id, artifact))
         return {"artifact": artifact_id, "bytes": len(raw), "preview": text[: self._preview]}
@@ -606,9 +612,9 @@ class RunContext:
         self.limit = LimitReached(limit, value)
         return self.limit
 
-    def _check_size(self) -> None:
+    def _check_size(self, more: int = 0) -> None:
         try:
-            self._journal.check_size()
+            self._journal.check_size(more)
         except LimitReached as error:
             self.limit = error
             raise

@@ -472,7 +472,11 @@ class Drive:
                 self._log.error("agent_failed", exc_info=ended.trace)
             await self._fail(ended.error, self._ends(ctx))
             return
-        output = await ctx.stored_aside(ended.output, "output")
+        try:
+            output = await ctx.stored_aside(ended.output, "output")
+        except LimitReached as limit:
+            await self._fail(ErrorInfo(type=limit.kind, message=str(limit)), self._ends(ctx))
+            return
         closing = close_calls(self._state, ts=self._now(), ends=self._ends(ctx))
         done = self._workflow("completed", output=output)
         try:
@@ -632,7 +636,7 @@ async def _end_of_thread(ctx: RunContext, call_id: str, last: Future[object] | N
         return CallEnd(outcome="finished_before_stop", error=info, duration_ms=duration)
     try:
         result = await ctx.stored_aside(to_json(last.result()), f"{call_id}:result")
-    except (TypeError, ValueError):  # it ended; what it gave cannot be told
+    except (TypeError, ValueError, LimitReached):  # it ended; what it gave cannot be told
         return CallEnd(outcome="finished_before_stop", result=None, duration_ms=duration)
     return CallEnd(outcome="finished_before_stop", result=result, duration_ms=duration)
 

@@ -14,7 +14,9 @@ JacklineError
 ├── CommandError             a command that cannot be carried out
 │   ├── NotFound             unknown, or not the caller's
 │   ├── Conflict             decided otherwise, expired, withdrawn, busy
+│   ├── StoreFull            no run can start until the store has room again
 │   └── Invalid              a field at fault
+├── ArchiveFailed            a conversation could not be archived; it is not deleted
 ├── AgentError               what the agent did wrong; ends its run `failed`
 │   ├── LimitReached         a limit of the run was reached
 │   └── ToolFailed           a tool call failed; the agent is told, the run goes on
@@ -122,6 +124,10 @@ class Conflict(CommandError):  # noqa: N818
         self.members = {name: value for name, value in members.items() if value is not None}
 
 
+class StoreFull(CommandError):  # noqa: N818
+    """The store has no room for new runs; those there are go on (G8). The message says what to do."""
+
+
 @dataclass(frozen=True, kw_only=True, slots=True)
 class FieldError:
     """One field at fault. `field` is dotted (`messages.0.role`); `detail` says what to send instead."""
@@ -136,6 +142,10 @@ class Invalid(CommandError):  # noqa: N818
     def __init__(self, *errors: FieldError) -> None:
         super().__init__("; ".join(f"{error.field}: {error.detail}" for error in errors))
         self.errors = errors
+
+
+class ArchiveFailed(JacklineError):  # noqa: N818
+    """The archive did not take a conversation. The message says why."""
 
 
 class AgentError(JacklineError):

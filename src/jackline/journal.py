@@ -27,7 +27,7 @@ from jackline.errors import (
 )
 from jackline.events import Approval, Workflow, decode, encode
 from jackline.log.base import KEEP, Missing
-from jackline.run import names_of
+from jackline.run import names_of, weight
 from jackline.summary import summarise
 
 if TYPE_CHECKING:
@@ -202,9 +202,9 @@ class Journal:
         self._enqueue(item)
         await item.done
 
-    def check_size(self) -> None:
-        """Raises `LimitReached` once the run has written more than it may."""
-        if self.state.bytes + self._waiting > self._max_bytes:
+    def check_size(self, more: int = 0) -> None:
+        """Raises `LimitReached` once the run has written more than it may, or would with `more` bytes."""
+        if self.state.bytes + self._waiting + more > self._max_bytes:
             raise LimitReached("bytes", self._max_bytes)
 
     async def patiently(self, ask: Callable[[], Awaitable[_T]]) -> _T:
@@ -436,8 +436,8 @@ class Journal:
     def _fold(self, first: int, entries: Sequence[Entry]) -> None:
         for seq, entry in enumerate(entries, first):
             if seq == self.state.seq + 1:
-                self.state.apply(seq, decode(entry))
-                self.state.bytes += len(entry.body)
+                self.state.apply(seq, event := decode(entry))
+                self.state.bytes += weight(entry, event)
                 self._recent.append(entry)
                 self._tail.add(entry)
         self._note_stop()

@@ -43,7 +43,7 @@ from jackline.ids import conversation_of
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
-    from jackline.events import Event
+    from jackline.events import Entry, Event
 
 LEGAL: Final[Mapping[RunStateName, frozenset[RunStateName]]] = {
     "queued": frozenset({"executing", "stopping"}),
@@ -475,6 +475,25 @@ def stop_name(mode: StopMode) -> str:
 
 def _answer_name(call_id: str, number: int) -> str:
     return f"approval:{call_id}:{number}"
+
+
+def weight(entry: Entry, event: Event | Unknown) -> int:
+    """How many bytes an entry counts for in the run's limit: its body, and what it has stored aside."""
+    if b'"artifact":' not in entry.body:
+        return len(entry.body)
+    match event:
+        case Tool():
+            values = (event.args, event.result, event.progress)
+        case Workflow():
+            values = (event.output,)
+        case _:
+            values = ()
+    stored = (value["bytes"] for value in values if isinstance(value, dict) and value.keys() == _STAND_IN)
+    return len(entry.body) + sum(size for size in stored if isinstance(size, int) and size > 0)
+
+
+_STAND_IN: Final = {"artifact", "bytes", "preview"}
+"""The members of what stands for a value that is stored aside."""
 
 
 def add_usage(total: Usage, more: Usage) -> Usage:

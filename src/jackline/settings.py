@@ -6,6 +6,7 @@ The only module that reads the environment. Times are seconds, decimals allowed;
 from __future__ import annotations
 
 import ipaddress
+import json
 import os
 from pathlib import Path
 from typing import Annotated, Literal, Self
@@ -45,7 +46,9 @@ class Limits(_Section):
     steps: int = Field(200, gt=0, description="Model requests.")
     tokens: int = Field(5_000_000, gt=0, description="Input and output tokens, as the provider counts them.")
     tool_seconds: float = Field(600.0, gt=0, description="Time of one tool call.")
-    bytes: int = Field(64 * 1024 * 1024, gt=0, description="Bytes of all entries the run writes.")
+    bytes: int = Field(
+        64 * 1024 * 1024, gt=0, description="Bytes of all entries, and of what is stored aside."
+    )
 
 
 class ToolRule(_Section):
@@ -121,6 +124,26 @@ class Settings(BaseSettings):
         default_factory=list, description="Public host names to accept when there are no keys."
     )
     encoding_identity: bool = Field(False, description="Send `Content-Encoding: identity` on streams.")
+    retention: float | None = Field(
+        7 * 86400.0,
+        gt=0,
+        description="Time after its last ending that a conversation is deleted; `none` keeps for ever.",
+    )
+    compact_after: float | None = Field(
+        3600.0, gt=0, description="Time after its ending that a run is stored more tightly; `none` for never."
+    )
+    archive: Annotated[str | list[str] | None, NoDecode] = Field(
+        None, description="Folder, or command line, that gets a conversation before retention deletes it."
+    )
+    store_full: float | None = Field(
+        0.8,
+        gt=0,
+        le=1,
+        description="Share of the store's room in use from which on no run starts; or `none`.",
+    )
+    disk_reserve: int = Field(
+        64 * 1024 * 1024, ge=0, description="SQLite counts as full when its disk has less free than this."
+    )
     sqlite_synchronous: Literal["FULL", "NORMAL"] = Field("FULL", description="How SQLite commits.")
 
     @field_validator("cors_origins", "allowed_hosts", mode="before")
@@ -142,6 +165,22 @@ class Settings(BaseSettings):
     def kill_seconds(self) -> float:
         """`kill_grace`, or what it is when nothing is set."""
         return 0.4 * self.stop_grace if self.kill_grace is None else self.kill_grace
+
+    @field_validator("retention", "compact_after", "store_full", mode="before")
+    @classmethod
+    def _none(cls, value: object) -> object:
+        """Neither a variable nor TOML has a null."""
+        return None if value == "none" else value
+
+    @field_validator("archive", mode="before")
+    @classmethod
+    def _command_line(cls, value: object) -> object:
+        """A variable holds a command line as JSON."""
+        if isinstance(value, str) and value.startswith("["):
+            value = json.loads(value)
+        if value in ("", []):
+            raise ValueError('a folder, or a command line such as ["cp", "/dev/stdin", "FILE"]')
+        return value
 
     @property
     def loopback(self) -> bool:

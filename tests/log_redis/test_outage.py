@@ -143,7 +143,7 @@ async def test_forgotten_scripts_are_sent_again(store: RedisStore, client: Behin
     assert (await store.head(run)).last == 21
 
 
-async def test_a_full_server_refuses_whole_appends_but_keeps_leases(tmp_path: Path) -> None:
+async def test_a_full_server_refuses_progress_whole_but_keeps_leases(tmp_path: Path) -> None:
     """G8: out of memory is said in words, nothing is half written, running runs stay with their workers."""
     with redis_server(tmp_path) as server:
         store = await RedisStore.open(server.url)

@@ -81,3 +81,28 @@ def test_processes_are_killed_before_their_worker_is() -> None:
     assert load(stop_grace=5.0, kill_grace=0.5).kill_seconds == 0.5
     with pytest.raises(ConfigError, match="kill_grace must be at most half of stop_grace"):
         load(stop_grace=1.0, kill_grace=2.0)
+
+
+def test_none_turns_keeping_off_and_a_command_line_may_be_json(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("RETENTION", "COMPACT_AFTER", "STORE_FULL"):
+        monkeypatch.setenv(f"JACKLINE_{name}", "none")
+    monkeypatch.setenv("JACKLINE_ARCHIVE", '["cp", "/dev/stdin", "{conversation_id}"]')
+    settings = load()
+    assert (settings.retention, settings.compact_after, settings.store_full) == (None, None, None)
+    assert settings.archive == ["cp", "/dev/stdin", "{conversation_id}"]
+    monkeypatch.setenv("JACKLINE_ARCHIVE", "folder")
+    settings = load()
+    assert settings.archive == "folder"
+    passed_on = Settings.model_validate_json(settings.model_dump_json())
+    assert passed_on.model_dump() == settings.model_dump()
+
+
+@pytest.mark.parametrize("value", ["", "[]", "[1", '{"a": 1}'])
+def test_an_archive_that_is_none_is_named(monkeypatch: pytest.MonkeyPatch, value: str) -> None:
+    """G11."""
+    monkeypatch.setenv("JACKLINE_ARCHIVE", value)
+    if value.startswith("{"):
+        assert load().archive == value, "a folder may have any name"
+        return
+    with pytest.raises(ConfigError, match="archive"):
+        load()

@@ -17,6 +17,7 @@ from jackline.errors import StoreUnavailable
 from jackline.events import Approval, Event, Token, Tool, Workflow, encode
 from jackline.log.base import Appended, Head, Page, Store
 from jackline.log.memory import MemoryStore
+from jackline.pressure import Pressure
 from jackline.run import RunState
 from jackline.settings import ApiKey, Settings
 from jackline.sse import Decoder, ServerSentEvent
@@ -79,6 +80,12 @@ class FlakyStore(MemoryStore):
 
     async def ping(self) -> None:
         self._check()
+
+    full: float | None = None
+
+    async def fullness(self) -> float | None:
+        self._check()
+        return self.full
 
     def _check(self) -> None:
         if self.away:
@@ -412,14 +419,17 @@ async def running(
         assert default is not None
         return default
 
+    chosen = settings(**values)
+    pressure = Pressure(store, chosen.store_full)
     app = create_app(
-        settings(**values),
+        chosen,
         store,
-        Commands(store),
+        Commands(store, pressure),
         default_agent=default_agent if default is not None else None,
         needs_worker=needs_worker,
         ring_bytes=ring_bytes,
         linger=linger,
+        pressure=pressure,
     )
     async with app.router.lifespan_context(app):
         yield Setup(app=app, site=site_of(app), store=store, client=Client(app=app))

@@ -11,7 +11,7 @@ import pytest
 from starlette.routing import Route
 
 from jackline.web.openapi import openapi
-from tests.web.harness import ANA, API, KEYS, as_user, running
+from tests.web.harness import ANA, API, KEYS, FlakyStore, as_user, message, running
 
 pytestmark = pytest.mark.anyio
 
@@ -64,6 +64,20 @@ async def test_liveness_asks_no_dependency_and_readiness_asks_all() -> None:
         answer = await setup.client.get("/readyz")
         assert answer.problem(503)["store"] == {"state": "away"}
         assert "retry-after" in answer.headers
+
+
+async def test_a_full_store_refuses_new_runs_and_keeps_the_server_ready() -> None:
+    """G8: stops and decisions must still reach it."""
+    store = FlakyStore()
+    store.full = 0.8312
+    async with running(store=store) as setup:
+        body = {"messages": [message("hi")]}
+        answer = await setup.client.post(f"{API}/chat", body)
+        assert "83% full" in answer.problem(503)["detail"]
+        assert int(answer.headers["retry-after"]) > 0
+        ready = await setup.client.get("/readyz")
+        assert (ready.status, ready.json()["store"]) == (200, {"state": "full", "fullness": 0.831})
+        assert (await setup.client.get(f"{API}/runs")).json()["runs"] == []
 
 
 async def test_readiness_may_wait_for_a_worker() -> None:

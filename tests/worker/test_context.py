@@ -281,6 +281,59 @@ async def test_large_values_are_stored_aside_and_come_back_whole() -> None:
     assert max(len(entry.body) for entry in (await h.store.read(run)).entries) < 64 * 1024
 
 
+@pytest.mark.parametrize("where", ["result", "progress", "args", "output"])
+async def test_what_is_stored_aside_counts_for_the_limit_of_bytes(where: str) -> None:
+    """And what has run is told, even where its result finds no room."""
+    big, ran = "x" * 100_000, list[int]()
+
+    async def agent(ctx: RunContext) -> Json:
+        if where == "output":
+            return big
+        call_id = ctx.new_calls(1)[0]
+        await ctx.request([call(call_id, n=1, text=big if where == "args" else "")])
+
+        async def tool(args: Json) -> Json:
+            ran.append(1)
+            if where == "progress":
+                await ctx.progress(call_id, big)
+            return big
+
+        await ctx.run_tool(call_id, tool)
+        await ctx.begin_step()
+        return "as if nothing had been"
+
+    h = house(limits={"bytes": 90_000})
+    state = await one(h, agent)
+    assert state.error is not None
+    assert (state.state, state.error.type) == ("failed", "limit_reached")
+    assert "90000 bytes" in state.error.message
+    ends = {"result": ["finished"], "progress": ["failed"], "args": [], "output": []}
+    assert [found.state for found in state.calls.values()] == ends[where]
+    assert len(ran) == len(ends[where])
+    assert await h.store.artifact(state.run_id, "1-result") is None
+
+
+async def test_what_an_earlier_attempt_stored_aside_counts_too() -> None:
+    """G7: a takeover is no way around a limit."""
+    big = "x" * 60_000
+
+    async def agent(ctx: RunContext) -> Json:
+        for call_id in ctx.new_calls(1):
+            await ctx.request([call(call_id, n=1, text="")])
+            await ctx.run_tool(call_id, lambda _: _later(big))
+        await ctx.begin_step()
+        return "done"
+
+    h = house(limits={"bytes": 200_000})
+    run = (await one(h, agent)).run_id
+    entries = sum(len(entry.body) for entry in (await h.store.read(run)).entries)
+    assert (await h.state(run)).bytes == entries + len(big)
+
+
+async def _later(value: Json) -> Json:
+    return value
+
+
 async def test_a_large_message_of_a_person_is_taken_whole() -> None:
     """G11: up to the size of a request's body."""
     big = "é" * 450_000

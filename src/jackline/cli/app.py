@@ -12,6 +12,7 @@ from jackline.cli.options import (
     Call,
     FollowOn,
     Json,
+    Name,
     Reason,
     Run,
     Token,
@@ -310,6 +311,38 @@ def drill(
     plan = Plan(agent=agent, redis=redis, sqlite=sqlite, prompt=prompt)
     order = drills.Order(plan=plan, only=only or (), runs=runs, seed=seed, json=json)
     raise typer.Exit(drills.drill(order))
+
+
+@app.command()
+def export(
+    name: Name,
+    *,
+    output: Annotated[
+        Path | None, typer.Option("--output", "-o", metavar="FILE", help="Write to this file.  [stdout]")
+    ] = None,
+    url: Url = DEFAULT_URL,
+    token: Token = None,
+    json: Json = False,
+) -> None:
+    """Write a run, or a conversation with its runs, as JSON lines: entries and stored results."""
+    from jackline.cli import orders
+
+    raise typer.Exit(orders.export(_target(url, token, json), name, file=output))
+
+
+@app.command()
+def delete(
+    name: Name,
+    *,
+    yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False,
+    url: Url = DEFAULT_URL,
+    token: Token = None,
+    json: Json = False,
+) -> None:
+    """Delete a finished run, or a conversation whose runs have finished, for ever."""
+    from jackline.cli import orders
+
+    raise typer.Exit(orders.delete(_target(url, token, json), name, sure=yes))
 
 
 def _target(url: str, token: str | None, as_json: bool) -> Target:

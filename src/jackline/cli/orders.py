@@ -7,7 +7,8 @@ import os
 import sys
 from dataclasses import dataclass
 from functools import partial
-from typing import TYPE_CHECKING, Any, Literal
+from http import HTTPStatus
+from typing import TYPE_CHECKING, Any, BinaryIO, Literal
 
 import anyio
 
@@ -16,12 +17,14 @@ from jackline.cli.plain import one_line, plain
 from jackline.cli.view import JsonView, View
 from jackline.cli.watch import watch
 from jackline.client.api import Client, Decision, OnBusy, StopMode, Stopped
-from jackline.client.errors import ClientError
+from jackline.client.errors import ClientError, Refused
+from jackline.client.export import is_run
 from jackline.client.pace import Pace
 from jackline.client.shape import items, members
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
+    from pathlib import Path
 
 # Who types a command wants to hear at once that nobody is there; a server that is there and cannot
 # answer gets a little time, and a run once followed is not given up before the client's own default.
@@ -123,6 +126,71 @@ def runs(
         return exits.COMPLETED
 
     return _run(target, order)
+
+
+def export(target: Target, name: str, *, file: Path | None) -> int:
+    """Write a run or a conversation as JSON lines."""
+
+    async def order(client: Client) -> int:
+        if file is None:
+            await _write_lines(client, name, sys.stdout.buffer)
+            return exits.COMPLETED
+        # Beside it first: what was cut must not look like the whole.
+        part = file.with_name(f".{file.name}.part")
+        try:
+            with part.open("wb") as lines:
+                await _write_lines(client, name, lines)
+            part.replace(file)
+        except OSError as error:
+            return _complain(f"cannot write {file}: {error.strerror}", exits.FAILED)
+        finally:
+            part.unlink(missing_ok=True)
+        return exits.COMPLETED
+
+    return _run(target, order)
+
+
+async def _write_lines(client: Client, name: str, file: BinaryIO) -> None:
+    async for line in client.export(name):
+        file.write(line)
+        if line.startswith(b'{"run"'):
+            run = members(json.loads(line)["run"]) or {}
+            if run.get("open"):
+                words = f"run {run['run_id']} is {run['state']}: this is all up to entry {run['seq']}"
+                _print(f"jackline: {one_line(words)}", file=sys.stderr)
+    file.flush()
+
+
+def delete(target: Target, name: str, *, sure: bool) -> int:
+    """Remove a run or a conversation everywhere."""
+    what = "run" if is_run(name) else "conversation"
+
+    async def order(client: Client) -> int:
+        try:
+            await client.delete(name)
+        except Refused as refused:
+            run_id = refused.problem.get("run_id")
+            if refused.status != HTTPStatus.CONFLICT or run_id is None:
+                raise
+            text = f"run {run_id} has not finished; stop it first: jackline stop {run_id} --wait 10"
+            return _complain(text, exits.FAILED)
+        if target.json:
+            _print_json({"deleted": name})
+        else:
+            _print(f"{what} {name} is gone")
+        return exits.COMPLETED
+
+    if not sure and _interactive() and not _agrees(f"delete {what} {plain(name)} for ever? [y/N] "):
+        _print("nothing was deleted", file=sys.stderr)
+        return exits.FAILED
+    return _run(target, order)
+
+
+def _agrees(question: str) -> bool:
+    try:
+        return input(question).strip().lower() in {"y", "yes"}
+    except EOFError:
+        return False
 
 
 # ----------------------------------------------------------------------------------------------

@@ -14,10 +14,13 @@ import structlog
 import uvloop
 
 from jackline.agents.naming import agent_name
+from jackline.archive import archive_of
 from jackline.cli.logs import configure_logs
 from jackline.cli.stores import open_store
 from jackline.commands import Commands
 from jackline.errors import ConfigError, JacklineError, StoreUnavailable
+from jackline.keeping import Keeper
+from jackline.pressure import Pressure
 from jackline.settings import load
 from jackline.supervisor import Supervisor, worker_command
 from jackline.web.app import create_app
@@ -86,7 +89,8 @@ def check(settings: Settings) -> None:
 async def _serve(settings: Settings) -> None:
     store = await open_store(settings)
     try:
-        commands = Commands(store)
+        pressure = Pressure(store, settings.store_full)
+        commands = Commands(store, pressure)
         supervisor = None
         if settings.role != "web":
             supervisor = Supervisor(
@@ -94,14 +98,16 @@ async def _serve(settings: Settings) -> None:
             )
         async with asyncio.TaskGroup() as group:
             sweeper = group.create_task(_sweep(commands))
+            keeper = group.create_task(_keeper(settings, store).run())
             try:
                 if settings.role == "worker" and settings.port is None:
                     assert supervisor is not None
                     await _serve_worker(settings, store, supervisor)
                 else:
-                    await _serve_web(settings, store, commands, supervisor)
+                    await _serve_web(settings, store, commands, supervisor, pressure)
             finally:
                 sweeper.cancel()
+                keeper.cancel()
     finally:
         await store.aclose()
 
@@ -127,6 +133,11 @@ async def _sweep(commands: Commands) -> None:
             log.warning("sweep_failed", error=str(error))
 
 
+def _keeper(settings: Settings, store: Store) -> Keeper:
+    archive = None if settings.archive is None else archive_of(settings.archive, settings.data_dir)
+    return Keeper(store, retention=settings.retention, compact_after=settings.compact_after, archive=archive)
+
+
 def _model(settings: Settings) -> str:
     if settings.agent is not None:
         return f"of the agent {settings.agent}"
@@ -136,7 +147,7 @@ def _model(settings: Settings) -> str:
 
 
 async def _serve_web(
-    settings: Settings, store: Store, commands: Commands, supervisor: Supervisor | None
+    settings: Settings, store: Store, commands: Commands, supervisor: Supervisor | None, pressure: Pressure
 ) -> None:
     async def default_agent() -> str:
         return agent_name(settings.agent)
@@ -149,6 +160,7 @@ async def _serve_web(
         needs_worker=supervisor is not None,
         own_worker=supervisor.ready.is_set if supervisor is not None else lambda: True,
         only_health=settings.role == "worker",
+        pressure=pressure,
     )
 
     stop = asyncio.Event()

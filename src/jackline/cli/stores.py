@@ -17,7 +17,10 @@ async def open_store(settings: Settings) -> Store:
         from jackline.log.sqlite import SqliteStore
 
         return await SqliteStore.open(
-            settings.data_dir, synchronous=settings.sqlite_synchronous, max_entry_bytes=settings.max_entry
+            settings.data_dir,
+            synchronous=settings.sqlite_synchronous,
+            max_entry_bytes=settings.max_entry,
+            disk_reserve=settings.disk_reserve,
         )
     try:
         from jackline.log.redis import RedisStore

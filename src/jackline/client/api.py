@@ -9,6 +9,7 @@ from http import HTTPStatus
 from random import random
 from typing import TYPE_CHECKING, Any, Literal, Self
 
+from jackline.client.export import export, is_run
 from jackline.client.follow import Follow, FollowState, Source, body
 from jackline.client.frames import Entry, entry
 from jackline.client.http import Call, Server, read_json, segment
@@ -16,7 +17,7 @@ from jackline.client.shape import members
 
 if TYPE_CHECKING:
     import ssl
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import AsyncIterator, Callable, Mapping, Sequence
     from types import TracebackType
 
     from jackline.client.pace import Pace
@@ -334,7 +335,16 @@ class Client:
         response = await self._server.request(call, accept="*/*")
         return Artifact(media_type=response.headers.get("content-type", ""), data=response.content)
 
+    def export(self, name: str) -> AsyncIterator[bytes]:
+        """A run, or a conversation with all of its runs, as JSON lines: see `jackline.export`. Of a run
+        that is open all up to its newest entry."""
+        return export(self, name)
+
     # -- deleting ------------------------------------------------------------------------------
+
+    async def delete(self, name: str) -> None:
+        """Remove a finished run, or a conversation whose runs have finished."""
+        await (self.delete_run(name) if is_run(name) else self.delete_conversation(name))
 
     async def delete_run(self, run_id: str) -> None:
         """Remove a finished run everywhere."""

@@ -13,6 +13,7 @@ from starlette.routing import Route
 
 from jackline.clock import StoreClock
 from jackline.errors import ConfigError
+from jackline.pressure import Pressure
 from jackline.web.auth import Authority
 from jackline.web.guards import Guard, Identify
 from jackline.web.paths import HEALTH, ROUTES
@@ -62,6 +63,7 @@ def create_app(
     ring_bytes: int = RING_BYTES,
     linger: float = LINGER_SECONDS,
     only_health: bool = False,
+    pressure: Pressure | None = None,
 ) -> Starlette:
     """The app. Its lifespan must run: it carries what is watched.
 
@@ -69,7 +71,8 @@ def create_app(
     name, that live workers serve. `needs_worker`: not ready before a live worker has said what it
     serves, nor before `own_worker()`. `ring_bytes` is what each watched run holds of its newest
     frames, `linger` for how many seconds it does so after its last viewer has left. `only_health`:
-    `/healthz` and `/readyz` and nothing else, for a worker's own port. Raises `ConfigError` for an
+    `/healthz` and `/readyz` and nothing else, for a worker's own port. `pressure`: what `/readyz` tells
+    of how full the store is. Raises `ConfigError` for an
     address that others can reach without keys (G12).
     """
     if not settings.keys and not settings.loopback:
@@ -87,6 +90,7 @@ def create_app(
         default_agent=default_agent,
         needs_worker=needs_worker,
         own_worker=own_worker,
+        pressure=pressure or Pressure(store, settings.store_full),
     )
 
     @asynccontextmanager

@@ -21,6 +21,7 @@ from jackline.errors import (
     Invalid,
     NotFound,
     RunClosed,
+    StoreFull,
     StoreUnavailable,
     UnknownRun,
 )
@@ -35,6 +36,8 @@ if TYPE_CHECKING:
 
 RETRY_AFTER_SECONDS: Final = 2
 """What a 503 tells clients to wait: a store that restarts is back after about so long."""
+FULL_RETRY_AFTER_SECONDS: Final = 60
+"""The same of a store that is full: somebody, or retention, must make room first."""
 
 HANDLED: Final = (
     HTTPException,
@@ -44,6 +47,7 @@ HANDLED: Final = (
     Invalid,
     NotFound,
     RunClosed,
+    StoreFull,
     StoreUnavailable,
     UnknownRun,
 )
@@ -125,6 +129,8 @@ def problem_of(error: Exception) -> Problem:  # noqa: PLR0911 (one line per erro
             return Problem(413, str(error))
         case InDoubt():
             return unavailable(str(error))
+        case StoreFull():
+            return Problem(503, str(error), headers={"Retry-After": str(FULL_RETRY_AFTER_SECONDS)})
         case StoreUnavailable():
             return unavailable("the store does not answer; try again")
         case _:

@@ -18,6 +18,7 @@ from jackline.web.problems import field_problem
 if TYPE_CHECKING:
     from jackline.commands import Commands
     from jackline.log.base import Store
+    from jackline.pressure import Pressure
     from jackline.settings import Settings
     from jackline.web.auth import Authority
     from jackline.web.tails import Tails
@@ -38,6 +39,7 @@ class Site:
     default_agent: Callable[[], Awaitable[str]] | None
     needs_worker: bool
     own_worker: Callable[[], bool]
+    pressure: Pressure
 
 
 Handler = Callable[[Site, Request], Awaitable[ASGIApp]]

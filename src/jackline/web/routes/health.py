@@ -28,10 +28,12 @@ class Health(Struct, frozen=True, kw_only=True):
     status: Literal["ok"] = "ok"
 
 
-class StoreHealth(Struct, frozen=True, kw_only=True):
-    """Whether the store answers."""
+class StoreHealth(Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """Whether the store answers. `full`: no run can start, everything else goes on. `fullness`: the
+    share of its room in use, where a limit is known."""
 
-    state: Literal["ok", "away"]
+    state: Literal["ok", "full", "away"]
+    fullness: float | None = None
 
 
 class WorkersHealth(Struct, frozen=True, kw_only=True):
@@ -62,7 +64,7 @@ async def ready(site: Site, request: Request) -> ASGIApp:
     workers = await _workers(site)
     readiness = Readiness(
         state=_state(site, workers),
-        store=StoreHealth(state="away" if workers is None else "ok"),
+        store=await _store(site, away=workers is None),
         workers=WorkersHealth(alive=workers, required=site.needs_worker),
     )
     if readiness.state == "ready":
@@ -74,6 +76,17 @@ async def document(site: Site, request: Request) -> ASGIApp:
     """The OpenAPI document."""
     del site, request
     return json_response(openapi())
+
+
+async def _store(site: Site, *, away: bool) -> StoreHealth:
+    """A full store leaves the process ready: a stop must still reach it."""
+    try:
+        fullness = None if away else await site.pressure.fullness()
+        full = not away and await site.pressure.full()
+    except StoreUnavailable:
+        return StoreHealth(state="away")
+    rounded = None if fullness is None else round(fullness, 3)
+    return StoreHealth(state="away" if away else "full" if full else "ok", fullness=rounded)
 
 
 async def _workers(site: Site) -> int | None:
