@@ -4,17 +4,19 @@ from __future__ import annotations
 
 import asyncio
 import signal
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final, Literal
 
 from jackline.drill.stage import LEASE
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable
+    from collections.abc import AsyncGenerator, Awaitable, Callable
     from random import Random
 
     from jackline.drill.processes import Child
     from jackline.drill.stage import Stage
+    from jackline.drill.stores import RedisProcess
 
 Needs = Literal["nothing", "redis", "forwarder"]
 """What must be in the drill's hands: a Redis that it started, or the way to the store."""
@@ -100,25 +102,34 @@ async def _restart_store(stage: Stage, dice: Random) -> None:
         await _pause(dice)
 
 
-async def _restart_everysec(stage: Stage, dice: Random) -> None:
+@asynccontextmanager
+async def _everysec(stage: Stage) -> AsyncGenerator[RedisProcess]:
+    """Within it the store writes to its disk each second, after restarts too."""
     process = stage.store.process
     assert process is not None
-    await process.ask("CONFIG", "SET", "appendfsync", "everysec")
+    await process.ask(("CONFIG", "SET", "appendfsync", "everysec"))
     process.fsync = "everysec"
     try:
-        await _restart_store(stage, dice)
+        yield process
     finally:
         process.fsync = "always"
-        await process.ask("CONFIG", "SET", "appendfsync", "always")
+        await process.ask(("CONFIG", "SET", "appendfsync", "always"))
+
+
+async def _restart_everysec(stage: Stage, dice: Random) -> None:
+    async with _everysec(stage):
+        await _restart_store(stage, dice)
 
 
 async def _lose_tail(stage: Stage, dice: Random) -> None:
-    process = stage.store.process
-    assert process is not None
-    await _pause(dice)
-    await asyncio.to_thread(process.kill)
-    process.lose()
-    await process.start()
+    async with _everysec(stage) as process:
+        await _pause(dice)
+        kept = await process.on_disk()
+        # Within the second that a power cut can cost: what was acknowledged later is not there yet.
+        await _pause(dice, 0.1, 0.7)
+        await asyncio.to_thread(process.kill)
+        process.lose(kept)
+        await process.start()
 
 
 async def _pause_store(stage: Stage, dice: Random) -> None:
@@ -136,11 +147,11 @@ async def _out_of_memory(stage: Stage, dice: Random) -> None:
     del dice
     process = stage.store.process
     assert process is not None
-    await process.ask("CONFIG", "SET", "maxmemory", "1")
+    await process.ask(("CONFIG", "SET", "maxmemory", "1"))
     try:
         await asyncio.sleep(OUTAGE)
     finally:
-        await process.ask("CONFIG", "SET", "maxmemory", "0")
+        await process.ask(("CONFIG", "SET", "maxmemory", "0"))
 
 
 async def _cut(stage: Stage, dice: Random) -> None:
@@ -196,7 +207,7 @@ FAULTS: Final = (
     Fault(name="full-store", what="the store is out of memory for 2 s", strike=_out_of_memory, needs="redis"),
     Fault(
         name="lose-tail",
-        what="kill -9 of the store, and the end of its AOF is lost",
+        what="a power cut: kill -9 of the store, and what came since its last fsync is lost",
         strike=_lose_tail,
         needs="redis",
     ),

@@ -24,9 +24,6 @@ if TYPE_CHECKING:
 PATIENCE: Final = 180.0
 """Seconds in which a store must listen, and servers must be ready: more than a busy host needs."""
 
-LOST_BYTES: Final = 2048
-"""What is cut off the end of the append-only file: a second or so of a few runs."""
-
 _REDIS_PORT: Final = 6379
 
 
@@ -72,24 +69,30 @@ class RedisProcess:
         """It goes on."""
         self._child.signal(signal.SIGCONT)
 
-    def lose(self) -> int:
-        """While it is dead: cut the end off its append-only file, as if it had not been written yet.
-        Returns the bytes that are gone."""
-        files = sorted((self.folder / "appendonlydir").glob("*.incr.aof"))
-        size = files[-1].stat().st_size if files else 0
-        if size:
-            os.truncate(files[-1], max(0, size - LOST_BYTES))
-        return min(size, LOST_BYTES)
+    async def on_disk(self) -> int:
+        """Wait for its next fsync; the length that its append-only file has then."""
+        # WAITAOF waits for what its own connection has written.
+        await self.ask(("SET", "drill:mark", "1"), ("WAITAOF", "1", "0", "0"))
+        return self._log.stat().st_size
 
-    async def ask(self, *words: str) -> str:
-        """One command; the first line of its answer."""
+    def lose(self, kept: int) -> None:
+        """While it is dead: forget all but the first `kept` bytes of its append-only file."""
+        os.truncate(self._log, min(kept, self._log.stat().st_size))
+
+    @property
+    def _log(self) -> Path:
+        return max((self.folder / "appendonlydir").glob("*.incr.aof"))
+
+    async def ask(self, *commands: tuple[str, ...]) -> None:
+        """Commands on one connection, each answered before the next."""
         reader, writer = await asyncio.open_connection(HOST, self.port)
         try:
-            writer.write(b"*%d\r\n" % len(words))
-            for word in words:
-                writer.write(b"$%d\r\n%b\r\n" % (len(word.encode()), word.encode()))
-            await writer.drain()
-            return (await reader.readline()).decode().strip()
+            for words in commands:
+                writer.write(b"*%d\r\n" % len(words))
+                for word in words:
+                    writer.write(b"$%d\r\n%b\r\n" % (len(word.encode()), word.encode()))
+                await writer.drain()
+                await reader.readline()
         finally:
             writer.close()
 
