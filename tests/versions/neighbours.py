@@ -41,6 +41,7 @@ class Writes:
         summary: bytes | None = None,
         due: Due = KEEP,
         close: bool = False,
+        lazy: bool = False,
     ) -> Appended:
         written = [self._entry(entry) for entry in entries]
         if self._version == "next" and written and not close:
@@ -57,6 +58,7 @@ class Writes:
             summary=None if summary is None else self._summary(summary),
             due=due,
             close=close,
+            lazy=lazy,
         )
 
     async def begin(self, start: Start) -> Begun:
