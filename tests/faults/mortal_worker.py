@@ -2,7 +2,7 @@
 
 The file `fault` in the data directory names the moment, and is used up by the worker that it kills:
 `before append TEXT`, `after append TEXT` (a write of the run whose bodies contain the text),
-`before|after claim N` (the N-th claim of a run), `before|after release`, `before|after tool NAME`.
+`before|after claim N` (the N-th claim of the worker), `before|after release`, `before|after tool NAME`.
 With `always` in front it is never used up. The file `diary` takes down what tools do.
 """
 
@@ -55,6 +55,7 @@ class MortalStore:
     def __init__(self, store: Store, fault: Fault) -> None:
         self._store = store
         self._fault = fault
+        self._claims = 0
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._store, name)
@@ -71,7 +72,8 @@ class MortalStore:
         """See `Leases.claim`."""
         lease = await self._store.claim(*what)
         if lease is not None:
-            self._fault.strike("after", "claim", str(lease.generation))
+            self._claims += 1
+            self._fault.strike("after", "claim", str(self._claims))
         return lease
 
     async def release(self, *what: Any, **more: Any) -> None:
