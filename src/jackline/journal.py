@@ -362,6 +362,8 @@ class Journal:
         tries = 0
         self._recent.clear()
         while True:
+            if tries and self._landed(item):
+                return await self._until_complete(item)
             self._check(item)
             try:
                 await self._append(item, again=tries > 0)
@@ -375,15 +377,26 @@ class Journal:
                 if self.short is None:
                     await self._refresh_patiently()
                     if tries and self._landed(item):
-                        return
+                        return None
                 raise
             else:
-                return
+                return None
             # Looked at before the next try, and not only when that is refused: the watcher may have
             # folded our own entries, and the same ones would then be written once more.
             await self._refresh_patiently()
-            if tries and self._landed(item):
-                return
+
+    async def _until_complete(self, item: _Item) -> None:
+        """Our entries stand there, by a try whose answer was lost. They may have been put back since,
+        and then without what came with them: the checkpoint, and that they close the log."""
+        if item.checkpoint is None and not item.close:
+            return
+        try:
+            await self._until_written(
+                _Item(events=(), checkpoint=item.checkpoint, close=item.close, even_if_stopping=True)
+            )
+        except RunClosed:
+            if not item.close:
+                raise
 
     def _check(self, item: _Item) -> None:
         if item.expect and self.state.stop is not None and not item.even_if_stopping:

@@ -1,0 +1,139 @@
+"""A run's journal on a server that comes back with less than was seen of it."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
+from pathlib import Path
+
+import pytest
+
+from jackline.commands import Commands, read_state
+from jackline.errors import StoreUnavailable
+from jackline.events import Entry, Message, Workflow
+from jackline.journal import Journal
+from jackline.log.base import KEEP, Appended, Due, Nobody, Serves
+from jackline.log.redis import RedisStore
+from tests.contract.helpers import LONG, until
+from tests.contract.redis_server import RedisServer, redis_server
+
+pytestmark = pytest.mark.anyio
+
+TS = "2026-01-01T00:00:00.000Z"
+
+
+class Interrupted(RedisStore):
+    """The answer to the next append is lost, and `meanwhile` happens before that is noticed."""
+
+    meanwhile: Callable[[], Awaitable[object]] | None = None
+
+    async def append(
+        self,
+        run_id: str,
+        entries: Sequence[Entry],
+        *,
+        fence: int | Nobody | None = None,
+        expect: int | None = None,
+        once: Sequence[str] = (),
+        checkpoint: bytes | None = None,
+        summary: bytes | None = None,
+        due: Due = KEEP,
+        close: bool = False,
+        lazy: bool = False,
+    ) -> Appended:
+        appended = await super().append(
+            run_id,
+            entries,
+            fence=fence,
+            expect=expect,
+            once=once,
+            checkpoint=checkpoint,
+            summary=summary,
+            due=due,
+            close=close,
+            lazy=lazy,
+        )
+        meanwhile, self.meanwhile = self.meanwhile, None
+        if meanwhile is not None:
+            await meanwhile()
+            raise StoreUnavailable("the answer was lost")
+        return appended
+
+
+@pytest.fixture
+async def server(tmp_path: Path) -> AsyncGenerator[RedisServer]:
+    """One that writes to its disk each second."""
+    with redis_server(tmp_path, aof="everysec") as made:
+        yield made
+
+
+@pytest.fixture
+async def store(server: RedisServer) -> AsyncGenerator[Interrupted]:
+    made = await Interrupted.open(server.url)
+    try:
+        yield made
+    finally:
+        await made.aclose()
+
+
+@contextlib.asynccontextmanager
+async def journal(store: RedisStore) -> AsyncGenerator[Journal]:
+    """A journal of a run that has just begun to execute."""
+    started = await Commands(store).start(
+        by="user:ana", agent="a", messages=[Message(role="user", content="do it")]
+    )
+    lease = await store.claim("w1", LONG, [Serves(name="a", revision="1")])
+    assert lease is not None
+    assert lease.run_id == started.run_id
+    made = Journal(store, lease, await read_state(store, lease.run_id), ttl=LONG)
+    async with asyncio.TaskGroup() as group:
+        tasks = [group.create_task(made.run()), group.create_task(made.watch())]
+        await made.commit([Workflow(ts=TS, state="executing", attempt=1)], expect=True)
+        try:
+            yield made
+        finally:
+            for task in tasks:
+                task.cancel()
+
+
+def lost_after(server: RedisServer, store: Interrupted, made: Journal, seq: int) -> None:
+    """The next append reaches the server, and is read here; then the server forgets it."""
+    written = server.written
+
+    async def read() -> bool:
+        return made.state.seq >= seq
+
+    async def meanwhile() -> None:
+        await until(read)
+        server.kill()
+        server.lose(written)
+        server.launch()
+
+    store.meanwhile = meanwhile
+
+
+async def test_an_ending_that_was_lost_closes_the_log_again(server: RedisServer, store: Interrupted) -> None:
+    """G3: it was seen, so it is put back; the log must be closed by it, and its conversation be free."""
+    async with journal(store) as made:
+        run = made.lease.run_id
+        lost_after(server, store, made, made.state.seq + 1)
+        await made.commit([Workflow(ts=TS, state="completed", attempt=1)], expect=True, close=True)
+    page = await store.read(run)
+    assert page.closed
+    assert (await read_state(store, run)).state == "completed"
+    assert page.last == 3
+    assert (await store.conversation(run.split(".")[0])).active is None
+
+
+async def test_a_checkpoint_that_was_lost_with_its_entries_is_put_back(
+    server: RedisServer, store: Interrupted
+) -> None:
+    """G7, G8: entries without their checkpoint would have the next worker do again what they tell."""
+    async with journal(store) as made:
+        lost_after(server, store, made, made.state.seq + 1)
+        step = Workflow(ts=TS, state="executing", attempt=1, step=1)
+        await made.commit([step], expect=True, checkpoint=b"new")
+        assert (await store.read(made.lease.run_id)).last == 3
+        assert await store.checkpoint(made.lease.run_id) == b"new"
+        assert made.checkpoint == b"new"
