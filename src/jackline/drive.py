@@ -18,6 +18,7 @@ from jackline.errors import (
     AgentError,
     Fenced,
     IllegalTransition,
+    InDoubt,
     JacklineError,
     LimitReached,
     Moved,
@@ -563,15 +564,20 @@ class Drive:
         """Let the run go; True when something came meanwhile that must be looked at first."""
         while True:
             try:
-                await self._journal.patiently(
-                    lambda: self._store.release(self._lease, due, expect=self._state.seq)
-                )
+                await self._journal.patiently(lambda: self._let_go(due))
             except Moved:
                 await self._journal.patiently(self._journal.refresh)
                 if due != NOW or self._state.stop is not None:
                     return True
             else:
                 return False
+
+    async def _let_go(self, due: Due) -> None:
+        try:
+            await self._store.release(self._lease, due, expect=self._state.seq)
+        except InDoubt:
+            await self._journal.refresh()  # it is healed there, or found lost
+            raise
 
     def _workflow(
         self,

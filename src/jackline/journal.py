@@ -252,7 +252,7 @@ class Journal:
                 if page.closed and self.state.seq >= page.last:
                     self._lose()
                     return
-                if self.state.seq > page.last or (page.doubt and self.state.seq == page.last):
+                if self.state.seq > page.last or (page.restored and self.state.seq == page.last):
                     await self._heal(page.last)
                     continue
                 if self.state.seq >= page.last:

@@ -10,13 +10,14 @@ from pathlib import Path
 import pytest
 
 from jackline.commands import Commands, read_state
-from jackline.errors import StoreUnavailable
-from jackline.events import Entry, Message, Workflow
+from jackline.errors import Fenced, StoreUnavailable
+from jackline.events import Entry, Message, Token, Workflow
 from jackline.journal import Journal
 from jackline.log.base import KEEP, Appended, Due, Nobody, Serves
 from jackline.log.redis import RedisStore
-from tests.contract.helpers import LONG, until
+from tests.contract.helpers import DEADLINE, LONG, until
 from tests.contract.redis_server import RedisServer, redis_server
+from tests.log_redis.behind import answers
 
 pytestmark = pytest.mark.anyio
 
@@ -137,3 +138,36 @@ async def test_a_checkpoint_that_was_lost_with_its_entries_is_put_back(
         assert (await store.read(made.lease.run_id)).last == 3
         assert await store.checkpoint(made.lease.run_id) == b"new"
         assert made.checkpoint == b"new"
+
+
+async def test_a_supervisor_cannot_vouch_for_what_its_dead_worker_saw(
+    server: RedisServer, store: Interrupted
+) -> None:
+    """G1: it has read nothing; who saw more must be told by the cut."""
+    async with journal(store) as made:
+        run, lease = made.lease.run_id, made.lease
+        written = server.written
+        made.put(Token(ts=TS, text="seen", kind="text", message_id="m1"))
+        await made.commit([])
+    server.kill()
+    server.lose(written)
+    server.launch()
+    await until(lambda: answers(store))
+    last = (await store.head(run)).last
+    assert last == 2
+    with pytest.raises(StoreUnavailable):
+        await store.release(lease, "now", expect=last)
+    assert (await store.read(run)).doubt
+
+
+async def test_a_writer_whose_lease_was_given_up_is_told_so_after_a_restart(
+    server: RedisServer, store: Interrupted
+) -> None:
+    """G7: it must not wait for ever to be believed."""
+    async with journal(store) as made:
+        await store.release(made.lease, "now", expect=made.state.seq)
+        server.kill()
+        server.launch()
+        await until(lambda: answers(store))
+        with pytest.raises(Fenced):
+            await asyncio.wait_for(made.commit([Workflow(ts=TS, state="executing", attempt=1)]), DEADLINE)

@@ -92,7 +92,7 @@ class LeasePart:
         name = core.keys.due_of(lease.agent, lease.revision)
         core.post(
             core.scripts.release.by_digest(
-                [keys.run], lease.generation, lease.last, "keep", core.server.life
+                [keys.run], lease.generation, lease.last, "keep", core.server.life, core.server.trust
             ),
             core.place(lease.run_id, Place(state="open", name=name, due_ms=0)),
         )
@@ -137,9 +137,11 @@ class LeasePart:
         """See `Leases.release`."""
         keys = self._core.run_keys(lease.run_id)
         script = self._core.scripts.release
-        life = self._core.server.life
-        command = script.by_digest([keys.run], lease.generation, expect, due_argument(due), life)
-        _raise(array(await self._core.one(command, life=life)), lease.run_id)
+        server = self._core.server
+        command = script.by_digest(
+            [keys.run], lease.generation, expect, due_argument(due), server.life, server.trust
+        )
+        _raise(array(await self._core.one(command, life=server.life)), lease.run_id)
         await self._core.settle(lease.run_id)
 
     async def beat(self, worker: str, ttl: float, *, idle_ms: int, catalogue: bytes | None = None) -> None:

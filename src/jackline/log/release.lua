@@ -2,7 +2,7 @@
 -- Gives a run back, unless something came that its holder has not read.
 --
 -- KEYS: 1 run (hash)
--- ARGV: 1 generation  2 expect: seq  3 due: "keep" | "now" | "never" | ms  4 life
+-- ARGV: 1 generation  2 expect: seq  3 due: "keep" | "now" | "never" | ms  4 life  5 trust
 -- Answers: unknown | closed | doubt | fenced | moved LAST | ok
 --
 -- Guarantee: a command that came meanwhile is never slept over: its entry makes this `moved`.
@@ -14,9 +14,10 @@ local anew = ARGV[4] ~= '' and run[5] ~= ARGV[4]
 if anew and run[5] and tonumber(ARGV[1]) > tonumber(run[4]) then return {'doubt'} end
 if not run[3] or run[4] ~= ARGV[1] then return {'fenced'} end
 if tonumber(run[1]) ~= tonumber(ARGV[2]) then return {'moved', tonumber(run[1])} end
+-- Who gives it back may never have read it: a supervisor whose worker died.
+if anew and run[5] and ARGV[5] ~= 'all' then return {'doubt'} end
 redis.call('HDEL', KEYS[1], 'worker', 'expires', 'unreleased')
 if anew then
-  -- It has read up to this very entry: nothing is missing.
   redis.call('HSET', KEYS[1], 'life', ARGV[4])
   redis.call('HDEL', KEYS[1], 'doubt')
 end
