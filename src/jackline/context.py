@@ -557,7 +557,7 @@ class RunContext:
         raw = value.encode("utf-8", "replace") if isinstance(value, str) else data
         self._check_size(len(raw))
         artifact = Artifact(media_type=media_type, data=raw)
-        await self._journal.patiently(lambda: self._store.put_artifact(self.run_id, artifact_id, artifact))
+        await self._journal.store_aside(artifact_id, artifact)
         return {"artifact": artifact_id, "bytes": len(raw), "preview": text[: self._preview]}
 
     async def _recall(self, call: Call) -> Json:

@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Sequence
 
     from jackline.events import Entry, Event
-    from jackline.log.base import Due, Lease, Store
+    from jackline.log.base import Artifact, Due, Lease, Store
     from jackline.run import RunState
 
 _T = TypeVar("_T")
@@ -48,6 +48,9 @@ GROUP_BYTES: Final = 256 * 1024
 TAIL_BYTES: Final = 1 << 20
 """A run's newest entries that its holder keeps, to put them back should the store come back without
 them. What may not be on disk yet is never more than half of it."""
+
+ASIDE_BYTES: Final = 4 << 20
+"""Values stored aside that its holder keeps for the same reason; the newest one however large it is."""
 
 RETRY_SECONDS: Final = (0.05, 0.1, 0.2, 0.5, 1.0)
 """Pauses between tries while the store is away; the last one repeats."""
@@ -155,6 +158,8 @@ class Journal:
         self._recent: list[Entry] = []
         self._ttl = ttl
         self._tail = Tail(state.seq)
+        self._aside: dict[str, Artifact] = {}
+        self._owed: dict[str, Artifact] = {}
         self._log = structlog.get_logger().bind(run_id=lease.run_id)
         self._note_stop()
 
@@ -207,6 +212,15 @@ class Journal:
         if self.state.bytes + self._waiting + more > self._max_bytes:
             raise LimitReached("bytes", self._max_bytes)
 
+    async def store_aside(self, artifact_id: str, artifact: Artifact) -> None:
+        """Store a value that is too large for the entry that will name it (G8: once the store is there)."""
+        self._aside.pop(artifact_id, None)
+        self._aside[artifact_id] = artifact
+        while len(self._aside) > 1 and sum(len(kept.data) for kept in self._aside.values()) > ASIDE_BYTES:
+            del self._aside[next(iter(self._aside))]
+        await self.patiently(lambda: self._store.put_artifact(self.lease.run_id, artifact_id, artifact))
+        self._tail.loose += len(artifact.data)
+
     async def patiently(self, ask: Callable[[], Awaitable[_T]]) -> _T:
         """What `ask` gives, once the store answers (G8). `ask` must be safe to repeat."""
         tries = 0
@@ -256,7 +270,14 @@ class Journal:
                     await self._heal(page.last)
                     continue
                 if self.state.seq >= page.last:
+                    await self._put_back()
                     return
+
+    async def _put_back(self) -> None:
+        """What was stored aside, once the run is known to be ours: another's may stand there by now."""
+        for artifact_id, artifact in list(self._owed.items()):
+            await self._store.put_artifact(self.lease.run_id, artifact_id, artifact)
+            self._owed.pop(artifact_id, None)
 
     async def _heal(self, last: int) -> None:
         """The store's newest entry is `last`, and more were there, or may have been."""
@@ -266,6 +287,7 @@ class Journal:
             self._lose()
             raise Fenced(self.lease.run_id)
         names = {name: seq for seq, entry in enumerate(missing, last + 1) for name in names_of(decode(entry))}
+        self._owed = dict(self._aside)  # before: an answer that is lost may mean that it is healed
         try:
             await self._store.heal(
                 self.lease,

@@ -12,8 +12,8 @@ import pytest
 from jackline.commands import Commands, read_state
 from jackline.errors import Fenced, StoreUnavailable
 from jackline.events import Entry, Message, Token, Workflow
-from jackline.journal import Journal
-from jackline.log.base import KEEP, Appended, Due, Nobody, Serves
+from jackline.journal import ASIDE_BYTES, Journal
+from jackline.log.base import KEEP, Appended, Artifact, Due, Nobody, Serves
 from jackline.log.redis import RedisStore
 from tests.contract.helpers import DEADLINE, LONG, until
 from tests.contract.redis_server import RedisServer, redis_server
@@ -171,3 +171,41 @@ async def test_a_writer_whose_lease_was_given_up_is_told_so_after_a_restart(
         await until(lambda: answers(store))
         with pytest.raises(Fenced):
             await asyncio.wait_for(made.commit([Workflow(ts=TS, state="executing", attempt=1)]), DEADLINE)
+
+
+@pytest.mark.parametrize("told", [True, False], ids=["with its entry", "before its entry"])
+async def test_what_was_stored_aside_and_lost_is_put_back(
+    server: RedisServer, store: Interrupted, *, told: bool
+) -> None:
+    """G1, G8: an entry never names what the store no longer has."""
+    async with journal(store) as made:
+        run, written = made.lease.run_id, server.written
+        large = Artifact(media_type="text/plain", data=b"x" * 100_000)
+        await made.store_aside("large", large)
+        if told:
+            made.put(Token(ts=TS, text="see large", kind="text", message_id="m1"))
+            await made.commit([])
+        server.kill()
+        server.lose(written)
+        server.launch()
+        await made.commit([Workflow(ts=TS, state="executing", attempt=1, step=1)], expect=True)
+        assert await store.artifact(run, "large") == large
+        assert (await store.read(run)).last == (4 if told else 3)
+
+
+async def test_what_is_kept_to_be_put_back_is_bounded(server: RedisServer, store: Interrupted) -> None:
+    """G8: the newest few MiB; who waits for an entry after that waits until it is on disk."""
+    async with journal(store) as made:
+        run, written = made.lease.run_id, server.written
+        one = Artifact(media_type="text/plain", data=b"x" * (ASIDE_BYTES // 2))
+        for name in ("a", "b", "c"):
+            await made.store_aside(name, one)
+        server.kill()
+        server.lose(written)
+        server.launch()
+        await made.commit([Workflow(ts=TS, state="executing", attempt=1, step=1)], expect=True)
+        assert [await store.artifact(run, name) is not None for name in ("a", "b", "c")] == [
+            False,
+            True,
+            True,
+        ]
