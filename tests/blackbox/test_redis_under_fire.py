@@ -260,21 +260,22 @@ def test_a_failover_to_a_replica_that_is_behind_is_healed(tmp_path: Path, everys
 def test_what_is_too_much_to_be_put_back_ends_the_run_and_says_so(everysec: Fire) -> None:
     """G1, G3, G8: it does not go on blind, and whoever saw more gets a gap with what is left."""
     prompt = steps(
-        call("note", text="tail begins"),
+        {"say": "little ", "times": 5, "gate": "little", **call("note", text="tail begins")},
         {"say": "x" * 8000, "times": 200, "gate": "tail", **call("note", text="tail ends")},
     )
     run_id = everysec.api.start(prompt)
     with watching(everysec.api, run_id) as watch:
         watch.until("token", 5)
         written = everysec.redis.written
-        watch.until("token", 200)
+        everysec.world.open_gate("little")
+        watch.until("token", 205)
         everysec.restart(written)
         watch.until("gap")
         watch.until_over()
         everysec.world.open_gate("tail")
         gap = next(frame for frame in watch.frames if frame.event == "gap")
         left = gap.data["from"] - 1
-        assert 5 < left < 200
+        assert 5 < left < 205
         assert gap.data["snapshot"]["error"]["type"] == "log_lost"
         assert str(left + 1) in gap.data["snapshot"]["error"]["message"]
     log = everysec.api.log(run_id)

@@ -102,8 +102,14 @@ def test_a_leash_whose_holder_is_dead_already_runs_nothing(tmp_path: Path) -> No
 
 def test_a_terminated_group_ends_with_the_command(tmp_path: Path) -> None:
     ready = tmp_path / "ready"
-    script = f"trap 'echo bye; exit 0' TERM; touch {ready}; while :; do sleep 0.02; done"
-    with run_leashed("sh", "-c", script) as process:
+    script = (
+        "import pathlib, signal, sys\n"
+        "def bye(*_): print('bye', flush=True); sys.exit(0)\n"
+        "signal.signal(signal.SIGTERM, bye)\n"
+        "pathlib.Path(sys.argv[1]).touch()\n"
+        "signal.pause()"
+    )
+    with run_leashed(sys.executable, "-c", script, str(ready)) as process:
         eventually(ready.exists)
         os.killpg(process.pid, signal.SIGTERM)
         out, _ = process.communicate(timeout=60)
