@@ -172,6 +172,8 @@ class Drive:
         """Drive until the next pause; True when it is over already."""
         state = self._state
         if state.ended:
+            # It was put back without its close: who did that has died in between (G3).
+            await self._journal.commit([], expect=True, even_if_stopping=True, close=True)
             return False
         if state.stop is not None:
             await self._finish_stop(None)

@@ -13,7 +13,7 @@ from jackline.commands import Commands
 from jackline.context import RunContext
 from jackline.endings import CallEnd
 from jackline.errors import ToolFailed
-from jackline.events import Event, Json, StopMode, Tool, Unknown, Usage, Workflow
+from jackline.events import Event, Json, StopMode, Tool, Unknown, Usage, Workflow, encode
 from jackline.log.memory import MemoryStore
 from jackline.remote import ask_later
 from jackline.run import RunState
@@ -454,6 +454,22 @@ async def test_whatever_is_said_elsewhere_of_a_call_the_stop_comes_to_its_end(sa
         state = await h.ended(run)
     assert state.state == "stopped"
     assert outcomes(state) == {"t": "unknown"}
+
+
+async def test_a_run_whose_ending_stands_but_did_not_close_its_log_is_closed() -> None:
+    """G3: who put the ending back died before it closed the log; nobody says it twice."""
+    h = house()
+    run = await h.start()
+    ending = Workflow(ts="2026-01-01T00:00:00.000Z", state="completed", attempt=1)
+    opening = Workflow(ts="2026-01-01T00:00:00.000Z", state="executing", attempt=1)
+    await h.store.append(run, [encode(opening), encode(ending)])
+    async with h.worker(Scripted(lambda _: forever(None))):
+        await until(lambda: closed(h, run))
+    assert len(await h.events(run)) == 3
+
+
+async def closed(h: House, run: str) -> bool:
+    return (await h.store.head(run)).closed
 
 
 async def test_the_supervisor_is_told_when_a_cut_begins_and_when_all_has_let_go() -> None:
