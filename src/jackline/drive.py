@@ -172,6 +172,8 @@ class Drive:
         """Drive until the next pause; True when it is over already."""
         state = self._state
         if state.ended:
+            # It was put back without its close: who did that has died in between (G3).
+            await self._journal.commit([], expect=True, even_if_stopping=True, close=True)
             return False
         if state.stop is not None:
             await self._finish_stop(None)
@@ -447,11 +449,15 @@ class Drive:
                     group.create_task(self._ask_about(ctx, call_id, ask))
 
     async def _ask_about(self, ctx: RunContext, call_id: str, ask: Ask) -> None:
-        end = await ask(self._settings.kill_seconds)
-        result = end.result
-        if result is not msgspec.UNSET:
-            result = await ctx.stored_aside(result, f"{call_id}:result")
-        ctx.ends[call_id] = replace(end, result=result, duration_ms=_duration(ctx, call_id))
+        try:
+            end = await ask(self._settings.kill_seconds)
+            if end.result is not msgspec.UNSET:
+                end = replace(end, result=await ctx.stored_aside(end.result, f"{call_id}:result"))
+        except Exception as error:  # noqa: BLE001
+            # Whatever the other side says, or the reading of it raises: a stop must come to its end.
+            self._log.warning("call_elsewhere_not_told", call_id=call_id, error=repr(error))
+            end = CallEnd(outcome="unknown")
+        ctx.ends[call_id] = replace(end, duration_ms=_duration(ctx, call_id))
 
     # Ending
 

@@ -258,3 +258,34 @@ async def test_a_replica_that_was_behind_is_healed_by_the_runs_holder(tmp_path: 
                     await store.heal(lease, LONG, Missing(last=1, entries=entries("a")))
                     page = await store.read(run)
                     assert (page.last, page.doubt, page.cuts) == (2, False, ())
+
+
+async def test_a_promoted_server_that_forgets_its_primary_has_no_new_life(tmp_path: Path) -> None:
+    """G4, G8: it does so after an hour without replicas. Whoever connects after that must not take the
+    runs for ones that came back: their stops would be refused, and their logs be cut."""
+    folders = [tmp_path / name for name in ("primary", "replica")]
+    for folder in folders:
+        folder.mkdir()
+    with (
+        redis_server(folders[0], aof="everysec") as primary,
+        redis_server(folders[1], aof="everysec", options=("--repl-backlog-ttl", "1")) as replica,
+    ):
+        async with behind(replica.url) as client:
+
+            async def told(words: bytes) -> bool:
+                info = await client.do("INFO", "replication")
+                assert isinstance(info, bytes)
+                return words in info
+
+            await client.do("REPLICAOF", "127.0.0.1", str(primary.port))
+            await until(lambda: told(b"master_link_status:up"))
+            await client.do("REPLICAOF", "NO", "ONE")
+            async with opened(replica.url) as store:
+                run = await begin_run(store)
+                lease = await must_claim(store)
+                await until(lambda: told(b"master_replid2:" + b"0" * 40))
+                async with opened(replica.url) as web:
+                    assert not (await web.read(run)).doubt
+                    await web.append(run, entries("stop"), once=["stop:immediate"])
+                    await store.append(run, entries("a"), fence=lease.generation, expect=2)
+                    assert (await web.read(run)).cuts == ()

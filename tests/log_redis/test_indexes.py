@@ -69,7 +69,7 @@ async def test_a_refused_start_leaves_no_trace(store: RedisStore, client: Behind
         assert await client.members(f"{prefix}:{{index}}:{key}") == [run]
 
 
-async def test_deleted_conversations_leave_no_key_but_the_counters(
+async def test_deleted_conversations_leave_no_key_but_the_servers_own(
     store: RedisStore, client: Behind, prefix: str
 ) -> None:
     run = await begin_run(store)
@@ -78,4 +78,4 @@ async def test_deleted_conversations_leave_no_key_but_the_counters(
     await store.append(run, entries("x"), once=["a"], checkpoint=b"c", fence=lease.generation)
     await store.append(run, entries("end"), close=True)
     await store.delete(run.split(".", maxsplit=1)[0])
-    assert await client.keys(f"{prefix}*") == {f"{prefix}:{{index}}:serial"}
+    assert await client.keys(f"{prefix}*") == {f"{prefix}:{{index}}:serial", f"{prefix}:life"}

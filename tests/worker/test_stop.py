@@ -11,9 +11,11 @@ import pytest
 
 from jackline.commands import Commands
 from jackline.context import RunContext
+from jackline.endings import CallEnd
 from jackline.errors import ToolFailed
-from jackline.events import Event, Json, StopMode, Tool, Unknown, Usage, Workflow
+from jackline.events import Event, Json, StopMode, Tool, Unknown, Usage, Workflow, encode
 from jackline.log.memory import MemoryStore
+from jackline.remote import ask_later
 from jackline.run import RunState
 from jackline.settings import load
 from tests.worker.house import Clock, House, InterruptedStore, Scripted, call, request, states, until
@@ -419,6 +421,55 @@ async def test_a_function_in_a_thread_is_waited_for_and_its_end_is_told(ends: st
         assert found.state == "failed"
         assert found.error is not None
         assert found.error.message == "caf?"
+
+
+@pytest.mark.parametrize("says", ["nonsense", "too much"])
+async def test_whatever_is_said_elsewhere_of_a_call_the_stop_comes_to_its_end(says: str) -> None:
+    """G4: an answer that cannot be read, or is more than the run may have, leaves the call unknown."""
+    h, there = house(), asyncio.Event()
+
+    async def asked(_: float) -> CallEnd:
+        if says == "nonsense":
+            raise ValueError("no text at all")
+        return CallEnd(outcome="finished_before_stop", result="x" * 200_000)
+
+    async def agent(ctx: RunContext) -> Json:
+        ids = await request(ctx, "t")
+
+        async def tool(_: Json) -> Json:
+            there.set()
+            try:
+                await asyncio.sleep(3600)
+            except asyncio.CancelledError:
+                ask_later(asked)
+                raise
+            return None
+
+        return await ctx.run_tool(ids[0], tool)
+
+    async with h.worker(Scripted(agent)):
+        run = await h.start(limits={"bytes": 100_000})
+        await there.wait()
+        await h.commands.stop(run, by="user:bo")
+        state = await h.ended(run)
+    assert state.state == "stopped"
+    assert outcomes(state) == {"t": "unknown"}
+
+
+async def test_a_run_whose_ending_stands_but_did_not_close_its_log_is_closed() -> None:
+    """G3: who put the ending back died before it closed the log; nobody says it twice."""
+    h = house()
+    run = await h.start()
+    ending = Workflow(ts="2026-01-01T00:00:00.000Z", state="completed", attempt=1)
+    opening = Workflow(ts="2026-01-01T00:00:00.000Z", state="executing", attempt=1)
+    await h.store.append(run, [encode(opening), encode(ending)])
+    async with h.worker(Scripted(lambda _: forever(None))):
+        await until(lambda: closed(h, run))
+    assert len(await h.events(run)) == 3
+
+
+async def closed(h: House, run: str) -> bool:
+    return (await h.store.head(run)).closed
 
 
 async def test_the_supervisor_is_told_when_a_cut_begins_and_when_all_has_let_go() -> None:

@@ -20,7 +20,8 @@ _TLS: Final = ("rediss", "valkeys")
 class Address:
     """Host and port, or a socket's path; TLS, the credentials, the database's number.
 
-    `ca_file`: the certificates to trust instead of the system's. Its repr has no password.
+    `ca_file`: the certificates to trust instead of the system's. `life_key`: where the server's life is
+    noted, "" for nowhere. Its repr has no password.
     """
 
     host: str
@@ -31,6 +32,7 @@ class Address:
     user: str
     password: str
     database: int
+    life_key: str = ""
 
     def __str__(self) -> str:
         return self.path or f"{f'[{self.host}]' if ':' in self.host else self.host}:{self.port}"

@@ -73,7 +73,7 @@ class Core:
     def __init__(
         self, address: Address, prefix: str, deadline: float, max_entry_bytes: int, replicas: int
     ) -> None:
-        self.address = address
+        self.address = address = replace(address, life_key=f"{prefix}:life")
         self.max_entry_bytes = max_entry_bytes
         self.keys = Keys(prefix)
         self.scripts = load()

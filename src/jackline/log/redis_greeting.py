@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Final, Literal
 
 import hiredis
@@ -19,6 +19,14 @@ _OLDEST: Final = (7, 0)
 _WAITAOF_SINCE: Final = (7, 2)
 _LIFE: Final = 16
 """Digits of the server's ids that tell one life of it from another."""
+
+_NOTE_LIFE: Final = """#!lua flags=allow-oom
+local life, known = ARGV[1], redis.call('GET', KEYS[1])
+if known and string.sub(known, 1, #life + 1) == life .. '-' then return known end
+if known ~= life then redis.call('SET', KEYS[1], life) end
+return life"""
+"""A promoted server forgets whose replica it was after an hour without replicas of its own. It has lost
+nothing then, and must go on under the name that it had: this connection's writes are not a new life's."""
 
 _UNAVAILABLE: Final = {
     "OOM": "Redis has no memory left (maxmemory)",
@@ -119,7 +127,14 @@ async def greet(link: Link, address: Address) -> Server:
     for reply in (*greeting, info):
         if isinstance(reply, hiredis.ReplyError):
             raise (ConfigError if code_of(reply) in _SETTINGS else StoreUnavailable)(in_words(reply))
-    return _look_over(_fields(info), config, address)
+    server = _look_over(_fields(info), config, address)
+    if not address.life_key or not server.life:
+        return server
+    (noted,) = await link.send([("EVAL", _NOTE_LIFE, 1, address.life_key, server.life)])
+    if not isinstance(noted, bytes):
+        return server  # it refuses writes; what it says of itself is nearly always its name
+    life = noted.decode()
+    return replace(server, life=life, promoted="-" in life)
 
 
 def _fields(info: Reply) -> dict[str, str]:
