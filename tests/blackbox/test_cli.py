@@ -13,7 +13,7 @@ from tests.blackbox.api import call, steps
 from tests.blackbox.conftest import World
 from tests.blackbox.transcript import logged
 from tests.cli.terminal import Terminal, jackline, terminal
-from tests.support.processes import HOST, free_port
+from tests.support.processes import HOST, eventually_async, free_port
 
 pytestmark = pytest.mark.anyio
 
@@ -144,10 +144,16 @@ async def test_ctrl_c_leaves_the_run_running_and_says_how_to_come_back(
     assert again.code == 0
 
 
+async def model_asked(world: World, before: int) -> bool:
+    return world.effects.count("model") > before
+
+
 async def test_ctrl_c_stops_the_run_where_that_is_wanted(embedded: World) -> None:
     """G4: the receipt stands on the same screen."""
+    asked = embedded.effects.count("model")
     async with terminal("chat", steps({"silent": 1000}), "--url", embedded.server.url) as screen:
         await screen.until("executing")
+        await eventually_async(lambda: model_asked(embedded, asked), what="the model is asked")
         screen.type(CTRL_C)
         await screen.until("[s]top the run")
         screen.type("s\n")
