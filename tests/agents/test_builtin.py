@@ -46,7 +46,8 @@ async def test_a_demo_run_reads_the_real_host(tmp_path: Path) -> None:
     assert all(call.effect == "read_only" for call in state.calls.values())
 
 
-async def test_a_change_is_asked_about_made_and_verified(tmp_path: Path) -> None:
+@pytest.mark.parametrize("reason", [None, "go ahead"])
+async def test_a_change_is_asked_about_made_and_verified(tmp_path: Path, reason: str | None) -> None:
     """The policy holds in a run too: what is not declared read-only waits for a person."""
     agent = load_agent(settings_of(model="demo"), environment(tmp_path))
     async with agent.opened():
@@ -55,7 +56,7 @@ async def test_a_change_is_asked_about_made_and_verified(tmp_path: Path) -> None
         assert state.state == "awaiting_approval"
         asked = state.pending[0]
         assert not state.calls[asked.call_id].started_at
-        await home.approve(asked.call_id.rpartition(".")[2])
+        await home.approve(asked.call_id.rpartition(".")[2], reason=reason)
         state = await home.drive()
     assert state.state == "completed"
     checks = [call for call in state.calls.values() if call.verifies == asked.call_id]

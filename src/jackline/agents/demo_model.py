@@ -16,7 +16,7 @@ from pydantic_ai.messages import ModelRequest, ModelResponse, ToolReturnPart, Us
 from pydantic_ai.models.function import DeltaToolCall, FunctionModel
 
 from jackline.agents.demo_script import Call, Result, next_turn
-from jackline.agents.pydantic_values import CHANGED
+from jackline.agents.pydantic_values import APPROVED, CHANGED
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Sequence
@@ -79,8 +79,8 @@ def _prompt(message: ModelMessage) -> str:
         return ""
     texts = [part.content for part in message.parts if isinstance(part, UserPromptPart)]
     flat = [text if isinstance(text, str) else " ".join(map(str, text)) for text in texts]
-    # Pydantic AI tells the model of edited arguments in the same voice as a person's request.
-    return "\n".join(text for text in flat if CHANGED not in text)
+    # Pydantic AI tells the model of edited arguments and of reasons in the same voice as a person's request.
+    return "\n".join(text for text in flat if CHANGED not in text and APPROVED not in text)
 
 
 def _answers(messages: Sequence[ModelMessage]) -> dict[str, tuple[Outcome, object]]:

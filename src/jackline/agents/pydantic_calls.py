@@ -28,7 +28,7 @@ from pydantic_ai.tools import ToolApproved, ToolDenied
 
 from jackline.agents.faults import failed
 from jackline.agents.pydantic_tools import asks_first, with_kind
-from jackline.agents.pydantic_values import CHANGED, args_of, from_log, to_log
+from jackline.agents.pydantic_values import APPROVED, CHANGED, args_of, from_log, to_log
 from jackline.context import CallRequest
 from jackline.errors import ToolFailed
 from jackline.events import ErrorInfo
@@ -287,7 +287,7 @@ def _note(answer: Answer | None) -> str:
         return ""
     who = answer.by or "A person"
     if not isinstance(answer.args, dict):
-        return f"{who} approved this call: {answer.reason}" if answer.reason else ""
+        return f"{who} {APPROVED}: {answer.reason}" if answer.reason else ""
     shown = to_log(answer.args)
     because = f" ({answer.reason})" if answer.reason else ""
     return f"{who} {CHANGED}{because}. Executed with: {shown}"

@@ -21,6 +21,9 @@ _RETURN_KIND: Final = "tool-return"
 CHANGED: Final = "changed the arguments before approving"
 """What a model is told, beside a result, of arguments that are no longer its own."""
 
+APPROVED: Final = "approved this call"
+"""What a model is told, beside a result, before the reason that a person gave."""
+
 
 def to_log(value: object) -> Json:
     """What the log keeps of a tool's result or an agent's output.
