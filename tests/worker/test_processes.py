@@ -46,9 +46,10 @@ class Scene:
         self.house = House(settings=load(stop_grace=NEVER, drain=0.5), processes=processes)
 
     def shell(self, name: str, before: str = "") -> list[str]:
-        """A shell with a child of its own. Once both are there, their pids are in the file `name`."""
+        """A shell with a child of its own. Once both are there, their pids are in the file `name`. Of its
+        own it never ends: its child's end, by the same signal, may be seen before its own signal is."""
         file = self.path / name
-        note = f"{before} sleep 600 & echo $$ $! > {file}.half; mv {file}.half {file}; wait; wait"
+        note = f"{before} sleep 600 & echo $$ $! > {file}.half; mv {file}.half {file}; while :; do wait; done"
         return ["sh", "-c", note]
 
     def pids(self, name: str) -> list[int]:
