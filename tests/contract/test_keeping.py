@@ -165,6 +165,15 @@ async def test_an_open_run_is_not_compacted(store: Store) -> None:
     assert await store.loose(await later(store), 10) == [run]
 
 
+async def test_a_run_closed_without_a_word_is_compacted(store: Store) -> None:
+    silent = await begin(store, texts=())
+    await store.append(silent.run_id, [], close=True)
+    assert await store.loose(await later(store), 10) == [silent.run_id]
+    await store.compact(silent.run_id)
+    assert await store.loose(await later(store), 10) == []
+    assert (await store.read(silent.run_id)).entries == ()
+
+
 async def test_compacting_what_is_not_there_does_nothing(store: Store) -> None:
     for name in ("aaaaaaaaaaaaaaaaaaaa.1", "no run"):
         await store.compact(name)

@@ -14,7 +14,9 @@ if not run[2] or run[3] or run[1] ~= ARGV[1] or redis.call('XLEN', KEYS[2]) ~= t
   redis.call('UNLINK', KEYS[3])
   return {'not'}
 end
-redis.call('PERSIST', KEYS[3])
-redis.call('RENAME', KEYS[3], KEYS[2])
+if tonumber(ARGV[3]) > 0 then -- a run that was closed without a word has no stream to put in place
+  redis.call('PERSIST', KEYS[3])
+  redis.call('RENAME', KEYS[3], KEYS[2])
+end
 redis.call('HSET', KEYS[1], 'compacted', '1')
 return {'ok'}
