@@ -135,6 +135,7 @@ class _Life:
         self._leases: dict[str, Lease] = {}
         self._deadlines: dict[str, float] = {}
         self._catalogue: bytes | None = None
+        self._described = asyncio.Event()
         self._turned = time.monotonic()
         self.killed = False
         self._process: asyncio.subprocess.Process
@@ -189,6 +190,7 @@ class _Life:
         match message:
             case Ready():
                 self._catalogue = message.catalogue
+                self._described.set()
             case Failed():
                 self.failed = message.reason
             case Beat():
@@ -213,14 +215,14 @@ class _Life:
     async def _beat(self) -> None:
         """Say to the store that the worker lives, and for how long its loop has stood still."""
         ttl = min(5.0, max(2.0, self._settings.lease))
+        await self._described.wait()
         while True:
-            if self._catalogue is not None:
-                with contextlib.suppress(StoreUnavailable):
-                    await self._store.beat(
-                        self.name, ttl, idle_ms=round(self._idle * 1000), catalogue=self._published
-                    )
-                    self._opened.set()
-            await asyncio.sleep(min(0.5, ttl / 4) if self._catalogue is not None else TICK_SECONDS / 2)
+            with contextlib.suppress(StoreUnavailable):
+                await self._store.beat(
+                    self.name, ttl, idle_ms=round(self._idle * 1000), catalogue=self._published
+                )
+                self._opened.set()
+            await asyncio.sleep(min(0.5, ttl / 4))
 
     @property
     def _published(self) -> bytes | None:
