@@ -103,7 +103,7 @@ class Settings(BaseModel):
         60.0, gt=0, description="A worker whose loop stands still for so long is killed."
     )
     drain: float = Field(10.0, ge=0, description="Time that SIGTERM gives to running tools and open streams.")
-    max_runs: int = Field(100, gt=0, description="Runs that one worker drives at once.")
+    max_runs: int = Field(500, gt=0, description="Runs that one worker drives at once.")
     max_attempts: int = Field(5, gt=0, description="Attempts after which a run that kills its workers fails.")
     approval_expiry: float | None = Field(None, gt=0, description="Time after which a question expires.")
     approval_expiry_action: Literal["deny", "approve"] = Field(
