@@ -24,6 +24,8 @@ if TYPE_CHECKING:
 PATIENCE: Final = 180.0
 """Seconds in which a store must listen, and servers must be ready: more than a busy host needs."""
 
+_DONE: Final = "drill:done"
+
 _REDIS_PORT: Final = 6379
 
 
@@ -70,9 +72,13 @@ class RedisProcess:
         self._child.signal(signal.SIGCONT)
 
     async def on_disk(self) -> int:
-        """Wait for its next fsync; the length that its append-only file has then."""
-        # WAITAOF waits for what its own connection has written.
-        await self.ask(("SET", "drill:mark", "1"), ("WAITAOF", "1", "0", "0"))
+        """Wait for its next fsync, and let it do none after that one, so that nothing which comes later
+        is ever acknowledged as durable; the length that its append-only file has then."""
+        # WAITAOF waits for what its own connection has written. The server goes on with the next command
+        # itself: an answer that comes late does not let another fsync in between.
+        await self.ask(
+            ("SET", "drill:mark", "1"), ("WAITAOF", "1", "0", "0"), ("CONFIG", "SET", "appendfsync", "no")
+        )
         return self._log.stat().st_size
 
     def lose(self, kept: int) -> None:
@@ -84,15 +90,15 @@ class RedisProcess:
         return max((self.folder / "appendonlydir").glob("*.incr.aof"))
 
     async def ask(self, *commands: tuple[str, ...]) -> None:
-        """Commands on one connection, each answered before the next."""
+        """Commands on one connection, all sent at once; returns when the last one is answered."""
         reader, writer = await asyncio.open_connection(HOST, self.port)
         try:
-            for words in commands:
+            for words in (*commands, ("ECHO", _DONE)):
                 writer.write(b"*%d\r\n" % len(words))
                 for word in words:
                     writer.write(b"$%d\r\n%b\r\n" % (len(word.encode()), word.encode()))
-                await writer.drain()
-                await reader.readline()
+            await writer.drain()
+            await reader.readuntil(_DONE.encode() + b"\r\n")
         finally:
             writer.close()
 

@@ -17,7 +17,7 @@
 --
 -- Guarantees: G1 (no hole, no double seq: the id of the record is checked by the server too),
 -- G3 (nothing after the closing append), G5 and G6 (once, expect), G7 (fence).
--- It publishes the hint itself: `NUMBER FIRST LAST CLOSED`, newline, the record if it is small.
+-- It publishes the hint itself: `NUMBER FIRST LAST CLOSED EPOCH`, newline, the record if it is small.
 
 -- Without free memory the server refuses this file, and the store sends it again with `full` true and
 -- the flag allow-oom. It then takes what people decide (an append with a name), endings, and of the
@@ -33,7 +33,7 @@ local fence, expect, due, close = ARGV[5], ARGV[6], ARGV[7], ARGV[8] == '1'
 local life, trust = ARGV[13], ARGV[14]
 local named = #ARGV >= 15
 
-local run = redis.call('HMGET', KEYS[1], 'seq', 'closed', 'generation', 'expires', 'waiting', 'life', 'allowance')
+local run = redis.call('HMGET', KEYS[1], 'seq', 'closed', 'generation', 'expires', 'waiting', 'life', 'allowance', 'cuts')
 if not run[1] then return {'unknown'} end
 local last = tonumber(run[1])
 
@@ -66,6 +66,7 @@ if life ~= '' and run[6] ~= life then
   else
     if doubted(KEYS[1], life, trust, now) then return {'doubt'} end
     run[4] = redis.call('HGET', KEYS[1], 'expires')
+    run[8] = redis.call('HGET', KEYS[1], 'cuts')
   end
 end
 if fence == 'nobody' then
@@ -133,8 +134,9 @@ if close then
 end
 
 if count > 0 or close then
-  local hint = string.format('%s %.0f %.0f %s\n', number, first, last, ARGV[8])
-  if #record <= 4096 then hint = hint .. record end
+  local _, epoch = string.gsub(run[8] or '', '%S+', '')
+  local hint = string.format('%s %.0f %.0f %s %d\n', number, first, last, ARGV[8], epoch)
+  if #record <= 65536 then hint = hint .. record end
   -- pcall: a user without rights on the channel must not leave half an append behind.
   redis.pcall('SPUBLISH', base .. ':h', hint)
 end

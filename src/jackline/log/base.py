@@ -11,13 +11,14 @@ either written or not; `once` and `expect` make it safe to try again.
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Final, Literal, Protocol
+from typing import TYPE_CHECKING, Final, Literal, NamedTuple, Protocol
 
 from jackline.errors import Moved
 from jackline.log.keeping import Keeping
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Mapping, Sequence
+    from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+    from contextlib import AbstractContextManager
 
     from jackline.events import Entry
 
@@ -71,6 +72,16 @@ class Page:
     def epoch(self) -> int:
         """How often the log was cut."""
         return len(self.cuts)
+
+
+class News(NamedTuple):
+    """What a hint carried: `entries`, just appended, the first of them with seq `first`. `closed`: the
+    last of them is the log's ending. `epoch`: how often the log had been cut before."""
+
+    first: int
+    entries: Sequence[Entry]
+    closed: bool
+    epoch: int
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -277,6 +288,13 @@ class EventLog(Protocol):
     async def wait(self, run_id: str, after: int, timeout: float) -> None:
         """Return when the run may have entries after `after` or may have closed, at the latest
         after `timeout` seconds. A hint: it may return for nothing. Costs no connection."""
+        ...
+
+    def listen(self, run_id: str, hear: Callable[[News | None], None]) -> AbstractContextManager[None]:
+        """Within it `hear` is called, on the event loop, whenever something was appended to the run or
+        became of it: with the entries themselves where the store sends them along, with None where
+        they have to be read. A hint like `wait`'s: it may come twice, or for nothing; one that may
+        have been lost is followed by a None. It must not raise. Costs no connection."""
         ...
 
     async def head(self, run_id: str) -> Head:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import time
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from itertools import count
 from typing import TYPE_CHECKING, Final, TypeVar
@@ -38,9 +39,10 @@ from jackline.log.base import (
 from jackline.log.packing import Packed
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Sequence
+    from collections.abc import Callable, Generator, Iterable, Sequence
 
     from jackline.events import Entry
+    from jackline.log.base import News
 
 _RESERVATION_MS: Final = 24 * 60 * 60 * 1000
 """A day: how long an idempotency key is kept at least."""
@@ -110,6 +112,11 @@ class _Beat:
     catalogue: bytes | None
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class _Listener:
+    hear: Callable[[News | None], None]
+
+
 class MemoryStore(NeverShort):
     """A `Store` in this process's memory, gone with it. `clock`: seconds since 1970.
 
@@ -129,6 +136,7 @@ class MemoryStore(NeverShort):
         self._beats: dict[str, _Beat] = {}
         self._holds: dict[str, tuple[str, int]] = {}
         self._waiters: set[asyncio.Event] = set()
+        self._listeners: set[_Listener] = set()
         # What the newest `claim` had seen. `wait_due` returns at once when a run became due between
         # the two; without it a run that came due just then would wait for the whole timeout.
         self._due_changes = 0
@@ -240,6 +248,17 @@ class MemoryStore(NeverShort):
             return run is None or run.closed or len(run.entries) > after
 
         await self._until(may_return, timeout)
+
+    @contextmanager
+    def listen(self, run_id: str, hear: Callable[[News | None], None]) -> Generator[None]:
+        """See `EventLog.listen`."""
+        del run_id  # whoever listens to another one looks for nothing
+        listener = _Listener(hear)
+        self._listeners.add(listener)
+        try:
+            yield
+        finally:
+            self._listeners.discard(listener)
 
     async def head(self, run_id: str) -> Head:
         """See `EventLog.head`."""
@@ -546,6 +565,8 @@ class MemoryStore(NeverShort):
     def _ring(self) -> None:
         for waiter in self._waiters:
             waiter.set()
+        for listener in tuple(self._listeners):
+            listener.hear(None)
 
     async def _until(self, may_return: Callable[[], bool], timeout: float) -> None:
         rung = asyncio.Event()

@@ -10,6 +10,8 @@ import asyncio
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Final
 
+from jackline.log.base import News
+from jackline.log.packing import unpack
 from jackline.log.redis_connection import Connection
 from jackline.log.redis_wire import array, raw
 
@@ -61,9 +63,11 @@ def _deaf(_: _Waiter, __: bytes) -> None:
 
 
 class _Channel:
-    """A subscription. `ready` while the server has confirmed it; `seen` is good only then."""
+    """A subscription. `ready` while the server has confirmed it; `seen` is good only then.
+    `told`: who listens, by the run's number."""
 
     def __init__(self) -> None:
+        self.told: dict[int, list[Callable[[News | None], None]]] = {}
         self.listeners = 0
         self.ready = False
         self.seen: dict[int, tuple[int, bool]] = {}
@@ -83,6 +87,12 @@ class _Channel:
     def wake_all(self) -> None:
         for waiter in self.waiters:
             waiter.wake()
+        for number in tuple(self.told):
+            self.tell(number, None)
+
+    def tell(self, number: int, news: News | None) -> None:
+        for hear in tuple(self.told.get(number, ())):
+            hear(news)
 
     def note(self, number: int, last: int, closed: bool) -> None:
         former = self.seen.get(number, (0, False))
@@ -151,6 +161,19 @@ class Hints:
                 with channel.waiter(hear) as waiter:
                     waiter.wake_in(end - asyncio.get_running_loop().time())
                     await waiter.woken()
+
+    @contextmanager
+    def listening(self, name: str, number: int, hear: Callable[[News | None], None]) -> Generator[None]:
+        """Have `hear` told of run `number` on channel `name`; None where something may be missed: when
+        the subscription stands (what came before it is only in the log), and when it is lost."""
+        with self._listening(name) as channel:
+            channel.told.setdefault(number, []).append(hear)
+            try:
+                yield
+            finally:
+                channel.told[number].remove(hear)
+                if not channel.told[number]:
+                    del channel.told[number]
 
     async def due(self, timeout: float, look: Callable[[], Awaitable[float | None]]) -> None:
         """Wait until a run becomes due. `look`: seconds until the next one does, None for never."""
@@ -243,7 +266,16 @@ class Hints:
 
     def _hint(self, name: str, channel: _Channel, payload: bytes) -> None:
         if name != self._due_channel:
-            number, _, last, closed = payload.partition(b"\n")[0].split(b" ")[:4]
+            head, _, packed = payload.partition(b"\n")
+            number, first, last, closed, *more = head.split(b" ")
             channel.note(int(number), int(last), closed == b"1")
+            if channel.told:
+                # Without an epoch it was written by an older version: then it is read.
+                carried = (
+                    News(int(first), unpack(packed), closed == b"1", int(more[0]))
+                    if packed and more
+                    else None
+                )
+                channel.tell(int(number), carried)
         for waiter in tuple(channel.waiters):
             waiter.hear(payload)

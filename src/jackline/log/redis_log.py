@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
 from itertools import accumulate, islice
@@ -17,10 +18,10 @@ from jackline.log.redis_keys import Record, record
 from jackline.log.redis_wire import array, integer, raw, text
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Generator, Sequence
 
     from jackline.events import Entry
-    from jackline.log.base import Lease, Missing
+    from jackline.log.base import Lease, Missing, News
     from jackline.log.redis_keys import RunKeys
     from jackline.log.redis_wire import Command, Reply
 
@@ -215,6 +216,17 @@ class LogPart:
             return
         channel = self._core.keys.channel(conversation_of(run_id))
         await self._core.hints.entries(channel, keys.number, after, timeout, partial(self._state, keys))
+
+    @contextmanager
+    def listen(self, run_id: str, hear: Callable[[News | None], None]) -> Generator[None]:
+        """See `EventLog.listen`."""
+        keys = self._core.keys.run(run_id)
+        if keys is None:
+            yield
+            return
+        channel = self._core.keys.channel(conversation_of(run_id))
+        with self._core.hints.listening(channel, keys.number, hear):
+            yield
 
     async def _state(self, keys: RunKeys) -> tuple[int, bool] | None:
         seq, closed = array(await self._core.one(("HMGET", keys.run, "seq", "closed")))

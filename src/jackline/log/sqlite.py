@@ -23,7 +23,7 @@ from jackline.log.sqlite_schema import Synchronous, connect, prepare
 
 if TYPE_CHECKING:
     import sqlite3
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Generator, Sequence
     from pathlib import Path
 
     from jackline.events import Entry
@@ -35,6 +35,7 @@ if TYPE_CHECKING:
         Due,
         Head,
         Lease,
+        News,
         Nobody,
         Page,
         Reservation,
@@ -163,7 +164,9 @@ class SqliteStore(NeverShort):
 
     async def read(self, run_id: str, after: int = 0, limit: int = 1000, max_bytes: int = 1 << 20) -> Page:
         """See `EventLog.read`."""
-        return await self._reader.submit(lambda step: reads.read(step, run_id, after, limit, max_bytes))
+        page = await self._reader.submit(lambda step: reads.read(step, run_id, after, limit, max_bytes))
+        self._waiters.was_read(run_id, page.last)
+        return page
 
     async def wait(self, run_id: str, after: int, timeout: float) -> None:
         """See `EventLog.wait`."""
@@ -171,6 +174,13 @@ class SqliteStore(NeverShort):
         with self._waiters.waiting(run_id, after) as waiter:
             if not await self._reader.submit(lambda step: reads.has_moved(step, run_id, after)):
                 await self._until(waiter.woken, timeout)
+
+    @contextlib.contextmanager
+    def listen(self, run_id: str, hear: Callable[[News | None], None]) -> Generator[None]:
+        """See `EventLog.listen`."""
+        with self._waiters.listening(run_id, hear):
+            self._keep_polling()
+            yield
 
     async def head(self, run_id: str) -> Head:
         """See `EventLog.head`."""
@@ -342,13 +352,16 @@ class SqliteStore(NeverShort):
         self._sender.send(sql, hints)
 
     async def _until(self, woken: asyncio.Event, timeout: float) -> None:
-        if self._polling is None and not self._closed:
-            self._polling = self._loop.call_later(_POLL_SECONDS, self._poll)
+        self._keep_polling()
         try:
             async with asyncio.timeout(timeout):
                 await woken.wait()
         except TimeoutError:
             return
+
+    def _keep_polling(self) -> None:
+        if self._polling is None and not self._closed:
+            self._polling = self._loop.call_later(_POLL_SECONDS, self._poll)
 
     def _poll(self) -> None:
         self._polling = None

@@ -16,7 +16,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
-    from collections.abc import Generator, Iterable
+    from collections.abc import Callable, Generator, Iterable
 
     from jackline.log.sqlite_lane import Changed, Step
 
@@ -49,10 +49,20 @@ class Waiter:
     woken: asyncio.Event = field(default_factory=asyncio.Event)
 
 
+@dataclass(slots=True, eq=False)
+class Listener:
+    """Somebody who hears whatever happens to `run_id`, and has read it up to `after`."""
+
+    run_id: str
+    hear: Callable[[None], None]
+    after: int = 0
+
+
 class Waiters:
     """Who waits in this process. Only for the event loop's thread."""
 
     def __init__(self) -> None:
+        self._listeners: dict[bytes, set[Listener]] = {}
         self._by_digest: dict[bytes, set[Waiter]] = {}
         self._for_due: set[asyncio.Event] = set()
         self.due_changes = 0
@@ -73,6 +83,26 @@ class Waiters:
                 del self._by_digest[key]
 
     @contextlib.contextmanager
+    def listening(self, run_id: str, hear: Callable[[None], None]) -> Generator[None]:
+        """Somebody listens to a run inside of this block."""
+        listener = Listener(run_id, hear)
+        key = digest(run_id)
+        self._listeners.setdefault(key, set()).add(listener)
+        try:
+            yield
+        finally:
+            listeners = self._listeners[key]
+            listeners.discard(listener)
+            if not listeners:
+                del self._listeners[key]
+
+    def was_read(self, run_id: str, last: int) -> None:
+        """A run was read up to `last`: who listens to it need not be told of that again."""
+        if self._listeners:
+            for listener in self._listeners.get(digest(run_id), ()):
+                listener.after = max(listener.after, last)
+
+    @contextlib.contextmanager
     def waiting_for_due(self) -> Generator[asyncio.Event]:
         """Somebody waits for a run to become due inside of this block."""
         woken = asyncio.Event()
@@ -91,15 +121,21 @@ class Waiters:
                     woken.set()
             for waiter in self._by_digest.get(hint, ()):
                 waiter.woken.set()
+            for listener in tuple(self._listeners.get(hint, ())):
+                listener.hear(None)
 
     def wake_all(self) -> None:
         """Wake everybody: the store closes."""
-        self.wake([DUE, *self._by_digest])
+        self.wake([DUE, *self._by_digest, *self._listeners])
 
     @property
     def runs(self) -> list[tuple[str, int]]:
         """The runs waited for, each with the seq from which on somebody waits."""
-        return [(waiter.run_id, waiter.after) for waiters in self._by_digest.values() for waiter in waiters]
+        waiting = [
+            (waiter.run_id, waiter.after) for waiters in self._by_digest.values() for waiter in waiters
+        ]
+        listening = [(each.run_id, each.after) for found in self._listeners.values() for each in found]
+        return waiting + listening
 
     @property
     def any_for_due(self) -> bool:

@@ -18,8 +18,9 @@ from jackline.web.auth import Authority
 from jackline.web.guards import Guard, Identify
 from jackline.web.paths import HEALTH, ROUTES
 from jackline.web.problems import HANDLED, Problem, on_error
+from jackline.web.ring import RING_BYTES
 from jackline.web.site import Site
-from jackline.web.tails import LINGER_SECONDS, RING_BYTES, Tails
+from jackline.web.tails import LINGER_SECONDS, Tails
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping

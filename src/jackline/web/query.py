@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
 MAX_PAGE: Final = 1000
 DEFAULT_PAGE: Final = 100
+MAX_TICK_MS: Final = 1000
 MAX_WAIT_SECONDS: Final = 60.0
 """A longer wait meets the idle limits of too many proxies; ask again instead."""
 
@@ -98,19 +99,32 @@ def until_pause(request: Request) -> bool:
     return choice(request, "until", ("pause",)) is not None
 
 
+def tick(request: Request) -> int:
+    """`?tick=`: ms that news may gather before they are sent together, 0 to 1000. Raises a 422 problem."""
+    text = request.query_params.get("tick", "0")
+    if not re.fullmatch(r"[0-9]{1,4}", text, re.ASCII) or int(text) > MAX_TICK_MS:
+        raise bad_query("tick", f"a whole number of milliseconds from 0 to {MAX_TICK_MS}")
+    return int(text)
+
+
 class StreamChoices(NamedTuple):
     """How the answer to a POST is to look. `resume`: what a client that posts again has seen."""
 
     streaming: bool
     compact: bool
     until_pause: bool
+    tick: int
     resume: Cursor | None
 
 
 def stream_choices(request: Request) -> StreamChoices:
     """All of them, checked before anything is done. Raises 400, 406 and 422 problems."""
     return StreamChoices(
-        wants_stream(request), compact(request, default=True), until_pause(request), cursor(request)
+        wants_stream(request),
+        compact(request, default=True),
+        until_pause(request),
+        tick(request),
+        cursor(request),
     )
 
 

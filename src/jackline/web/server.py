@@ -14,6 +14,7 @@ import uvicorn
 
 from jackline.errors import ConfigError
 from jackline.web.app import site_of
+from jackline.web.handover import Http
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator, Sequence
@@ -169,7 +170,7 @@ def _port(settings: Settings) -> int:
 def _config(app: Starlette, settings: Settings) -> uvicorn.Config:
     return uvicorn.Config(
         app,
-        http="httptools",
+        http=Http,
         ws="none",
         lifespan="on",
         log_config=None,

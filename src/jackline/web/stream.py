@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import TYPE_CHECKING, Final
 
 import anyio
 
+from jackline.web.handover import HANDOVER
 from jackline.web.problems import Problem
 from jackline.web.query import Cursor
 from jackline.web.viewers import Viewer, Wish
@@ -14,6 +16,8 @@ if TYPE_CHECKING:
     from starlette.types import Receive, Scope, Send
 
     from jackline.events import Json
+    from jackline.web.handover import Handover
+    from jackline.web.ring import Joined
     from jackline.web.site import Site
     from jackline.web.tails import Tail
 
@@ -48,6 +52,7 @@ class Stream:
         *,
         compact: bool,
         until_pause: bool,
+        tick: int = 0,
         began_here: bool = False,
         begin: int = 0,
     ) -> None:
@@ -56,25 +61,46 @@ class Stream:
         self._cursor = cursor
         self._compact = compact
         self._until_pause = until_pause
+        self._tick = tick
         self._began_here = began_here
         self._begin = begin
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Serve the stream until its last frame, or until the client is gone."""
-        async with self._site.tails.watch(self._run_id) as tail:
-            if self._cursor is not None and self._cursor.epoch == tail.epoch:
-                await tail.seen(self._cursor.seq)
-            wish = self._wish(tail)
-            if not self._began_here and tail.closed and wish.after == tail.last and wish.epoch == tail.epoch:
-                # EventSource stops trying at a 204.
-                await _send_whole(send, 204, [(b"cache-control", b"no-store")])
-                return
-            if scope["method"] == "HEAD":
-                await _send_whole(send, 200, self._headers())
-                return
-            await send({"type": "http.response.start", "status": 200, "headers": self._headers()})
-            viewer = Viewer(self._site.tails, tail, wish, drain_seconds=self._site.settings.drain)
-            await _serve(viewer, receive, send)
+        """Serve the stream until its last frame, or until the client is gone; where the server hands
+        its connection over, return once the viewer has it."""
+        tails = self._site.tails
+        handover: Handover | None = scope.get("extensions", {}).get(HANDOVER)
+        tail = await tails.enter(self._run_id)
+        kept = False
+        try:
+            wish = await self._opened(tail, scope, send, handover)
+            if wish is not None:
+                viewer = Viewer(tails, tail, wish, drain_seconds=self._site.settings.drain)
+                if handover is None:
+                    kept = True
+                    await _serve(viewer, receive, send)
+                else:
+                    kept = handover.take(viewer)
+        finally:
+            if not kept:
+                tails.leave(tail)
+
+    async def _opened(self, tail: Tail, scope: Scope, send: Send, handover: Handover | None) -> Wish | None:
+        """Send the headers. None when there is no stream to follow them."""
+        if self._cursor is not None and self._cursor.epoch == tail.epoch:
+            await tail.seen(self._cursor.seq)
+        wish = self._wish(tail)
+        if not self._began_here and tail.closed and wish.after == tail.last and wish.epoch == tail.epoch:
+            # EventSource stops trying at a 204.
+            await _send_whole(send, 204, [(b"cache-control", b"no-store")])
+            return None
+        if scope["method"] == "HEAD":
+            await _send_whole(send, 200, self._headers())
+            return None
+        if handover is not None:
+            handover.prepare()
+        await send({"type": "http.response.start", "status": 200, "headers": self._headers()})
+        return wish
 
     def _wish(self, tail: Tail) -> Wish:
         cursor = self._cursor
@@ -86,7 +112,11 @@ class Stream:
         if not tail.doubt:  # else what it has seen may be put back, or be cut off with a `gap`
             check_cursor(cursor, last=tail.last, epoch=tail.epoch)
         return Wish(
-            after=cursor.seq, epoch=cursor.epoch, compact=self._compact, until_pause=self._until_pause
+            after=cursor.seq,
+            epoch=cursor.epoch,
+            compact=self._compact,
+            until_pause=self._until_pause,
+            tick=self._tick,
         )
 
     def _headers(self) -> list[tuple[bytes, bytes]]:
@@ -106,20 +136,64 @@ def check_cursor(cursor: Cursor, *, last: int, epoch: int) -> None:
         raise Problem(400, detail, members={"errors": errors})
 
 
+class _Sender:
+    """A viewer's connection where the server has only ASGI's `send`: what was written in one turn leaves
+    together, and the viewer waits until the server has taken it."""
+
+    def __init__(self, viewer: Viewer) -> None:
+        self._viewer = viewer
+        self._written: list[bytes] = []
+        self._over = False
+        self._wake = asyncio.Event()
+
+    def send(self, joined: Joined) -> None:
+        """See `viewers.Connection`."""
+        self.write(joined.data)
+
+    def write(self, data: bytes) -> None:
+        """See `viewers.Connection`."""
+        self._written.append(data)
+        self._viewer.hold()
+        self._wake.set()
+
+    def end(self) -> None:
+        """See `viewers.Connection`."""
+        self._over = True
+        self._wake.set()
+
+    def abort(self) -> None:
+        """See `viewers.Connection`."""
+        self._written.clear()
+        self.end()
+
+    async def run(self, send: Send) -> None:
+        """Send what is written, until the end."""
+        while self._written or not self._over:
+            await self._wake.wait()
+            self._wake.clear()
+            written, self._written = self._written, []
+            if written:
+                await send({"type": "http.response.body", "body": b"".join(written), "more_body": True})
+                self._viewer.go_on()
+        await send({"type": "http.response.body", "body": b"", "more_body": False})
+
+
 async def _serve(viewer: Viewer, receive: Receive, send: Send) -> None:
-    async def write(chunk: bytes) -> None:
-        await send({"type": "http.response.body", "body": chunk, "more_body": True})
+    sender = _Sender(viewer)
 
     async def until_gone() -> None:
         while (await receive())["type"] != "http.disconnect":
             pass
         group.cancel_scope.cancel()
 
-    async with anyio.create_task_group() as group:
-        group.start_soon(until_gone)
-        await viewer.run(write)
-        await send({"type": "http.response.body", "body": b"", "more_body": False})
-        group.cancel_scope.cancel()
+    try:
+        async with anyio.create_task_group() as group:
+            group.start_soon(until_gone)
+            viewer.begin(sender)
+            await sender.run(send)
+            group.cancel_scope.cancel()
+    finally:
+        viewer.close()
 
 
 async def _send_whole(send: Send, status: int, headers: list[tuple[bytes, bytes]]) -> None:

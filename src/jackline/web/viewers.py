@@ -4,6 +4,8 @@ What it sends (G1): the entries after its cursor, in order, none twice, none mis
 no longer has them, a `gap`. What lies before the tail's end when it comes, and what it has to read
 again because it fell behind the ring, is a replay: consecutive tokens go as one frame, unless it
 asked for `compact=0`. Live entries are never merged.
+
+A viewer is no task: the tail calls `look` when there is news, its connection when it can write again.
 """
 
 from __future__ import annotations
@@ -11,23 +13,20 @@ from __future__ import annotations
 import asyncio
 import random
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, Protocol
 
 from jackline.errors import StoreUnavailable, UnknownRun
 from jackline.web import frames
+from jackline.web.pages import PAGE_BYTES
 from jackline.web.snapshot import snapshot
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable
+    from collections.abc import Callable
 
-    from jackline.events import Entry
+    from jackline.web.pages import Leaf
+    from jackline.web.ring import Joined
     from jackline.web.tails import Tail, Tails
 
-CHUNK_BYTES: Final = 128 * 1024
-"""The most that one write carries, about. With the transport's own buffer it bounds what a viewer
-that does not read can hold of this process's memory (G10)."""
-
-PAGE_ENTRIES: Final = 1000
 _AWAY_PAUSE_SECONDS: Final = 0.5
 
 _DRAIN_PER_SECOND: Final = 500
@@ -36,20 +35,65 @@ _DRAIN_PER_SECOND: Final = 500
 _RETRY_MS: Final = (500, 2500)
 _RETRY_MORE_MS: Final = 10_000
 
+# Why a viewer does not go on by itself: each is ended by who began it.
+_FULL: Final = 1  # its connection takes no more
+_READING: Final = 2  # a page, or what the run has come to, is read from the log
+_RESTING: Final = 4  # the store was away
+_QUEUED: Final = 8  # others that are behind have their turn first
+_OVER: Final = 16  # its last frame is written, or will be at its time
+
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Wish:
     """What a viewer asks for. `after`: the seq of the entry after which it begins; `epoch`: of the
-    log that gave it this cursor."""
+    log that gave it this cursor; `tick`: it is told of news only every so many ms."""
 
     after: int
     epoch: int
     compact: bool = True
     until_pause: bool = False
+    tick: int = 0
+
+
+class Connection(Protocol):
+    """Where a viewer writes. Nothing is queued here: when it takes no more it calls `hold`, and `go_on`
+    when it does again. It calls `close` once when it is gone, whoever ended it."""
+
+    def send(self, joined: Joined) -> None:
+        """Write frames that others write too."""
+        ...
+
+    def write(self, data: bytes) -> None:
+        """Write frames of this viewer's own."""
+        ...
+
+    def end(self) -> None:
+        """All is written."""
+        ...
+
+    def abort(self) -> None:
+        """Close at once."""
+        ...
 
 
 class Viewer:
-    """One stream. `run` writes it, until its last frame or until it is cancelled."""
+    """One stream, from `begin` to `close`."""
+
+    __slots__ = (
+        "_beats",
+        "_compact",
+        "_connection",
+        "_drain_seconds",
+        "_epoch",
+        "_held",
+        "_replay_to",
+        "_tail",
+        "_tails",
+        "_tick",
+        "_timer",
+        "_until_pause",
+        "cursor",
+    )
 
     def __init__(self, tails: Tails, tail: Tail, wish: Wish, *, drain_seconds: float) -> None:
         self.cursor = wish.after
@@ -57,112 +101,176 @@ class Viewer:
         self._tail = tail
         self._compact = wish.compact
         self._until_pause = wish.until_pause
+        self._tick = wish.tick
         self._drain_seconds = drain_seconds
         self._epoch = wish.epoch
         self._beats = tail.beats
         self._replay_to = tail.last
-        self._away = False
+        self._held = 0
+        self._timer: asyncio.TimerHandle | None = None
+        self._connection: Connection | None = None
 
-    async def run(self, write: Callable[[bytes], Awaitable[None]]) -> None:
-        """Write the stream. `write` returns when more can be written; nothing is queued here."""
-        tail = self._tail
-        await write(frames.opening(tail.run_id, tail.name, self.cursor))
-        while True:
-            news = tail.news
+    def begin(self, connection: Connection) -> None:
+        """Write the stream to `connection`, until its last frame or until it is closed."""
+        self._connection = connection
+        self._tails.opened(self)
+        self._tail.join(self, self._tick)
+        connection.write(frames.opening(self._tail.run_id, self._tail.name, self.cursor))
+        self.look()
+
+    def close(self) -> None:
+        """The connection is gone."""
+        self._held |= _OVER
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+        if self._connection is not None:
+            self._connection = None
+            self._tails.closed(self)
+            self._tail.leave(self, self._tick)
+            self._tails.leave(self._tail)
+
+    def abort(self) -> None:
+        """End it without another word."""
+        if self._connection is not None:
+            self._connection.abort()
+
+    def hold(self) -> None:
+        """The connection takes no more."""
+        self._held |= _FULL
+
+    def go_on(self) -> None:
+        """The connection takes more again."""
+        self._held &= ~_FULL
+        self.look()
+
+    def turn(self) -> None:
+        """It is this viewer's turn among those that are behind."""
+        self._held &= ~_QUEUED
+        self.look()
+
+    def look(self) -> None:
+        """Write what there is to write."""
+        while not self._held and self._connection is not None:
+            tail, connection = self._tail, self._connection
             if self._tails.draining or tail.gone:
-                await write(await self._goodbye())
+                self._leave()
                 return
-            chunk = await self._next()
+            wrote = self._write_next(connection)
+            if self._held & _READING:
+                return
             if self._beats != tail.beats:
                 self._beats = tail.beats
-                chunk += tail.beat
-            if self._over:
-                await write(chunk + frames.end(tail.run_id, tail.name, tail.last))
+                connection.write(tail.beat)
+            if self._ended:
+                self._held |= _OVER
+                connection.write(frames.end(tail.run_id, tail.name, tail.last))
+                connection.end()
                 return
-            if chunk:
-                await write(chunk)
-            elif self._away:
-                await _either(news, _AWAY_PAUSE_SECONDS)
-            else:
-                await news.wait()
+            if not wrote:
+                return
+            if self.cursor < tail.last and not self._held:
+                self._held |= _QUEUED
+                self._tails.later(self)
 
     @property
-    def _over(self) -> bool:
+    def _ended(self) -> bool:
         tail = self._tail
-        if self.cursor < tail.last or self._epoch != tail.epoch or self._away:
+        if self.cursor != tail.last or self._epoch != tail.epoch or tail.stale or self._held & _RESTING:
             return False
         return tail.closed or (self._until_pause and tail.paused)
 
-    async def _next(self) -> bytes:
-        """The next frames of the log, b"" when there are none for now."""
+    def _write_next(self, connection: Connection) -> bool:
+        """Write the next frames of the log; whether there were any."""
         tail = self._tail
         if tail.stale:
-            return b""
+            return False
+        if self._epoch > tail.epoch:
+            return False  # a gap has told it of a cut that the tail is about to read
         if self._epoch != tail.epoch:
             cut = min(tail.cuts[self._epoch :])
             if self.cursor > cut:
-                return self._gap(cut + 1)
+                self._read_gap(cut + 1)
+                return False
             self._epoch = tail.epoch  # what it has seen was not lost
-        if self.cursor >= tail.last:
-            return b""
-        replayed = self._compact and self.cursor < self._replay_to
-        if self.cursor + 1 < tail.ring_from:
-            return await self._from_log()
-        if replayed:
-            limit = min(PAGE_ENTRIES, self._replay_to - self.cursor)
-            entries = tail.entries(self.cursor, limit, CHUNK_BYTES)
-            return self._framed(entries)
-        self.cursor, chunk = tail.joined(self.cursor, CHUNK_BYTES)
-        return chunk
+        ring = tail.ring
+        if self.cursor >= ring.last:
+            return False
+        replayed = self.cursor < self._replay_to
+        if self.cursor + 1 >= ring.first and not (replayed and self._compact):
+            joined = ring.joined(self.cursor, PAGE_BYTES)
+        else:
+            self._replay_to = max(self._replay_to, ring.first - 1)
+            leaf = self._tails.pages.find(tail, self.cursor)
+            if leaf is None:
+                self._held |= _READING
+                self._tails.pages.fetch(tail, self.cursor, self)
+                return False
+            joined = leaf.joined(self.cursor, self._replay_to, compact=self._compact)
+        self.cursor = joined.last
+        connection.send(joined)
+        return True
 
-    async def _from_log(self) -> bytes:
+    def arrived(self, leaf: Leaf | None) -> None:
+        """What was asked of `Pages.fetch` was read; None: the store is away, or is being healed."""
+        self._held &= ~_READING
+        if self._connection is None:
+            return
+        if leaf is None and not self._tail.gone:
+            self._rest()
+        elif leaf is not None and leaf.epoch == self._epoch and leaf.hole <= self.cursor + 1 < leaf.first:
+            self._read_gap(self.cursor + 1)
+        elif not self._held:
+            self._held |= _QUEUED  # with many others, most likely
+            self._tails.later(self)
+
+    def _rest(self) -> None:
+        self._held |= _RESTING
+        self._after(_AWAY_PAUSE_SECONDS, self._rested)
+
+    def _rested(self) -> None:
+        self._held &= ~_RESTING
+        self.look()
+
+    def _read_gap(self, first: int) -> None:
+        self._held |= _READING
+        self._tails.spawn(self._gap(first))
+
+    async def _gap(self, first: int) -> None:
+        """Write a `gap` frame: what the run has come to stands for what is not there."""
         tail = self._tail
-        self._replay_to = max(self._replay_to, tail.ring_from - 1)
-        limit = min(PAGE_ENTRIES, self._replay_to - self.cursor)
         try:
-            page = await tail.read(self.cursor, limit, CHUNK_BYTES)
+            state = await tail.fold.refresh()
         except StoreUnavailable:
-            self._away = True
-            return b""
+            self._held &= ~_READING
+            self._rest()
+            return
         except UnknownRun:
             tail.gone = True
-            tail.wake()
-            return b""
-        tail.take(page)
-        # Without entries the log is shorter than the tail: it is being healed, or has started over.
-        self._away = not page.entries and page.epoch == self._epoch
-        if self._away or page.epoch != self._epoch:
-            return b""
-        if page.first > self.cursor + 1:
-            return self._gap(self.cursor + 1)
-        return self._framed(list(enumerate(page.entries, page.first)))
+            state = None
+        self._held &= ~_READING
+        if self._connection is None:
+            return
+        epoch = tail.fold.epoch
+        if state is not None and epoch >= tail.epoch:
+            until = max(self.cursor, state.seq)
+            self._epoch, self.cursor = epoch, state.seq
+            self._connection.write(frames.gap(first, until, snapshot(state), epoch))
+        self.look()
 
-    def _framed(self, entries: list[tuple[int, Entry]]) -> bytes:
-        run_id = self._tail.run_id
-        self.cursor = entries[-1][0]
-        shown = frames.merged(entries) if self._compact else entries
-        return b"".join(frames.entry(run_id, seq, entry, self._epoch) for seq, entry in shown)
-
-    def _gap(self, first: int) -> bytes:
-        tail = self._tail
-        until = max(self.cursor, tail.last)
-        self._epoch = tail.epoch
-        self.cursor = tail.last
-        return frames.gap(first, until, snapshot(tail.state), tail.epoch)
-
-    async def _goodbye(self) -> bytes:
-        """The `shutdown` frame, each viewer's at its own time and with its own way back."""
+    def _leave(self) -> None:
+        """Write the `shutdown` frame, each viewer's at its own time and with its own way back."""
+        self._held |= _OVER
         viewers = self._tails.viewers
         spread = min(self._drain_seconds / 2, viewers / _DRAIN_PER_SECOND)
-        await asyncio.sleep(random.uniform(0, spread))
-        shortest, longest = _RETRY_MS
-        return frames.shutdown(random.randint(shortest, longest + min(_RETRY_MORE_MS, viewers)))
+        self._after(random.uniform(0, spread), self._goodbye)
 
+    def _goodbye(self) -> None:
+        if self._connection is not None:
+            shortest, longest = _RETRY_MS
+            longest += min(_RETRY_MORE_MS, self._tails.viewers)
+            self._connection.write(frames.shutdown(random.randint(shortest, longest)))
+            self._connection.end()
 
-async def _either(news: asyncio.Event, seconds: float) -> None:
-    """Return at the news, at the latest after `seconds`."""
-    try:
-        async with asyncio.timeout(seconds):
-            await news.wait()
-    except TimeoutError:
-        return
+    def _after(self, seconds: float, then: Callable[[], None]) -> None:
+        self._timer = asyncio.get_running_loop().call_later(seconds, then)

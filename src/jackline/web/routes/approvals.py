@@ -144,6 +144,7 @@ def _answer(
         choices.resume,
         compact=choices.compact,
         until_pause=choices.until_pause,
+        tick=choices.tick,
         began_here=True,
         begin=min(answer.seq for answer in decided) - 1,
     )

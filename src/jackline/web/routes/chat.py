@@ -64,6 +64,7 @@ async def start(site: Site, request: Request) -> ASGIApp:
         choices.resume if started.repeated else None,
         compact=choices.compact,
         until_pause=choices.until_pause,
+        tick=choices.tick,
         began_here=True,
     )
 

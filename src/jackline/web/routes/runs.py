@@ -136,10 +136,11 @@ async def events(site: Site, request: Request) -> ASGIApp:
     await site.authority.may_read_run(principal_of(request), run_id)
     cursor = query.cursor(request)
     until_pause = query.until_pause(request)
+    tick = query.tick(request)
     limit = query.page_limit(request, default=query.MAX_PAGE)
     if query.wants_stream(request):
         compact = query.compact(request, default=True)
-        return Stream(site, run_id, cursor, compact=compact, until_pause=until_pause)
+        return Stream(site, run_id, cursor, compact=compact, until_pause=until_pause, tick=tick)
     compact = query.compact(request, default=False)
     return json_response(await _page(site, run_id, cursor, limit=limit, compact=compact))
 

@@ -95,6 +95,6 @@ async def _until_quiet(site: Site, run_id: str, seconds: float) -> StopAnswer | 
                 if site.tails.draining or tail.gone:
                     return None
                 await news.wait()
-            return StopAnswer(run_id=run_id, state=tail.name, receipt=tail.state.receipt)
+            return StopAnswer(run_id=run_id, state=tail.name, receipt=tail.receipt)
     except (TimeoutError, StoreUnavailable, UnknownRun):
         return None

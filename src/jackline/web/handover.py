@@ -1,0 +1,174 @@
+"""Streams that own their connection: after the headers the server hands the transport over.
+
+An ASGI response is a task, a queue and an event per viewer, woken for every write; here a viewer is
+one small object, and what it writes goes to the socket in the call that found it (`viewers.py`).
+Under any other server the same viewers write through ASGI's `send` (`stream.py`).
+
+uvicorn has no public way to let a connection go. What is used of it here is public by name in the
+version that is locked, except `_unset_keepalive_if_required`; the tests would tell.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from functools import partial
+from typing import TYPE_CHECKING, Any, Final, cast
+
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+
+from jackline.web.ring import as_chunk
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, MutableMapping
+
+    from uvicorn import Config
+    from uvicorn.server import ServerState
+
+    from jackline.web.ring import Joined
+    from jackline.web.viewers import Viewer
+
+HANDOVER: Final = "jackline.handover"
+"""Name of the ASGI extension: a `Handover` that is good for this request."""
+
+_LAST_CHUNK: Final = b"0\r\n\r\n"
+_UNREAD_BYTES: Final = 64 * 1024
+"""What a client may send after its request while that is answered: more is no client's."""
+
+
+class Connection(asyncio.Protocol):
+    """A viewer's connection, from the end of the headers to the end of the body; then it is the server's
+    again, if the client keeps it. A client that closes its half is gone."""
+
+    __slots__ = ("_again", "_chunked", "_full", "_keeps", "_server", "_transport", "_unread", "_viewer")
+
+    def __init__(self, http: Http, viewer: Viewer) -> None:
+        cycle = http.cycle
+        self._transport = http.transport
+        self._viewer = viewer
+        self._again = http.again
+        self._server = http.server_state
+        self._chunked = cycle.chunked_encoding is not False
+        self._keeps = self._chunked and cycle.keep_alive
+        self._full = http.flow.write_paused
+        self._unread = b""
+
+    def send(self, joined: Joined) -> None:
+        """See `viewers.Connection`."""
+        self._transport.write(joined.chunk if self._chunked else joined.data)
+
+    def write(self, data: bytes) -> None:
+        """See `viewers.Connection`."""
+        self._transport.write(as_chunk(data) if self._chunked else data)
+
+    def end(self) -> None:
+        """See `viewers.Connection`."""
+        if self._chunked:
+            self._transport.write(_LAST_CHUNK)
+        if not self._keeps:
+            self._transport.close()
+        elif not self._transport.is_closing():
+            self._server.connections.discard(cast("Any", self))
+            self._viewer.close()
+            self._again(self._transport, self._unread, full=self._full)
+
+    def abort(self) -> None:
+        """See `viewers.Connection`."""
+        self._transport.abort()
+
+    def shutdown(self) -> None:
+        """The server asks its connections to end; viewers hear of it from their tail."""
+        self._keeps = False
+
+    # -- asyncio.Protocol ------------------------------------------------------------------------
+
+    def pause_writing(self) -> None:
+        """The socket takes no more."""
+        self._full = True
+        self._viewer.hold()
+
+    def resume_writing(self) -> None:
+        """The socket takes more again."""
+        self._full = False
+        self._viewer.go_on()
+
+    def data_received(self, data: bytes) -> None:
+        """The next request has its turn after the stream."""
+        self._unread += data
+        if len(self._unread) > _UNREAD_BYTES:
+            self._transport.abort()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """The client is gone, or all is written."""
+        del exc
+        self._server.connections.discard(cast("Any", self))
+        self._viewer.close()
+
+
+class Handover:
+    """The hand-over of one request's connection."""
+
+    def __init__(self, protocol: Http) -> None:
+        self._protocol = protocol
+
+    def prepare(self) -> None:
+        """To be called before the headers are sent."""
+        if self._protocol.scope["http_version"] == "1.0":
+            self._protocol.cycle.chunked_encoding = False  # such a client does not know chunks
+
+    def take(self, viewer: Viewer) -> bool:
+        """After the headers were sent: begin `viewer` on the connection. False when the client is gone."""
+        protocol = self._protocol
+        if protocol.cycle.disconnected or protocol.transport.is_closing():
+            return False
+        connection = Connection(protocol, viewer)
+        full = protocol.flow.write_paused
+        protocol.let_go()
+        protocol.connections.add(cast("Any", connection))  # a server that ends waits for all of these
+        protocol.transport.set_protocol(connection)
+        if full:
+            viewer.hold()
+        viewer.begin(connection)
+        return True
+
+
+class Http(HttpToolsProtocol):
+    """uvicorn's HTTP/1.1, with the hand-over in each request's scope."""
+
+    def on_message_begin(self) -> None:
+        """A request begins."""
+        super().on_message_begin()
+        scope = cast("MutableMapping[str, Any]", self.scope)
+        scope["extensions"] = {HANDOVER: Handover(self)}
+
+    def let_go(self) -> None:
+        """Have nothing to do with the connection any more; the response's task ends by itself."""
+        self._unset_keepalive_if_required()
+        self.connections.discard(self)
+        self.flow.resume_reading()
+        self.cycle.disconnected = True  # what is sent goes nowhere, and nothing is missed
+        self.cycle.message_event.set()
+        self.parser = None
+
+    @property
+    def again(self) -> Callable[..., None]:
+        """Have the server go on with a connection that was let go."""
+        return partial(_again, self.config, self.server_state, self.app_state)
+
+
+def _again(
+    config: Config,
+    server: ServerState,
+    state: dict[str, Any],
+    transport: asyncio.Transport,
+    unread: bytes,
+    *,
+    full: bool,
+) -> None:
+    http = Http(config, server, state)
+    http.connection_made(transport)
+    transport.set_protocol(http)
+    if full:
+        http.pause_writing()
+    http.on_response_complete()  # the next request must come before keep-alive ends
+    if unread:
+        http.data_received(unread)
