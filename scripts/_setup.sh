@@ -75,13 +75,16 @@ install_locked() {
   local lock requirements=()
   for lock in "$@"; do requirements+=(-r "$root/$lock"); done
   [ -x "$venv/bin/uv" ] || install_uv || die "could not install uv"
-  export UV_SYSTEM_CERTS=${UV_SYSTEM_CERTS:-1}
+  # uv leaves compiling to the first start, and where Python may write no bytecode to every start: half of
+  # the time that any of our processes needs until it is ready.
+  export UV_SYSTEM_CERTS=${UV_SYSTEM_CERTS:-1} UV_COMPILE_BYTECODE=1
   if ! "$venv/bin/uv" pip sync -q --python "$venv/bin/python" --require-hashes "${@/#/$root/}"; then
     say "uv could not install the packages; trying with pip"
     pip_install "${requirements[@]}" || die "could not install the packages"
   fi
   "$venv/bin/uv" pip install -q --python "$venv/bin/python" --offline --no-deps --no-build-isolation -e "$root" \
     || die "could not install jackline itself"
+  "$venv/bin/python" -m compileall -q "$root/src" || die "could not compile jackline"
 }
 
 # Where the environment is belongs to it: its programs name their interpreter by its full path.

@@ -6,8 +6,6 @@ import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
-from jsonschema import Draft202012Validator
-from jsonschema.validators import validator_for
 from msgspec import UNSET, UnsetType
 
 from jackline.errors import Conflict, FieldError, Invalid, NotFound
@@ -218,6 +216,10 @@ def check_args(schema: Json | UnsetType, args: Json, field: str) -> None:
         raise Invalid(FieldError(field=f"{field}args", detail="must be an object"))
     if not isinstance(schema, (dict, bool)):
         return
+    # Few arguments are edited, and every process that reads a log imports this module.
+    from jsonschema import Draft202012Validator
+    from jsonschema.validators import validator_for
+
     validator = validator_for(schema, default=Draft202012Validator)(schema)
     try:
         errors = [

@@ -41,6 +41,9 @@ class StoreClock:
         self._local = local
         self._offset = time.time() - local()
         self._measured = False
+        self._second = 0
+        self._begins = ""
+        """How a time within `_second` begins as entries carry it: each token has one."""
 
     def now(self) -> float:
         """Seconds since 1970."""
@@ -48,7 +51,10 @@ class StoreClock:
 
     def ts(self) -> str:
         """Now, as entries carry it."""
-        return timestamp(self.now())
+        second, milliseconds = divmod(int(self.now() * 1000), 1000)
+        if second != self._second:
+            self._second, self._begins = second, timestamp(second)[: -len("000Z")]
+        return f"{self._begins}{milliseconds:03d}Z"
 
     async def measure(self) -> None:
         """Compare the clocks. Raises `StoreUnavailable`.

@@ -176,6 +176,7 @@ Event = Token | Workflow | Tool | Approval
 
 _ENCODER = msgspec.json.Encoder()
 _KINDS: dict[str, type[Event]] = {"token": Token, "workflow": Workflow, "tool": Tool, "approval": Approval}
+_NAMES: dict[type[Event], str] = {kind: name for name, kind in _KINDS.items()}
 _DECODERS: dict[str, msgspec.json.Decoder[Any]] = {
     name: msgspec.json.Decoder(kind) for name, kind in _KINDS.items()
 }
@@ -186,20 +187,12 @@ _DECIDING = frozenset({"input", "outcome"})
 
 def type_of(event: Event) -> str:
     """The SSE event name of an entry."""
-    match event:
-        case Token():
-            return "token"
-        case Workflow():
-            return "workflow"
-        case Tool():
-            return "tool"
-        case Approval():
-            return "approval"
+    return _NAMES[type(event)]
 
 
 def encode(event: Event) -> Entry:
     """An event as the log stores it. Raises `TypeError` for a value that JSON cannot carry."""
-    return Entry(type_of(event), _ENCODER.encode(event))
+    return Entry(_NAMES[type(event)], _ENCODER.encode(event))
 
 
 def decode(entry: Entry) -> Event | Unknown:

@@ -25,15 +25,15 @@ from jackline.errors import (
     StoreUnavailable,
     UnknownRun,
 )
-from jackline.events import Approval, Workflow, decode, encode
+from jackline.events import Approval, Token, Workflow, decode, encode
 from jackline.log.base import KEEP, Missing
-from jackline.run import names_of, weight
+from jackline.run import names_of, only_tokens, weight
 from jackline.summary import summarise
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Sequence
 
-    from jackline.events import Entry, Event
+    from jackline.events import Entry, Event, Unknown
     from jackline.log.base import Artifact, Due, Lease, Store
     from jackline.run import RunState
 
@@ -52,13 +52,16 @@ them. What may not be on disk yet is never more than half of it."""
 ASIDE_BYTES: Final = 4 << 20
 """Values stored aside that its holder keeps for the same reason; the newest one however large it is."""
 
+WATCH_SECONDS: Final = 1.0
+"""The longest time that a lost hint of a command can cost."""
+
 RETRY_SECONDS: Final = (0.05, 0.1, 0.2, 0.5, 1.0)
 """Pauses between tries while the store is away; the last one repeats."""
 
 
 @dataclass(kw_only=True, slots=True)
 class _Item:
-    events: Sequence[Event]
+    events: list[Event]
     size: int = 0
     done: asyncio.Future[None] | None = None
     expect: bool = False
@@ -68,7 +71,9 @@ class _Item:
     close: bool = False
     entries: list[Entry] = field(default_factory=list["Entry"])
 
-    parts: list[_Item] = field(default_factory=list["_Item"])
+    gathered: bool = False
+    """Whether its entries were put in one by one, so that nothing binds them together."""
+    parts: tuple[_Item, ...] = ()
     """The items that this one was gathered from; none when it was put in as it is."""
 
     def settle(self, error: Exception | None) -> None:
@@ -76,6 +81,17 @@ class _Item:
         for item in self.parts or (self,):
             if item.done is not None:
                 _settle(item.done, error)
+
+    def apart(self) -> Sequence[_Item]:
+        """What it can be taken apart into, where one entry is at fault for all of it."""
+        if self.parts:
+            return self.parts
+        if not self.gathered or len(self.entries) < 2:  # noqa: PLR2004
+            return ()
+        return [
+            _Item(events=[event], entries=[entry])
+            for event, entry in zip(self.events, self.entries, strict=True)
+        ]
 
     @property
     def lazy(self) -> bool:
@@ -149,11 +165,17 @@ class Journal:
         """Whether the store did not answer the last time it was asked."""
         self._store = store
         self._items: deque[_Item] = deque()
+        self._open: _Item | None = None
+        """The last of `_items`, where more progress can go into it."""
         self._waiting = 0
         self._max_bytes = max_bytes
-        self._wake = asyncio.Event()
+        self._asleep: asyncio.Future[None] | None = None
+        """What `run` waits for while there is nothing to write."""
         self._room = asyncio.Event()
         self._room.set()
+        self._written_at = 0.0
+        self._flying = 0
+        """Entries of ours that are being appended."""
         self._reading = asyncio.Lock()
         self._recent: list[Entry] = []
         self._ttl = ttl
@@ -168,8 +190,27 @@ class Journal:
 
         `unless_stopping`: it may not follow a stop, and is dropped when one stands in the log."""
         entry = encode(event)
-        item = _Item(events=(event,), entries=[entry], size=len(entry.body), expect=unless_stopping)
-        self._enqueue(item)
+        size = len(entry.body)
+        item = self._open
+        if item is None or unless_stopping or item.size + size > GROUP_BYTES:
+            gathered = not unless_stopping
+            item = _Item(
+                events=[event], entries=[entry], size=size, expect=unless_stopping, gathered=gathered
+            )
+            self._enqueue(item)
+            self._open = item if gathered else None
+            return
+        item.events.append(event)
+        item.entries.append(entry)
+        item.size += size
+        self._waiting += size
+        if self._waiting > MAX_WAITING_BYTES:
+            self._room.clear()
+
+    @property
+    def full(self) -> bool:
+        """Whether `room` would wait."""
+        return self._waiting > MAX_WAITING_BYTES
 
     async def room(self) -> None:
         """Wait while too much waits for the store (G8: a bounded tail)."""
@@ -193,7 +234,7 @@ class Journal:
         """
         entries = [encode(event) for event in events]
         item = _Item(
-            events=events,
+            events=list(events),
             entries=entries,
             size=sum(len(entry.body) for entry in entries),
             done=asyncio.get_running_loop().create_future(),
@@ -235,8 +276,9 @@ class Journal:
     async def run(self) -> None:
         """Write what is put in, until cancelled."""
         while True:
-            await self._wake.wait()
-            self._wake.clear()
+            if not self._items:
+                self._asleep = asyncio.get_running_loop().create_future()
+                await self._asleep
             while self._items and not self.lost.is_set():
                 await self._write(self._take())
             if self.lost.is_set():
@@ -244,10 +286,15 @@ class Journal:
 
     async def watch(self) -> None:
         """Read what others append (commands), until cancelled or the run is lost."""
+        loop = asyncio.get_running_loop()
         while not self.lost.is_set():
             try:
-                await self._store.wait(self.lease.run_id, self.state.seq, 1.0)
-                await self.refresh()
+                # What is being appended here says what it has read, and is refused where there is more:
+                # only what goes beyond it has to be read.
+                ours = self.state.seq + self._flying
+                await self._store.wait(self.lease.run_id, ours, WATCH_SECONDS)
+                if self.state.seq + self._flying == ours or self._written_at + WATCH_SECONDS < loop.time():
+                    await self.refresh()
             except StoreUnavailable:
                 self.away = True
                 await asyncio.sleep(RETRY_SECONDS[-1])
@@ -314,14 +361,19 @@ class Journal:
 
     def _lose(self) -> None:
         self.lost.set()
-        self._wake.set()
+        self._wake()
+
+    def _wake(self) -> None:
+        if self._asleep is not None and not self._asleep.done():
+            self._asleep.set_result(None)
 
     def _enqueue(self, item: _Item) -> None:
         self._items.append(item)
+        self._open = None
         self._waiting += item.size
         if self._waiting > MAX_WAITING_BYTES:
             self._room.clear()
-        self._wake.set()
+        self._wake()
 
     def _take(self) -> _Item:
         """The next group: progress as gathered, up to and with the first barrier. A barrier with
@@ -339,21 +391,23 @@ class Journal:
             self._drop(self._items.popleft())
             size += head.size
             parts.append(head)
-            if not head.plain:
+            if not self._items or not head.plain:
                 break
         if len(parts) == 1:
             return parts[0]
-        last = parts[-1] if parts else _Item(events=())
+        last = parts[-1] if parts else _Item(events=[])
         return _Item(
             events=[event for part in parts for event in part.events],
             entries=[entry for part in parts for entry in part.entries],
-            parts=parts,
+            parts=tuple(parts),
             checkpoint=last.checkpoint,
             due=last.due,
             close=last.close,
         )
 
     def _drop(self, item: _Item) -> None:
+        if item is self._open:
+            self._open = None
         self._waiting -= item.size
         if self._waiting <= MAX_WAITING_BYTES:
             self._room.set()
@@ -370,9 +424,9 @@ class Journal:
             self._lose()
             item.settle(error)
         except (IllegalTransition, EntryTooLarge) as error:
-            if len(item.parts) > 1:
+            if apart := item.apart():
                 # One bad entry must not take down what only happened to be gathered with it.
-                for part in item.parts:
+                for part in apart:
                     await self._write(part)
                 return
             self._log.warning("entry_refused", error=str(error))
@@ -414,7 +468,7 @@ class Journal:
             return
         try:
             await self._until_written(
-                _Item(events=(), checkpoint=item.checkpoint, close=item.close, even_if_stopping=True)
+                _Item(events=[], checkpoint=item.checkpoint, close=item.close, even_if_stopping=True)
             )
         except RunClosed:
             if not item.close:
@@ -429,19 +483,27 @@ class Journal:
         """Always at a known place: a try that was given up may still arrive, and would write the same
         twice. `again`: the former try may have arrived."""
         lazy = item.lazy and not again and self._tail.loose < TAIL_BYTES // 2
-        tells = [event for event in item.events if isinstance(event, (Workflow, Approval))]
-        appended = await self._store.append(
-            self.lease.run_id,
-            item.entries,
-            fence=self.lease.generation,
-            expect=self.state.seq,
-            lazy=lazy,
-            checkpoint=item.checkpoint,
-            summary=summarise(self.state, item.events) if tells else None,
-            due=item.due,
-            close=item.close,
+        tells = not only_tokens(item.events) and any(
+            isinstance(event, (Workflow, Approval)) for event in item.events
         )
+        self._flying = len(item.entries)
+        try:
+            appended = await self._store.append(
+                self.lease.run_id,
+                item.entries,
+                fence=self.lease.generation,
+                expect=self.state.seq,
+                lazy=lazy,
+                checkpoint=item.checkpoint,
+                summary=summarise(self.state, item.events) if tells else None,
+                due=item.due,
+                close=item.close,
+            )
+        except BaseException:
+            self._flying = 0
+            raise
         self.away = False
+        self._written_at = asyncio.get_running_loop().time()
         if item.checkpoint is not None:
             self.checkpoint = item.checkpoint
         if item.close:
@@ -449,10 +511,14 @@ class Journal:
         if not item.entries:
             return
         async with self._reading:
+            self._flying = 0
             # Others' entries may stand between what was folded and ours; the watcher may have
             # folded ours already.
             if appended.first == self.state.seq + 1:
-                self._fold(appended.first, item.entries)
+                for event, entry in zip(item.events, item.entries, strict=True):
+                    # What others would read; a token is the same as it was said.
+                    self._fold_one(event if type(event) is Token else decode(entry), entry)
+                self._note_stop()
             if not lazy:
                 self._tail.loose = 0
         if self.state.seq < appended.last:
@@ -471,11 +537,14 @@ class Journal:
     def _fold(self, first: int, entries: Sequence[Entry]) -> None:
         for seq, entry in enumerate(entries, first):
             if seq == self.state.seq + 1:
-                self.state.apply(seq, event := decode(entry))
-                self.state.bytes += weight(entry, event)
-                self._recent.append(entry)
-                self._tail.add(entry)
+                self._fold_one(decode(entry), entry)
         self._note_stop()
+
+    def _fold_one(self, event: Event | Unknown, entry: Entry) -> None:
+        self.state.apply(self.state.seq + 1, event)
+        self.state.bytes += weight(entry, event)
+        self._recent.append(entry)
+        self._tail.add(entry)
 
     def _note_stop(self) -> None:
         if self.state.stop is not None:

@@ -254,7 +254,7 @@ class RunState:
         An entry that was written and cannot be folded would make the run unreadable for everybody.
         """
         events = list(events)
-        if all(isinstance(event, Token) for event in events) and self.state in SPEAKING:
+        if self.state in SPEAKING and only_tokens(events):
             return  # nearly all there is, and nothing about it to be tried out
         touched = {event.call_id for event in events if isinstance(event, (Tool, Approval))}
         trial = copy.copy(self)
@@ -454,6 +454,14 @@ def fold(run_id: str, entries: Iterable[Event | Unknown]) -> RunState:
     for seq, event in enumerate(entries, 1):
         state.apply(seq, event)
     return state
+
+
+def only_tokens(events: Iterable[Event | Unknown]) -> bool:
+    """Whether there is nothing but text in them. A loop, because it is asked for every group of entries."""
+    for event in events:  # noqa: SIM110
+        if type(event) is not Token:
+            return False
+    return True
 
 
 def names_of(event: Event | Unknown) -> tuple[str, ...]:

@@ -8,19 +8,22 @@ from __future__ import annotations
 import ipaddress
 import json
 import os
+import tomllib
 from pathlib import Path
-from typing import Annotated, Literal, Self
+from typing import TYPE_CHECKING, Final, Literal, Self, cast
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
-from pydantic_settings import (
-    BaseSettings,
-    NoDecode,
-    PydanticBaseSettingsSource,
-    SettingsConfigDict,
-    TomlConfigSettingsSource,
-)
 
 from jackline.errors import ConfigError
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+_PREFIX: Final = "JACKLINE_"
+
+_JSON: Final = {"keys": 1, "limits": 1, "tools": 2}
+"""Settings whose variables hold JSON, and down to how many names that holds: `JACKLINE_TOOLS` is an object
+of rules, `JACKLINE_TOOLS__NAME` one of them, `JACKLINE_TOOLS__NAME__APPROVAL` a plain value."""
 
 Verdict = Literal["allow", "ask", "deny"]
 Role = Literal["web", "worker", "all"]
@@ -62,12 +65,10 @@ class ToolRule(_Section):
     verifies: str | None = Field(None, description="The tool whose effect this one checks.")
 
 
-class Settings(BaseSettings):
-    """All of Jackline's settings."""
+class Settings(BaseModel):
+    """All of Jackline's settings. Made as it is, it reads nothing: see `load`."""
 
-    model_config = SettingsConfigDict(
-        env_prefix="JACKLINE_", env_nested_delimiter="__", extra="forbid", frozen=True
-    )
+    model_config = ConfigDict(extra="forbid", frozen=True, validate_default=True)
 
     host: str = Field("127.0.0.1", description="Address to listen on.")
     port: int | None = Field(None, ge=0, le=65535, description="Port to listen on; 8787 for a web process.")
@@ -102,7 +103,7 @@ class Settings(BaseSettings):
         60.0, gt=0, description="A worker whose loop stands still for so long is killed."
     )
     drain: float = Field(10.0, ge=0, description="Time that SIGTERM gives to running tools and open streams.")
-    max_runs: int = Field(100, gt=0, description="Runs that one worker drives at once.")
+    max_runs: int = Field(500, gt=0, description="Runs that one worker drives at once.")
     max_attempts: int = Field(5, gt=0, description="Attempts after which a run that kills its workers fails.")
     approval_expiry: float | None = Field(None, gt=0, description="Time after which a question expires.")
     approval_expiry_action: Literal["deny", "approve"] = Field(
@@ -116,11 +117,11 @@ class Settings(BaseSettings):
         64 * 1024, ge=1024, description="Largest entry; a larger tool result is stored aside."
     )
     keys: list[ApiKey] = Field(default_factory=list[ApiKey], description="API keys.")
-    cors_origins: Annotated[list[str], NoDecode] = Field(
+    cors_origins: list[str] = Field(
         default_factory=list,
         description="Origins of pages that may call the API; `*` for all. Closed if empty.",
     )
-    allowed_hosts: Annotated[list[str], NoDecode] = Field(
+    allowed_hosts: list[str] = Field(
         default_factory=list, description="Public host names to accept when there are no keys."
     )
     encoding_identity: bool = Field(False, description="Send `Content-Encoding: identity` on streams.")
@@ -132,7 +133,7 @@ class Settings(BaseSettings):
     compact_after: float | None = Field(
         3600.0, gt=0, description="Time after its ending that a run is stored more tightly; `none` for never."
     )
-    archive: Annotated[str | list[str] | None, NoDecode] = Field(
+    archive: str | list[str] | None = Field(
         None, description="Folder, or command line, that gets a conversation before retention deletes it."
     )
     store_full: float | None = Field(
@@ -192,18 +193,6 @@ class Settings(BaseSettings):
         except ValueError:
             return False
 
-    @classmethod
-    def settings_customise_sources(
-        cls,
-        settings_cls: type[BaseSettings],
-        init_settings: PydanticBaseSettingsSource,
-        env_settings: PydanticBaseSettingsSource,
-        dotenv_settings: PydanticBaseSettingsSource,
-        file_secret_settings: PydanticBaseSettingsSource,
-    ) -> tuple[PydanticBaseSettingsSource, ...]:
-        """Flags over variables over the file."""
-        return (init_settings, env_settings, TomlConfigSettingsSource(settings_cls))
-
 
 def load(config: Path | None = None, **flags: object) -> Settings:
     """Settings from `config` (default `jackline.toml`, which may be missing), the environment, and
@@ -211,18 +200,55 @@ def load(config: Path | None = None, **flags: object) -> Settings:
     if config is not None and not config.is_file():
         raise ConfigError(f"{config}: no such file; give an existing one to --config")
 
-    class _Located(Settings):
-        model_config = SettingsConfigDict(toml_file=config or Path("jackline.toml"))
-
     given = {name: value for name, value in flags.items() if value is not None}
     try:
-        settings = _Located(**given)  # type: ignore[arg-type]
+        found = _merged(_of_file(config or Path("jackline.toml")), _of_variables(os.environ))
+        settings = Settings.model_validate(_merged(found, given))
     except ValidationError as error:
         faults = "; ".join(f"{'.'.join(map(str, e['loc']))}: {e['msg']}" for e in error.errors())
         raise ConfigError(f"settings: {faults}") from None
     except ValueError as error:
         raise ConfigError(f"settings: {error}") from None
     return settings
+
+
+def _of_file(path: Path) -> dict[str, object]:
+    return tomllib.loads(path.read_text("utf-8")) if path.is_file() else {}
+
+
+def _of_variables(environ: Mapping[str, str]) -> dict[str, object]:
+    """`JACKLINE_NAME`, and `JACKLINE_NAME__MEMBER` for what is in a section; in any case, as variables are
+    on some systems. What holds more than one value is JSON. Raises `ValueError`."""
+    found: dict[str, object] = {}
+    upper = {name.upper(): value for name, value in environ.items()}
+    # Shorter names first, so that a member's own variable wins over its section's.
+    for variable in sorted(upper):
+        name, *members = variable.removeprefix(_PREFIX).lower().split("__")
+        if variable.startswith(_PREFIX) and name in Settings.model_fields:
+            value = _of_variable(variable, upper[variable], as_json=len(members) < _JSON.get(name, 0))
+            for member in reversed(members):
+                value = {member: value}
+            found = _merged(found, {name: value})
+    return found
+
+
+def _of_variable(variable: str, text: str, *, as_json: bool) -> object:
+    try:
+        return json.loads(text) if as_json else text
+    except ValueError as error:
+        raise ValueError(f"{variable} is not JSON ({error})") from None
+
+
+def _merged(under: Mapping[str, object], over: Mapping[str, object]) -> dict[str, object]:
+    """`over` laid over `under`, section by section."""
+    merged = dict(under)
+    for name, value in over.items():
+        below = merged.get(name)
+        both = isinstance(value, dict) and isinstance(below, dict)
+        merged[name] = (
+            _merged(cast("dict[str, object]", below), cast("dict[str, object]", value)) if both else value
+        )
+    return merged
 
 
 def environment() -> dict[str, str]:

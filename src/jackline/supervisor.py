@@ -37,6 +37,8 @@ from jackline.processes import kill_tree
 from jackline.summary import read_summary
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
     from jackline.commands import Commands
     from jackline.log.base import Lease, Store
     from jackline.settings import Settings
@@ -56,6 +58,9 @@ RESTART_SECONDS: Final = (0.0, 0.5, 1.0, 2.0, 5.0, 10.0)
 AWAY_SECONDS: Final = 0.5
 """Pause between tries to renew while the store is away: once it is back, a living worker's leases must
 be renewed before another worker takes them for given up."""
+
+RENEWED_AT_ONCE: Final = 100
+"""Leases renewed side by side: one by one, a thousand would be a thousand round trips, or commits."""
 
 LAST_WORDS_SECONDS: Final = 1.0
 """How long the pipe of a dead worker is read on: what it claimed, or why it could not start, is there."""
@@ -135,6 +140,7 @@ class _Life:
         self._leases: dict[str, Lease] = {}
         self._deadlines: dict[str, float] = {}
         self._catalogue: bytes | None = None
+        self._described = asyncio.Event()
         self._turned = time.monotonic()
         self.killed = False
         self._process: asyncio.subprocess.Process
@@ -189,6 +195,7 @@ class _Life:
         match message:
             case Ready():
                 self._catalogue = message.catalogue
+                self._described.set()
             case Failed():
                 self.failed = message.reason
             case Beat():
@@ -213,14 +220,14 @@ class _Life:
     async def _beat(self) -> None:
         """Say to the store that the worker lives, and for how long its loop has stood still."""
         ttl = min(5.0, max(2.0, self._settings.lease))
+        await self._described.wait()
         while True:
-            if self._catalogue is not None:
-                with contextlib.suppress(StoreUnavailable):
-                    await self._store.beat(
-                        self.name, ttl, idle_ms=round(self._idle * 1000), catalogue=self._published
-                    )
-                    self._opened.set()
-            await asyncio.sleep(min(0.5, ttl / 4) if self._catalogue is not None else TICK_SECONDS / 2)
+            with contextlib.suppress(StoreUnavailable):
+                await self._store.beat(
+                    self.name, ttl, idle_ms=round(self._idle * 1000), catalogue=self._published
+                )
+                self._opened.set()
+            await asyncio.sleep(min(0.5, ttl / 4))
 
     @property
     def _published(self) -> bytes | None:
@@ -240,16 +247,24 @@ class _Life:
             away = False
             if self._stopped_by_signal():
                 continue  # it cannot be told to let go, so its leases must lapse
-            for run_id, lease in list(self._leases.items()):
-                try:
-                    await self._store.renew(lease, self._settings.lease)
-                except (Fenced, RunClosed, UnknownRun):
-                    if self._leases.get(run_id) == lease:
-                        self._tell(Lost(run_id=run_id))
-                except StoreUnavailable as error:
-                    self._log.warning("store_away", error=str(error))
+            for leases in _batched(list(self._leases.values()), RENEWED_AT_ONCE):
+                async with asyncio.TaskGroup() as group:
+                    renewals = [group.create_task(self._renew_one(lease)) for lease in leases]
+                errors = [error for renewal in renewals if (error := renewal.result()) is not None]
+                if errors:
+                    self._log.warning("store_away", error=str(errors[0]))
                     away = True
                     break
+
+    async def _renew_one(self, lease: Lease) -> StoreUnavailable | None:
+        try:
+            await self._store.renew(lease, self._settings.lease)
+        except (Fenced, RunClosed, UnknownRun):
+            if self._leases.get(lease.run_id) == lease:
+                self._tell(Lost(run_id=lease.run_id))
+        except StoreUnavailable as error:
+            return error
+        return None
 
     def _stopped_by_signal(self) -> bool:
         """Whether the process stands still by SIGSTOP (Linux only; elsewhere never)."""
@@ -353,6 +368,11 @@ class _Ears(asyncio.Protocol):
 
     def data_received(self, data: bytes) -> None:
         self._lines.feed(data)
+
+
+def _batched(leases: Sequence[Lease], size: int) -> Iterator[Sequence[Lease]]:
+    """`leases` in groups of `size`, in their order."""
+    return (leases[at : at + size] for at in range(0, len(leases), size))
 
 
 def worker_command() -> list[str]:

@@ -25,4 +25,4 @@ def _encode_foreign(value: object) -> object:
 
 def clean(text: str) -> str:
     """Text that JSON can carry: half of a surrogate pair (a file name, a broken chunk) is replaced."""
-    return text.encode("utf-8", "replace").decode()
+    return text if text.isascii() else text.encode("utf-8", "replace").decode()

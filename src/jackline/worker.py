@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, Literal
 
 import structlog
 
@@ -27,8 +27,15 @@ if TYPE_CHECKING:
     from jackline.processes import CallProcesses
     from jackline.settings import Settings
 
+MANY_CLAIMS: Final = 16
+"""Claims under way at once while there are runs to claim."""
+
 POLL_SECONDS: Final = 1.0
 """The longest time that a lost hint of a due run can cost."""
+
+
+_Found = Literal["run", "none", "due", "away"]
+"""What a claim came back with, or that one may be worth while."""
 
 
 class Worker:
@@ -89,29 +96,67 @@ class Worker:
 
     async def _claim_and_drive(self) -> None:
         slots = asyncio.Semaphore(self._settings.max_runs)
-        serves = [Serves(name=self._agent.name, revision=self._agent.revision)]
         async with asyncio.TaskGroup() as group:
-            while not self._leaving.is_set():
-                await slots.acquire()
-                if self._leaving.is_set():
-                    return
-                lease = await self._next(serves)
-                if lease is None:
-                    slots.release()
-                    continue
-                task = group.create_task(self.drive(lease), name=f"drive {lease.run_id}")
-                task.add_done_callback(lambda _: slots.release())
+            leaving = group.create_task(self._leaving.wait())
+            claims: set[asyncio.Task[_Found]] = set()
+            wanted = 1
+            try:
+                while not self._leaving.is_set():
+                    while wanted > 0 and len(claims) < MANY_CLAIMS:
+                        await slots.acquire()
+                        if self._leaving.is_set():
+                            return
+                        claims.add(group.create_task(self._claim(group, slots)))
+                        wanted -= 1
+                    found = await self._next(claims, leaving)
+                    if "away" in found:
+                        await self._return_of_store()
+                    # Where one was due there may be more.
+                    more = sum({"run": 2, "none": 0, "due": 1, "away": 1}[one] for one in found)
+                    wanted = min(wanted + more, MANY_CLAIMS)
+            finally:
+                leaving.cancel()
 
-    async def _next(self, serves: list[Serves]) -> Lease | None:
+    async def _claim(self, group: asyncio.TaskGroup, slots: asyncio.Semaphore) -> _Found:
+        """Claim a run and have it driven. A claim takes as long as the store's disk does, and a hundred
+        starts must not wait for a hundred of those one by one: so several are under way at once."""
+        serves = [Serves(name=self._agent.name, revision=self._agent.revision)]
+        lease = None
         try:
             lease = await self._store.claim(self.name, self._settings.lease, serves)
-            if lease is None:
-                await self._unless_leaving()
         except StoreUnavailable as error:
             self._log.warning("store_away", error=str(error))
-            await self._return_of_store()
-            return None
-        return lease
+            return "away"
+        finally:
+            if lease is None:
+                slots.release()
+        if lease is None:
+            return "none"
+        task = group.create_task(self.drive(lease), name=f"drive {lease.run_id}")
+        task.add_done_callback(lambda _: slots.release())
+        return "run"
+
+    async def _next(self, claims: set[asyncio.Task[_Found]], leaving: asyncio.Task[bool]) -> list[_Found]:
+        """Wait until a claim has come back, a run may be due, or the worker is told to go. The claims that
+        came back are taken out of `claims`."""
+        due = asyncio.ensure_future(self._store.wait_due(POLL_SECONDS))
+        try:
+            done, _ = await asyncio.wait({*claims, due, leaving}, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            due.cancel()
+        back = claims & done
+        claims -= back
+        found: list[_Found] = [claim.result() for claim in back]
+        if due in done:
+            error = due.exception()
+            if error is None:
+                found.append("due")
+            elif isinstance(error, StoreUnavailable):
+                self._log.warning("store_away", error=str(error))
+                found.append("away")
+            else:
+                raise error
+        return found
 
     async def _return_of_store(self) -> None:
         """Wait until the store answers, and then as long as the leases' renewal may take: after a long
@@ -125,20 +170,6 @@ class Worker:
             break
         if self._driven:
             await asyncio.sleep(min(2 * POLL_SECONDS, self._settings.lease / 2))
-
-    async def _unless_leaving(self) -> None:
-        """Wait until a run may be due, or the worker is told to go."""
-        waits = [
-            asyncio.ensure_future(self._store.wait_due(POLL_SECONDS)),
-            asyncio.ensure_future(self._leaving.wait()),
-        ]
-        try:
-            done, _ = await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
-            for task in done:
-                task.result()
-        finally:
-            for task in waits:
-                task.cancel()
 
     async def drive(self, lease: Lease) -> None:
         """Drive one claimed run until it ends, parks, is handed back, or is lost."""

@@ -19,6 +19,7 @@ import pytest
 from jackline.commands import Commands, read_state
 from jackline.errors import ConfigError
 from jackline.events import Message
+from jackline.log.base import Lease
 from jackline.log.sqlite import SqliteStore
 from jackline.run import RunState
 from jackline.settings import Settings, load
@@ -127,6 +128,25 @@ async def test_a_worker_that_is_killed_loses_its_runs_to_the_next_one_at_once(tm
         state = await y.ended(run)
         assert (state.state, state.attempt) == ("completed", 2)
         assert len(y.diary("opened")) == 2
+
+
+async def test_leases_are_renewed_side_by_side(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """G7: a worker of many runs keeps them all, however long the store takes for each."""
+    async with yard(tmp_path, lease=2.0) as y:
+        renew, under_way, enough = y.store.renew, set[str](), asyncio.Event()
+
+        async def slowly(lease: Lease, ttl: float) -> None:
+            under_way.add(lease.run_id)
+            if len(under_way) == 3:
+                enough.set()
+            await enough.wait()
+            await renew(lease, ttl)
+
+        monkeypatch.setattr(y.store, "renew", slowly)
+        runs = [await y.start("wait") for _ in range(3)]
+        async with asyncio.timeout(SECONDS):
+            await enough.wait()
+        assert under_way == set(runs)
 
 
 async def test_a_loop_that_stands_still_for_too_long_is_ended(tmp_path: Path) -> None:
@@ -242,7 +262,7 @@ async def test_the_real_worker_process_drives_an_agent_of_a_file(tmp_path: Path)
         (catalogue,) = await y.store.catalogues()
         assert b'"look"' in catalogue
         told = json.loads(catalogue)
-        assert (told["runs"], told["max_runs"]) == (0, 100)
+        assert (told["runs"], told["max_runs"]) == (0, y.settings.max_runs)
         name = "agent" if b'"name":"agent"' in catalogue else "a"
         messages = [Message(role="user", content="look")]
         started = await y.commands.start(by="user:ana", agent=name, messages=messages)

@@ -106,3 +106,44 @@ def test_an_archive_that_is_none_is_named(monkeypatch: pytest.MonkeyPatch, value
         return
     with pytest.raises(ConfigError, match="archive"):
         load()
+
+
+def test_a_members_own_variable_wins_over_its_sections(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("JACKLINE_LIMITS", '{"steps": 3, "tokens": 30}')
+    monkeypatch.setenv("JACKLINE_LIMITS__STEPS", "5")
+    monkeypatch.setenv("jackline_limits__wall_seconds", "9.5")
+    limits = load().limits
+    assert (limits.steps, limits.tokens, limits.wall_seconds) == (5, 30, 9.5)
+
+
+def test_a_tools_rule_has_a_variable_as_json_or_member_by_member(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "jackline.toml").write_text("[tools.restart]\napproval = 'ask'\nidempotent = true\n")
+    monkeypatch.setenv("JACKLINE_TOOLS__RESTART__APPROVAL", "deny")
+    monkeypatch.setenv("JACKLINE_TOOLS__READ", '{"read_only": true}')
+    monkeypatch.setenv("JACKLINE_KEYS", f'[{{"principal": "user:ana", "sha256": "{"0" * 64}"}}]')
+    settings = load()
+    assert settings.tools["restart"].model_dump(exclude_none=True) == {"approval": "deny", "idempotent": True}
+    assert settings.tools["read"].read_only is True
+    assert [key.principal for key in settings.keys] == ["user:ana"]
+
+
+def test_lists_in_variables_are_parted_by_commas(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("JACKLINE_CORS_ORIGINS", "https://a.example, https://b.example")
+    assert load().cors_origins == ["https://a.example", "https://b.example"]
+
+
+@pytest.mark.parametrize("name", ["KEYS", "LIMITS", "TOOLS", "TOOLS__X"])
+def test_a_variable_that_is_not_json_is_named(monkeypatch: pytest.MonkeyPatch, name: str) -> None:
+    """G11."""
+    monkeypatch.setenv(f"JACKLINE_{name}", "{")
+    with pytest.raises(ConfigError, match=f"JACKLINE_{name} is not JSON"):
+        load()
+
+
+def test_other_programs_variables_are_none_of_ours(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("JACKLINE_DEMO_DIR", "/somewhere")
+    monkeypatch.setenv("JACKLINE_HEARTBEAT", "7")
+    assert load().heartbeat == 7
+    assert Settings.model_validate({}).heartbeat == 15, "only load reads the environment"

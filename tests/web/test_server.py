@@ -217,7 +217,7 @@ async def agent():
 
 async def main():
     store = MemoryStore()
-    settings = Settings(port=0, drain=5, heartbeat=60)
+    settings = Settings.model_validate({"port": 0, "drain": 5, "heartbeat": 60})
     app = create_app(settings, store, Commands(store), default_agent=agent)
     signal = await serve_web(app, settings, on_ready=lambda url: print(url, flush=True))
     print("ended by", signal, flush=True)

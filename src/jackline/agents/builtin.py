@@ -11,7 +11,6 @@ from jackline.agents.naming import BUILT_IN
 from jackline.agents.pydantic import PydanticAgent
 from jackline.agents.pydantic_history import FORMAT
 from jackline.context import RunContext
-from jackline.mcp import toolset
 from jackline.mcp_config import load_servers
 from jackline.processes import running_call
 
@@ -21,6 +20,7 @@ if TYPE_CHECKING:
     from pydantic_ai import RunContext as ModelContext
 
     from jackline.events import Json
+    from jackline.mcp import ServerToolset
     from jackline.mcp_config import ServerConfig
     from jackline.settings import Settings
 
@@ -43,7 +43,7 @@ def built_in(settings: Settings, environ: Mapping[str, str]) -> PydanticAgent:
     """The built-in agent as the settings want it. Raises `ConfigError`."""
     choice = build_model(settings)
     servers = load_servers(settings.mcp_config, environ) if choice.calls_tools else []
-    toolsets = [toolset(server, on_progress=_report) for server in servers]
+    toolsets = _toolsets(servers)
     agent = Agent[RunContext, str](
         choice.model,
         deps_type=RunContext,
@@ -60,6 +60,14 @@ def built_in(settings: Settings, environ: Mapping[str, str]) -> PydanticAgent:
         origin_of=lambda tool: _origin_of(tool, servers),
         choice=choice,
     )
+
+
+def _toolsets(servers: Sequence[ServerConfig]) -> list[ServerToolset]:
+    if not servers:
+        return []
+    from jackline.mcp import toolset  # imports the MCP libraries: a second or two
+
+    return [toolset(server, on_progress=_report) for server in servers]
 
 
 def _origin_of(tool: str, servers: Sequence[ServerConfig]) -> str:

@@ -8,7 +8,7 @@ import sys
 from importlib.machinery import SourceFileLoader
 from importlib.util import module_from_spec, spec_from_loader
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final, cast
+from typing import TYPE_CHECKING, Any, Final, TypeGuard, cast
 
 import structlog
 
@@ -93,9 +93,16 @@ def _find(module: ModuleType, path: Path, name: str) -> object:
 
 
 def _is_agent(value: object) -> bool:
+    return _of_pydantic_ai(value) or inspect.iscoroutinefunction(value) or _is_ours(value)
+
+
+def _of_pydantic_ai(value: object) -> TypeGuard[AbstractAgent[Any, Any]]:
+    # Who has made one has imported it; for a file that has not, it would be seconds for nothing.
+    if "pydantic_ai" not in sys.modules:
+        return False
     from pydantic_ai.agent import AbstractAgent
 
-    return isinstance(value, AbstractAgent) or inspect.iscoroutinefunction(value) or _is_ours(value)
+    return isinstance(value, AbstractAgent)
 
 
 def _is_ours(value: object) -> bool:
@@ -105,12 +112,10 @@ def _is_ours(value: object) -> bool:
 def agent_of(found: object, settings: Settings, *, where: str, name: str, revision: str) -> Agent:
     """What a worker can drive, made of any of the things that may be served (`load_agent`). `where`: what
     an error calls it. Raises `ConfigError`."""
-    from pydantic_ai.agent import AbstractAgent
-
     if not _is_agent(found) and callable(found) and not inspect.isclass(found):
         found = _made(found, where)
-    if isinstance(found, AbstractAgent):
-        return _pydantic(cast("AbstractAgent[Any, Any]", found), settings, where, name, revision)
+    if _of_pydantic_ai(found):
+        return _pydantic(found, settings, where, name, revision)
     if inspect.iscoroutinefunction(found):
         from jackline.agents.function import FunctionAgent
 

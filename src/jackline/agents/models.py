@@ -5,17 +5,15 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final, Self
 
-from openai import OpenAIError
 from pydantic_ai.exceptions import UserError
-from pydantic_ai.models import Model, infer_model
-from pydantic_ai.models.openai import OpenAIChatModel
-from pydantic_ai.providers.openai import OpenAIProvider
+from pydantic_ai.models import infer_model
 
-from jackline.agents.demo_model import demo_model
-from jackline.agents.local import LocalModel
 from jackline.errors import ConfigError
 
 if TYPE_CHECKING:
+    from pydantic_ai.models import Model
+
+    from jackline.agents.local import LocalModel
     from jackline.settings import Settings
 
 _OPENAI_PREFIXES: Final = ("openai-chat:", "openai:")
@@ -33,16 +31,18 @@ class ModelChoice:
     label: str
     scripted: bool = False
     calls_tools: bool = True
+    local: LocalModel | None = None
+    """`model` again, where it has a server of its own."""
 
     async def start(self) -> None:
         """Start what the model needs, so that the first run need not wait. Raises `ConfigError`."""
-        if isinstance(self.model, LocalModel):
-            await self.model.server.start()
+        if self.local is not None:
+            await self.local.server.start()
 
     async def aclose(self) -> None:
         """End what `start` or a request started."""
-        if isinstance(self.model, LocalModel):
-            await self.model.aclose()
+        if self.local is not None:
+            await self.local.aclose()
 
     async def __aenter__(self) -> Self:
         """As `start`."""
@@ -64,9 +64,17 @@ def build_model(settings: Settings) -> ModelChoice:
     if settings.model_base_url is not None:
         return _compatible(name, settings.model_base_url)
     if name == "demo":
+        from jackline.agents.demo_model import demo_model
+
         return ModelChoice(model=demo_model(), label="demo (scripted, no language model)", scripted=True)
     if name == "local":
-        return ModelChoice(model=LocalModel(), label="local (SmolLM2-135M)", calls_tools=False)
+        from jackline.agents.local import LocalModel
+
+        local = LocalModel()
+        return ModelChoice(model=local, label="local (SmolLM2-135M)", calls_tools=False, local=local)
+    # Not on top: the demo and agents with a model of their own need none of it.
+    from openai import OpenAIError
+
     try:
         return ModelChoice(model=infer_model(name), label=name)
     except (UserError, OpenAIError, ImportError, ValueError) as error:
@@ -80,5 +88,8 @@ def _compatible(name: str, base_url: str) -> ModelChoice:
         raise ConfigError(f"model_base_url is set, but model is {name!r}; name a model of that server")
     if not base_url.startswith(("http://", "https://")):
         raise ConfigError(f"model_base_url {base_url!r} is not an http:// or https:// URL")
+    from pydantic_ai.models.openai import OpenAIChatModel
+    from pydantic_ai.providers.openai import OpenAIProvider
+
     model = OpenAIChatModel(name, provider=OpenAIProvider(base_url=base_url))
     return ModelChoice(model=model, label=f"{name} at {base_url}")

@@ -23,8 +23,6 @@ from jackline.keeping import Keeper
 from jackline.pressure import Pressure
 from jackline.settings import load
 from jackline.supervisor import Supervisor, worker_command
-from jackline.web.app import create_app
-from jackline.web.server import DEFAULT_PORT, serve_web
 
 if TYPE_CHECKING:
     from jackline.log.base import Store
@@ -146,22 +144,22 @@ def _model(settings: Settings) -> str:
     return settings.model
 
 
+class _Web:
+    """The web side, imported when this is made."""
+
+    def __init__(self) -> None:
+        from jackline.web.app import create_app
+        from jackline.web.server import serve_web
+
+        self.create_app = create_app
+        self.serve = serve_web
+
+
 async def _serve_web(
     settings: Settings, store: Store, commands: Commands, supervisor: Supervisor | None, pressure: Pressure
 ) -> None:
     async def default_agent() -> str:
         return agent_name(settings.agent)
-
-    app = create_app(
-        settings,
-        store,
-        commands,
-        default_agent=default_agent if settings.agent is not None or supervisor is not None else None,
-        needs_worker=supervisor is not None,
-        own_worker=supervisor.ready.is_set if supervisor is not None else lambda: True,
-        only_health=settings.role == "worker",
-        pressure=pressure,
-    )
 
     stop = asyncio.Event()
     fault: ConfigError | None = None
@@ -182,10 +180,22 @@ async def _serve_web(
         print(_greeting(settings, store, address), flush=True)
 
     async with asyncio.TaskGroup() as group:
-        greeting = group.create_task(greet())
         if supervisor is not None:
             group.create_task(supervise(supervisor))
-        await serve_web(
+        # In a thread, so that the worker is started and does its own imports meanwhile.
+        web = await asyncio.to_thread(_Web)
+        app = web.create_app(
+            settings,
+            store,
+            commands,
+            default_agent=default_agent if settings.agent is not None or supervisor is not None else None,
+            needs_worker=supervisor is not None,
+            own_worker=supervisor.ready.is_set if supervisor is not None else lambda: True,
+            only_health=settings.role == "worker",
+            pressure=pressure,
+        )
+        greeting = group.create_task(greet())
+        await web.serve(
             app,
             settings,
             stop=stop,
@@ -214,6 +224,8 @@ def _greeting(settings: Settings, store: Store, url: str) -> str:
     if settings.role == "worker":
         return "\n".join([*lines, "This port answers /healthz and /readyz."])
     keys = f"{len(settings.keys)} keys" if settings.keys else "no keys: this host only, everybody is `local`"
+    from jackline.web.server import DEFAULT_PORT
+
     at = "" if url.endswith(f":{DEFAULT_PORT}") else f" --url {url}"
     lines += [
         f"  access  {keys}",

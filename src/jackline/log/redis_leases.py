@@ -30,6 +30,7 @@ class LeasePart:
         # The store's time of the newest claim: what became due since, in that same millisecond
         # too, may not have been looked at, and `wait_due` returns for it at once.
         self._looked_ms = 0
+        self._claiming: set[str] = set()
 
     async def claim(self, worker: str, ttl: float, serves: Sequence[Serves]) -> Lease | None:
         """See `Leases.claim`."""
@@ -42,14 +43,21 @@ class LeasePart:
                 await core.one(core.scripts.due.by_digest([core.keys.index("runs"), *places], _CANDIDATES))
             )
             self._looked_ms = max(self._looked_ms, integer(now))
-            if not hits:
+            # What another call of ours is just claiming it would only lose to that.
+            candidates = [run_id for run_id in map(text, hits) if run_id not in self._claiming]
+            if not candidates:
                 return None
-            for hit in hits:
-                run_id = text(hit)
-                lease = await self._claim(run_id, worker, ttl, pairs)
-                if lease is not None:
-                    return lease
-                await core.settle(run_id)
+            for run_id in candidates:
+                if run_id in self._claiming:
+                    continue
+                self._claiming.add(run_id)
+                try:
+                    lease = await self._claim(run_id, worker, ttl, pairs)
+                    if lease is not None:
+                        return lease
+                    await core.settle(run_id)
+                finally:
+                    self._claiming.discard(run_id)
         return None
 
     async def _claim(self, run_id: str, worker: str, ttl: float, pairs: list[str]) -> Lease | None:

@@ -1,0 +1,62 @@
+"""What each process imports: a start must not pay for libraries that it does not use."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+AGENTS = {"pydantic_ai", "openai", "fastmcp", "mcp", "mcp_types", "langgraph", "agents"}
+"""What only agents need, some of them."""
+
+FUNCTION = "async def agent(ctx):\n    await ctx.say('hello')\n"
+PYDANTIC = (
+    "from pydantic_ai import Agent\n"
+    "from pydantic_ai.models.test import TestModel\n"
+    "agent = Agent(TestModel())\n"
+    "no_model = Agent()\n"
+)
+LOAD = (
+    "import jackline.cli.worker_process\n"
+    "from jackline.agents.load import load_agent\n"
+    "from jackline.settings import Settings\n"
+    "load_agent(Settings.model_validate({settings!r}))\n"
+)
+
+
+def imported(code: str) -> set[str]:
+    """The top names of what a process has imported once it has run `code`."""
+    tail = "\nimport sys\nprint(*sorted({name.partition('.')[0] for name in sys.modules}))"
+    done = subprocess.run([sys.executable, "-c", code + tail], check=True, capture_output=True, text=True)
+    return set(done.stdout.splitlines()[-1].split())
+
+
+def load(folder: Path, source: str, name: str = "agent") -> str:
+    file = folder / "mine.py"
+    file.write_text(source)
+    return LOAD.format(settings={"agent": f"{file}:{name}"})
+
+
+def test_the_web_process_imports_no_agent() -> None:
+    names = imported("import jackline.cli.serve, jackline.web.app, jackline.web.server")
+    assert {"starlette", "uvicorn"} <= names
+    assert names & (AGENTS | {"jsonschema", "pydantic_settings"}) == set()
+
+
+def test_a_worker_process_starts_without_the_web() -> None:
+    names = imported("import jackline.cli.serve, jackline.cli.worker_process")
+    assert names & (AGENTS | {"starlette", "uvicorn", "jsonschema", "pydantic_settings"}) == set()
+
+
+def test_the_worker_of_a_function_imports_no_agents_library(tmp_path: Path) -> None:
+    assert imported(load(tmp_path, FUNCTION)) & AGENTS == set()
+
+
+@pytest.mark.parametrize("name", ["agent", "no_model"])
+def test_the_worker_of_an_agent_without_mcp_imports_neither_mcp_nor_a_providers_client(
+    tmp_path: Path, name: str
+) -> None:
+    """An agent without a model of its own gets the demo's, which needs none either."""
+    assert imported(load(tmp_path, PYDANTIC, name)) & AGENTS == {"pydantic_ai"}
