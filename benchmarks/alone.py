@@ -21,7 +21,7 @@ from benchmarks.fanout import Fan, fan, usage
 from benchmarks.hubs import jackline_hub
 from benchmarks.load import get, load
 from benchmarks.machine import pinned
-from benchmarks.processes import HOST, Failed, clean_environment, free_port, program
+from benchmarks.processes import HOST, BenchError, clean_environment, free_port, program
 
 if TYPE_CHECKING:
     from collections.abc import Generator
@@ -54,7 +54,7 @@ def _store(bench: Bench, name: str) -> Generator[tuple[str, Path]]:
 
 
 def _python(bench: Bench, core: int | None, *arguments: str) -> bytes:
-    """Run a module of Python's, and return what it printed. Raises `Failed`."""
+    """Run a module of Python's, and return what it printed. Raises `BenchError`."""
     del bench
     try:
         done = subprocess.run(
@@ -66,7 +66,7 @@ def _python(bench: Bench, core: int | None, *arguments: str) -> bytes:
             check=True,
         )
     except (subprocess.TimeoutExpired, subprocess.CalledProcessError) as error:
-        raise Failed(f"{arguments[0]}: {error}: {error.stderr}") from None
+        raise BenchError(f"{arguments[0]}: {error}: {error.stderr}") from None
     return done.stdout
 
 
@@ -104,14 +104,17 @@ def stop(bench: Bench, name: str) -> list[Figure]:
             for share in ("p50", "p99")
         }
         figures.append(
-            Figure(scenario="stop", contestant=f"{name}: {case['name']}", values=values, notes=[told["store"]])
+            Figure(
+                scenario="stop", contestant=f"{name}: {case['name']}", values=values, notes=[told["store"]]
+            )
         )
     return figures
 
 
 def start(bench: Bench, name: str) -> Figure:
     """Seconds of `jackline --help`, and from the start of `serve` to its answer that it is ready."""
-    helps, readies = [], []
+    helps: list[float] = []
+    readies: list[float] = []
     for _ in range(bench.count(_STARTS, 2)):
         begun = time.monotonic()
         _python(bench, bench.server, "jackline", "--help")
@@ -209,7 +212,7 @@ def _reads(
         ) as client:
             measured = client.result()
         if measured.delivered < count:
-            raise Failed(f"{measured.delivered} of {count} entries after {after} came")
+            raise BenchError(f"{measured.delivered} of {count} entries after {after} came")
         return measured.until_last, usage(hub).cpu - before
 
     read(total - 100, 100)  # the first request after the start pays for what is made once

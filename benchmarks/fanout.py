@@ -46,7 +46,7 @@ class Fan:
 
 
 def fan(bench: Bench, name: str, wish: Fan) -> Figure:
-    """Measure one contestant. Raises `Failed`."""
+    """Measure one contestant. Raises `BenchError`."""
     with hub(bench, name) as (server, folder):
         with publisher(server.sink, channels=wish.channels, rate=wish.rate, core=bench.others) as source:
             with load(
@@ -116,7 +116,9 @@ def notes(values: dict[str, float]) -> Iterator[str]:
     if values["offered_per_s"] < 0.97 * values["wanted_per_s"]:
         yield f"only {values['offered_per_s']:,.0f}/s were published"
     if values["delivered_per_s"] < 0.97 * values["offered_per_s"]:
-        yield "fell behind: latency grows as long as it goes on"
+        busy = values["server_cpu_share"] > BUSY
+        why = "" if busy else f" (it had {values['server_cpu_share']:.0%} of a core: was the machine busy?)"
+        yield f"fell behind: latency grows as long as it goes on{why}"
     if values["failed"]:
         yield f"{values['failed']:.0f} viewers were refused or cut off"
 
@@ -124,7 +126,10 @@ def notes(values: dict[str, float]) -> Iterator[str]:
 def idle_memory(bench: Bench, name: str) -> Figure:
     """Bytes that a server's processes grow by with each viewer that only waits."""
     viewers = bench.count(5000, 1000)
-    with hub(bench, name) as (server, folder), publisher(server.sink, channels=1, rate=1, core=None) as source:
+    with (
+        hub(bench, name) as (server, folder),
+        publisher(server.sink, channels=1, rate=1, core=None) as source,
+    ):
         requests = [server.request(channel) for channel in source.names]
 
         def client(count: int) -> AbstractContextManager[Load]:

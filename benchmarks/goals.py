@@ -46,7 +46,9 @@ def _ratio(
 ) -> _Goal:
     """Jackline's figure divided by another contestant's."""
     scenario, name = place
-    return _Goal(text=text, sense=sense, bound=bound, of=(scenario, "jackline", name), to=(scenario, to, name))
+    return _Goal(
+        text=text, sense=sense, bound=bound, of=(scenario, "jackline", name), to=(scenario, to, name)
+    )
 
 
 def _bound(
@@ -114,7 +116,9 @@ GOALS: Final = (
         of=("storm", "jackline", "live_p99_meanwhile_ms"),
         to=("storm", "jackline", "live_p99_before_ms"),
     ),
-    _bound("stop to `stopping`, p99", "at most", 5, "ms", ("stop", "jackline: silent model", "stopping_p99_ms")),
+    _bound(
+        "stop to `stopping`, p99", "at most", 5, "ms", ("stop", "jackline: silent model", "stopping_p99_ms")
+    ),
     _bound(
         "stop to `stopping` while tokens stream, p99",
         "at most",
@@ -122,7 +126,9 @@ GOALS: Final = (
         "ms",
         ("stop", "jackline: token stream", "stopping_p99_ms"),
     ),
-    _bound("embedded, model chunk to viewer, p50", "at most", 1, "ms", ("one run", "jackline embedded", "p50_ms")),
+    _bound(
+        "embedded, model chunk to viewer, p50", "at most", 1, "ms", ("one run", "jackline embedded", "p50_ms")
+    ),
     _bound("`jackline --help`", "at most", 0.3, "s", ("start", "jackline", "help_s")),
     _bound("`jackline serve` to ready", "at most", 1.5, "s", ("start", "jackline", "serve_ready_s")),
 )

@@ -53,9 +53,7 @@ def jackline(
     port = free_port()
     digest = hashlib.sha256(KEY.encode()).hexdigest()
     config = folder / f"jackline-{port}.toml"
-    config.write_text(
-        f'max_runs = {_MAX_RUNS}\n[[keys]]\nprincipal = "{PRINCIPAL}"\nsha256 = "{digest}"\n'
-    )
+    config.write_text(f'max_runs = {_MAX_RUNS}\n[[keys]]\nprincipal = "{PRINCIPAL}"\nsha256 = "{digest}"\n')
     command = [sys.executable, "-m", "jackline", "serve", "--config", str(config), "--role", role]
     command += ["--host", HOST, "--port", str(port)]
     command += ["--redis", store] if store.startswith("redis:") else ["--data-dir", store]

@@ -155,7 +155,11 @@ http {
   nchan_message_timeout 60s;
   server {
     listen 127.0.0.1:%(port)d backlog=4096;
-    location ~ ^/sub/(\\w+)$ { nchan_subscriber eventsource; nchan_channel_id $1; nchan_subscriber_first_message newest; }
+    location ~ ^/sub/(\\w+)$ {
+      nchan_subscriber eventsource;
+      nchan_channel_id $1;
+      nchan_subscriber_first_message newest;
+    }
     location ~ ^/pub/(\\w+)$ { nchan_publisher; nchan_channel_id $1; }
   }
 }

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Final
 import msgspec
 
 from benchmarks.machine import pinned
-from benchmarks.processes import Failed, clean_environment, end
+from benchmarks.processes import BenchError, clean_environment, end
 from jackline.leash import leashed
 
 if TYPE_CHECKING:
@@ -60,15 +60,15 @@ class Measured(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def build(folder: Path) -> Path:
-    """Compile the client. Raises `Failed`."""
+    """Compile the client. Raises `BenchError`."""
     compiler = shutil.which("cc")
     if compiler is None:
-        raise Failed("needs a C compiler (cc)")
+        raise BenchError("needs a C compiler (cc)")
     binary = folder / "client"
     command = [compiler, "-O2", "-std=gnu11", "-Wall", "-Wextra", "-Werror", "-o", str(binary), str(SOURCE)]
     built = subprocess.run(command, capture_output=True, text=True, check=False)
     if built.returncode:
-        raise Failed(f"client.c: {built.stderr}")
+        raise BenchError(f"client.c: {built.stderr}")
     return binary
 
 
@@ -79,28 +79,28 @@ class Load:
         self._process = process
 
     def ready(self) -> None:
-        """Wait until every connection has its answer or has failed. Raises `Failed`."""
+        """Wait until every connection has its answer or has failed. Raises `BenchError`."""
         if self._line() != b"ready":
-            raise Failed("the load client ended before it was ready")
+            raise BenchError("the load client ended before it was ready")
 
     def begin(self) -> None:
         """The measured window begins now."""
         self._order(b"b")
 
     def end(self) -> Measured:
-        """The window ends now. Raises `Failed`."""
+        """The window ends now. Raises `BenchError`."""
         self._order(b"e")
         return self.result()
 
     def result(self) -> Measured:
-        """Wait until it has ended by itself. Raises `Failed`."""
+        """Wait until it has ended by itself. Raises `BenchError`."""
         line = self._line()
         if line == b"ready":
             line = self._line()
         try:
             return msgspec.json.decode(line, type=Measured)
         except msgspec.DecodeError:
-            raise Failed(f"the load client said {line!r}") from None
+            raise BenchError(f"the load client said {line!r}") from None
 
     def _order(self, letter: bytes) -> None:
         assert self._process.stdin is not None

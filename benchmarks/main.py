@@ -15,7 +15,7 @@ from benchmarks import machine
 from benchmarks.bench import ENVIRONMENTS, ROOT, Bench, Figure
 from benchmarks.goals import judged
 from benchmarks.load import build
-from benchmarks.processes import Failed
+from benchmarks.processes import BenchError
 from benchmarks.report import Report, markdown, picture
 from benchmarks.scenarios import SCENARIOS, Scenario
 
@@ -33,7 +33,8 @@ def options(arguments: Sequence[str]) -> argparse.Namespace:
     parser.add_argument("--list", action="store_true", help="say what there is")
     wish = parser.parse_args(arguments)
     names = [scenario.name for scenario in SCENARIOS]
-    for name in wish.only or []:
+    only: list[str] = wish.only or []
+    for name in only:
         if name not in names:
             parser.error(f"no scenario {name!r}; there are: {', '.join(names)}")
     contestants = {one for scenario in SCENARIOS for one in scenario.contestants}
@@ -91,7 +92,7 @@ def _measure(bench: Bench, scenario: Scenario) -> list[Figure]:
         begun = time.monotonic()
         try:
             measured = scenario.measure(bench, contestant)
-        except Failed as error:
+        except BenchError as error:
             measured = Figure(scenario=scenario.name, contestant=contestant, values={}, notes=[str(error)])
         figures.extend([measured] if isinstance(measured, Figure) else measured)
         bench.say(f"{scenario.name}: {contestant}: {time.monotonic() - begun:.1f} s")

@@ -80,8 +80,9 @@ def curves(title: str, lines: Sequence[Curve]) -> Part:
     """Both scales logarithmic."""
     xs = [_log(x) for line in lines for x, _ in line.points]
     ys = [_log(y) for line in lines for _, y in line.points]
-    left, right = min(xs), max(max(xs), min(xs) + 1e-9)
-    low, high = math.floor(min(ys)), max(math.ceil(max(ys)), math.floor(min(ys)) + 1)
+    left, right = min(xs), max(*xs, min(xs) + 1e-9)
+    low = math.floor(min(ys))
+    high = max(low + 1, *(math.ceil(y) for y in ys))
 
     def at(x: float, y: float) -> tuple[float, float]:
         across = _MARGIN + (_log(x) - left) / (right - left) * (WIDTH - 2 * _MARGIN - 120)
@@ -92,8 +93,8 @@ def curves(title: str, lines: Sequence[Curve]) -> Part:
         _, y = at(10**left, 10**power)
         drawn.append(f'<line x1="{_MARGIN}" x2="{WIDTH - 170}" y1="{y:.1f}" y2="{y:.1f}" stroke="#ddd"/>')
         drawn.append(_text(10, y + 4, f"{10**power:g}"))
-    for x in sorted({x for line in lines for x, _ in line.points}):
-        drawn.append(_text(at(x, 10**low)[0] - 8, _PLOT - 12, f"{x:g}"))
+    sizes = sorted({x for line in lines for x, _ in line.points})
+    drawn += [_text(at(x, 10**low)[0] - 8, _PLOT - 12, f"{x:g}") for x in sizes]
     for place, line in enumerate(lines):
         colour = _COLOURS[place % len(_COLOURS)]
         points = " ".join(f"{x:.1f},{y:.1f}" for x, y in (at(*point) for point in line.points))

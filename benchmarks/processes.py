@@ -27,7 +27,7 @@ _POLL_SECONDS: Final = 0.02
 _LEASH_PROCESSES: Final = 1
 
 
-class Failed(Exception):
+class BenchError(Exception):
     """A program did not do what a benchmark needs; the message says which and why."""
 
 
@@ -65,17 +65,19 @@ class Program:
         return Usage(cpu=cpu, memory=memory)
 
     def until(self, ready: Callable[[], object], what: str) -> None:
-        """Wait for `ready`. Raises `Failed`."""
+        """Wait for `ready`. Raises `BenchError`."""
         deadline = time.monotonic() + PATIENCE_SECONDS
         while not ready():
             if self.process.poll() is not None:
-                raise Failed(f"{self.name} ended: {self.last_words()}")
+                raise BenchError(f"{self.name} ended: {self.last_words()}")
             if time.monotonic() > deadline:
-                raise Failed(f"{self.name}: {what} not within {PATIENCE_SECONDS:g} s: {self.last_words()}")
+                raise BenchError(
+                    f"{self.name}: {what} not within {PATIENCE_SECONDS:g} s: {self.last_words()}"
+                )
             time.sleep(_POLL_SECONDS)
 
     def until_listening(self, port: int) -> None:
-        """Wait until it takes connections. Raises `Failed`."""
+        """Wait until it takes connections. Raises `BenchError`."""
         self.until(lambda: listens(port), f"a listener on port {port}")
 
     def last_words(self) -> str:

@@ -11,7 +11,7 @@ import msgspec
 
 from benchmarks.bench import ROOT
 from benchmarks.machine import pinned
-from benchmarks.processes import Failed, clean_environment, end
+from benchmarks.processes import BenchError, clean_environment, end
 from jackline.leash import leashed
 
 if TYPE_CHECKING:
@@ -39,7 +39,7 @@ class Publisher:
         self._order(b"go\n")
 
     def stop(self) -> Published:
-        """Publish no more. Raises `Failed`."""
+        """Publish no more. Raises `BenchError`."""
         self._order(b"stop\n")
         return msgspec.json.decode(self._line(), type=Published)
 
@@ -49,13 +49,13 @@ class Publisher:
             self._process.stdin.write(line)
             self._process.stdin.flush()
         except BrokenPipeError:
-            raise Failed("the publisher ended") from None
+            raise BenchError("the publisher ended") from None
 
     def _line(self) -> bytes:
         assert self._process.stdout is not None
         line = self._process.stdout.readline()
         if not line:
-            raise Failed("the publisher ended")
+            raise BenchError("the publisher ended")
         return line
 
 

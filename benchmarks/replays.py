@@ -4,18 +4,19 @@ from __future__ import annotations
 
 import time
 from contextlib import contextmanager
-from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from benchmarks import house
 from benchmarks.bench import Bench, Figure
 from benchmarks.fanout import hub, usage
-from benchmarks.hubs import Hub
 from benchmarks.load import Measured, get, load
 from benchmarks.publishing import publisher
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator
+    from pathlib import Path
+
+    from benchmarks.hubs import Hub
 
 LIVE_VIEWERS: Final = 100
 LIVE_RATE: Final = 50.0

@@ -129,7 +129,7 @@ SCENARIOS: Final = (
     ),
     Scenario(
         name="grow entries",
-        title="a run of 100 to 1,000,000 entries: cost of an append to it, of reading its end, of reading it all",
+        title="a run of 100 to 1,000,000 entries: an append to it, reading its end, reading it all",
         contestants=alone.STORES,
         measure=alone.grow_entries,
     ),

@@ -66,7 +66,9 @@ async def sink_of(kind: str, target: str) -> AsyncGenerator[Sink]:
     port = urlsplit(target).port if "://" in target else int(target)
     assert port is not None
     loop = asyncio.get_running_loop()
-    made = [await loop.create_connection(_Pipe, "127.0.0.1", port) for _ in range(4 if kind == "nchan" else 1)]
+    made = [
+        await loop.create_connection(_Pipe, "127.0.0.1", port) for _ in range(4 if kind == "nchan" else 1)
+    ]
     pipes = [pipe for _, pipe in made]
     try:
         yield WireSink(kind, pipes)
@@ -154,6 +156,17 @@ class _Pipe(asyncio.Protocol):
 
     transport: asyncio.Transport
 
+    def __init__(self) -> None:
+        self.room = asyncio.Event()
+        """Set while what is written is taken."""
+        self.room.set()
+
+    def pause_writing(self) -> None:
+        self.room.clear()
+
+    def resume_writing(self) -> None:
+        self.room.set()
+
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         # Not `isinstance`: uvloop's are of a class of its own.
         self.transport = cast("asyncio.Transport", transport)
@@ -179,8 +192,7 @@ class WireSink:
                 data = (body(marks.next()) for _ in range(min(_GROUP, fill - at)))
                 adds = [_command(b"XADD", b"log:" + name, b"*", b"d", one) for one in data]
                 transport.write(b"".join(adds))
-                while transport.get_write_buffer_size():
-                    await asyncio.sleep(0)
+                await self._pipes[0].room.wait()
         return [name.decode() for name in self._names]
 
     def send(self, batch: Sequence[tuple[int, bytes]]) -> None:

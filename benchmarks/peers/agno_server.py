@@ -1,4 +1,4 @@
-"""agno's AgentOS as it ships, with an agent whose model yields its tokens at once. No database: nothing is kept."""
+"""agno's AgentOS as it ships, with an agent whose model yields its tokens at once. Nothing is kept."""
 
 import os
 import time

@@ -1,4 +1,4 @@
-"""What is usually written: FastAPI, sse-starlette, a pub/sub connection and a polled stop key per client, a list of all.
+"""What is usually written: FastAPI, sse-starlette, a pub/sub connection per client, a polled stop key.
 
 `/sub/NAME`: live, whoever publishes. `POST /chat`: starts an agent that says tokens, and streams them.
 """
@@ -42,9 +42,9 @@ async def follow(run, ready=None):
         seen = 0
         while True:
             message = await subscription.get_message(ignore_subscribe_messages=True, timeout=POLL_SECONDS)
-            if message is None or (seen := seen + 1) % STOP_EVERY == 0:
-                if await stopped(run):
-                    return
+            seen += 1
+            if (message is None or seen % STOP_EVERY == 0) and await stopped(run):
+                return
             if message is None:
                 continue
             data = message["data"].decode()
