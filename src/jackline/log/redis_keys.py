@@ -6,17 +6,21 @@ one step, in a Cluster too. The indexes share `{index}`: they only say where to 
 
 from __future__ import annotations
 
+import zlib
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from jackline.errors import StoreUnavailable
 from jackline.ids import conversation_of, is_run_id, number_of
-from jackline.log.packing import inflate, unpack
+from jackline.log.packing import unpack
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from jackline.events import Entry
+
+_FIELDS: Final = 4
+"""Of a plain record: `v`, its version, `e`, its entries."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,15 +111,26 @@ class Record:
 
 
 def record(identity: bytes, fields: Sequence[bytes]) -> Record:
-    """A record of a stream. Fields that a later version added are passed over."""
-    last = int(identity.partition(b"-")[0])
+    """A record of a stream."""
+    last = last_in(identity)
+    entries = unpack(packed_in(identity, fields))
+    return Record(last - len(entries) + 1, last, entries)
+
+
+def last_in(identity: bytes) -> int:
+    """The last seq in a record, from its id."""
+    return int(identity.partition(b"-")[0])
+
+
+def packed_in(identity: bytes, fields: Sequence[bytes]) -> bytes:
+    """The entries of a record, as `unpack` takes them. Fields that a later version added are passed over."""
+    if len(fields) == _FIELDS and fields[2] == b"e":  # as nearly all are
+        return fields[3]
     values = dict(zip(fields[::2], fields[1::2], strict=True))
     if b"z" in values:  # compacted
-        entries = inflate(values[b"z"])
-    elif b"e" in values:
-        entries = unpack(values[b"e"])
-    else:
-        raise StoreUnavailable(
-            f"record {last} of the log has no entries in it; a later version wrote it otherwise"
-        )
-    return Record(last - len(entries) + 1, last, entries)
+        return zlib.decompress(values[b"z"])
+    if b"e" in values:
+        return values[b"e"]
+    raise StoreUnavailable(
+        f"record {last_in(identity)} of the log has no entries in it; a later version wrote it otherwise"
+    )
