@@ -541,6 +541,7 @@ class MemoryStore(NeverShort):
             worker_id=run.worker,
             idle_ms=idle_ms if held else 0,
             generation=run.generation,
+            read_ms=now,
         )
 
     def _ring(self) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Final, Literal
 
@@ -28,7 +29,7 @@ from jackline.log.redis_scripts import load
 from jackline.log.redis_wire import Command, Reply, array, integer, raw, text
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import AsyncGenerator, Sequence
 
     from jackline.events import Entry
     from jackline.log.redis_address import Address
@@ -156,11 +157,19 @@ class Core:
             answer = self._commands.link.send(whole)
             answer.add_done_callback(lambda done: done.cancelled() or done.exception())
 
-    async def durable(self, life: str) -> None:
-        """Return once all that was written in this life of the server is on its disk, where it can
-        say so (G8). Raises `StoreUnavailable` when it has another life by now: what it wrote in the
-        former one may be missing."""
-        if self.server.waitaof and not await self._barrier.passed(life):
+    @asynccontextmanager
+    async def durable(self, life: str, *, awaited: bool = True) -> AsyncGenerator[None]:
+        """Left once all that was written, before it was entered, in this life of the server is on its
+        disk, where it can say so (G8). Raises `StoreUnavailable` when it has another life by now: what
+        it wrote in the former one may be missing. Unless `awaited`, there is nothing to wait for."""
+        passed = self._barrier.passed(life) if awaited and self.server.waitaof else None
+        try:
+            yield
+        except BaseException:
+            if passed is not None and not passed.cancel():
+                passed.exception()  # nobody will ask for it
+            raise
+        if passed is not None and not await passed:
             self._commands.server = replace(self._commands.server, aof=None, waitaof=False)
 
     # -- the indexes ---------------------------------------------------------------------------
@@ -325,6 +334,7 @@ def _found(run_id: str, row: dict[str, Reply], now: int, beats: dict[str, Reply]
         worker_id=worker,
         idle_ms=0 if expires is None or turned is None else now - integer(turned),
         generation=integer(row["generation"]),
+        read_ms=now,
     )
     return Found(head=head, claimable_ms=None if closed else _claimable(row["waiting"], expires, due))
 

@@ -107,15 +107,21 @@ class LogPart:
         )
         # A lease holder's run is looked at when its lease is over, whatever becomes of its holder.
         touches = changes_due(due) and not isinstance(fence, int)
-        replies = await core.call(*((core.touch(run_id),) if touches else ()), command, life=server.life)
-        answer = array(replies[-1])
-        if touches or changes_due(due) or close or fence is NOBODY:
-            await core.settle(run_id)
-        appended = _appended(run_id, answer, len(entries))
-        if not appended.repeated and answer[2] != b"":
-            await core.settle(run_id_of(conversation_id, integer(answer[2])))
-        if not lazy and (once or expect is not None or checkpoint is not None or close):
-            await core.durable(server.life)
+        settles = touches or changes_due(due) or close or fence is NOBODY
+        replies = await core.call(
+            *((core.touch(run_id),) if touches else ()),
+            command,
+            *((core.look(run_id),) if settles else ()),
+            life=server.life,
+        )
+        answer = array(replies[int(touches)])
+        awaited = not lazy and bool(once or expect is not None or checkpoint is not None or close)
+        async with core.durable(server.life, awaited=awaited and refusal(answer, run_id) is None):
+            if settles:
+                await core.settle(run_id, core.place_of(replies[-1]))
+            appended = _appended(run_id, answer, len(entries))
+            if not appended.repeated and answer[2] != b"":
+                await core.settle(run_id_of(conversation_id, integer(answer[2])))
         return appended
 
     async def heal(self, lease: Lease, ttl: float, missing: Missing) -> None:
@@ -143,8 +149,8 @@ class LogPart:
         refused = refusal(array(await core.one(command, life=server.life)), lease.run_id)
         if refused is not None:
             raise refused
-        await core.settle(lease.run_id)
-        await core.durable(server.life)
+        async with core.durable(server.life):
+            await core.settle(lease.run_id)
 
     async def cut(self, run_id: str, page: Page) -> None:
         """See `EventLog.cut`."""

@@ -120,6 +120,7 @@ def _head(step: Step, found: Sequence[Any]) -> Head:
         worker_id=worker,
         idle_ms=idle_ms,
         generation=generation,
+        read_ms=step.now_ms,
     )
 
 
