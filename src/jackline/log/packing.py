@@ -34,7 +34,7 @@ def pack(entries: Iterable[Entry]) -> bytes:
     The length lets a body be any bytes: one of another version's, or a hostile one, cannot pass
     itself off as two entries.
     """
-    return b"".join(b"%b %d\n%b\n" % (entry.type.encode(), len(entry.body), entry.body) for entry in entries)
+    return b"".join([b"%b %d\n%b\n" % (kind.encode(), len(body), body) for kind, body in entries])
 
 
 def unpack(packed: bytes) -> list[Entry]:

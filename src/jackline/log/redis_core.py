@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
+from functools import lru_cache
 from typing import TYPE_CHECKING, Final, Literal
 
 import hiredis
@@ -33,6 +34,9 @@ if TYPE_CHECKING:
 
     from jackline.events import Entry
     from jackline.log.redis_address import Address
+
+_KNOWN: Final = 4096
+"""Runs whose keys are at hand: each append and read needs them. About 2 MiB."""
 
 _SETTLE: Final = 8
 """Times that an index entry is written anew while its run keeps changing; who changes it last
@@ -77,6 +81,7 @@ class Core:
         self.address = address = replace(address, life_key=f"{prefix}:life")
         self.max_entry_bytes = max_entry_bytes
         self.keys = Keys(prefix)
+        self._known = lru_cache(maxsize=_KNOWN)(self.keys.run)
         self.scripts = load()
         self.hints = Hints(address, deadline, self.keys.index("h"))
         self._commands = Connection(address, deadline)
@@ -117,7 +122,7 @@ class Core:
     async def call(self, *commands: Command, life: str | None = None) -> list[Reply]:
         """The replies of commands that leave together; others' may run between them. `life`: of the
         server that they are meant for; any other never gets them."""
-        replies = await self._commands.call(*commands, life=life)
+        replies = await self._commands.call(commands, life)
         for i, reply in enumerate(replies):
             if isinstance(reply, hiredis.ReplyError):
                 replies[i] = await self._again(commands[i], reply, life)
@@ -129,14 +134,14 @@ class Core:
         if code_of(error) == "NOSCRIPT":
             # The server started anew, or is another one: nothing of it was executed.
             script = self.scripts.named_by(command[1])
-            (reply,) = await self._commands.call(script.whole(command), life=life)
+            (reply,) = await self._commands.call([script.whole(command)], life)
             if not isinstance(reply, hiredis.ReplyError):
                 return reply
             error = reply
         if code_of(error) == "OOM" and command[0] == "EVALSHA":
             variant = self.scripts.named_by(command[1]).when_full
             if variant is not None:
-                (reply,) = await self._commands.call(variant.whole(command), life=life)
+                (reply,) = await self._commands.call([variant.whole(command)], life)
                 if not isinstance(reply, hiredis.ReplyError):
                     return reply
                 error = reply
@@ -256,7 +261,7 @@ class Core:
 
     def run_keys(self, run_id: str) -> RunKeys:
         """Raises `UnknownRun` for what cannot be a run's id."""
-        keys = self.keys.run(run_id)
+        keys = self._known(run_id)
         if keys is None:
             raise UnknownRun(run_id)
         return keys

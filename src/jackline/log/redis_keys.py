@@ -7,7 +7,7 @@ one step, in a Cluster too. The indexes share `{index}`: they only say where to 
 from __future__ import annotations
 
 import zlib
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
 
 from jackline.errors import StoreUnavailable
@@ -30,24 +30,22 @@ class RunKeys:
     base: str
     number: int
 
-    @property
-    def run(self) -> str:
-        """Hash: the run's head, its lease, its checkpoint."""
-        return f"{self.base}:r:{self.number}"
+    run: str = field(init=False)
+    """Hash: the run's head, its lease, its checkpoint."""
 
-    @property
-    def records(self) -> str:
-        """Stream: one record per append, its id the last seq in it."""
-        return f"{self.base}:e:{self.number}"
+    records: str = field(init=False)
+    """Stream: one record per append, its id the last seq in it."""
+
+    names: str = field(init=False)
+    """Hash: once-name to seq."""
+
+    def __post_init__(self) -> None:
+        for name, letter in (("run", "r"), ("records", "e"), ("names", "o")):
+            object.__setattr__(self, name, f"{self.base}:{letter}:{self.number}")
 
     def compacted(self, keeper: str) -> str:
         """Stream: what a keeper is making of the records, until it takes their place."""
         return f"{self.base}:z:{self.number}:{keeper}"
-
-    @property
-    def names(self) -> str:
-        """Hash: once-name to seq."""
-        return f"{self.base}:o:{self.number}"
 
     @property
     def artifacts(self) -> str:

@@ -82,15 +82,8 @@ class LogPart:
         core, keys = self._core, self._core.run_keys(run_id)
         server = core.server
         check_entries(entries, once, core.max_entry_bytes)
-        conversation_id = conversation_of(run_id)
         command = core.scripts.append.by_digest(
-            [
-                keys.run,
-                keys.records,
-                keys.names,
-                core.keys.conversation(conversation_id),
-                core.keys.waiting(conversation_id),
-            ],
+            [keys.run, keys.records, keys.names],
             keys.base,
             keys.number,
             len(entries),
@@ -99,11 +92,11 @@ class LogPart:
             "" if expect is None else expect,
             due_argument(due),
             int(close),
-            *_optional(checkpoint),
-            *_optional(summary),
             server.life,
             server.trust,
-            *once,
+            *(() if checkpoint is None else ("checkpoint", checkpoint)),
+            *(() if summary is None else ("summary", summary)),
+            *(part for name in once for part in ("name", name)),
         )
         # A lease holder's run is looked at when its lease is over, whatever becomes of its holder.
         touches = changes_due(due) and not isinstance(fence, int)
@@ -116,12 +109,14 @@ class LogPart:
         )
         answer = array(replies[int(touches)])
         awaited = not lazy and bool(once or expect is not None or checkpoint is not None or close)
+        if not (settles or awaited):
+            return _appended(run_id, answer, len(entries))
         async with core.durable(server.life, awaited=awaited and refusal(answer, run_id) is None):
             if settles:
                 await core.settle(run_id, core.place_of(replies[-1]))
             appended = _appended(run_id, answer, len(entries))
             if not appended.repeated and answer[2] != b"":
-                await core.settle(run_id_of(conversation_id, integer(answer[2])))
+                await core.settle(run_id_of(conversation_of(run_id), integer(answer[2])))
         return appended
 
     async def heal(self, lease: Lease, ttl: float, missing: Missing) -> None:
@@ -254,13 +249,13 @@ class LogPart:
 
 
 def _appended(run_id: str, answer: list[Reply], count: int) -> Appended:
+    if answer[0] == b"ok":
+        last = integer(answer[1])
+        return Appended(first=last - count + 1, last=last)
     refused = refusal(answer, run_id)
     if refused is not None:
         raise refused
     match raw(answer[0]):
-        case b"ok":
-            last = integer(answer[1])
-            return Appended(first=last - count + 1, last=last)
         case b"full":
             raise StoreUnavailable("Redis has no memory left (maxmemory)")
         case b"taken":
