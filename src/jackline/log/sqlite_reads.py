@@ -13,7 +13,7 @@ from jackline.log.base import Artifact, Conversation, Head, Page
 from jackline.log.packing import entries_of, inflate
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterable, Iterator, Sequence
 
     from jackline.events import Entry
     from jackline.log.sqlite_lane import Step
@@ -38,7 +38,7 @@ def read(step: Step, run_id: str, after: int, limit: int, max_bytes: int) -> Pag
     last, closed = _last_and_closed(step, run_id)
     entries: list[Entry] = []
     room = max_bytes
-    for found in _stored(step, run_id, min(after, _LARGEST), limit):
+    for found in _stored(step, run_id, min(after, _LARGEST), limit, compacted=closed):
         sizes = list(accumulate(map(len, map(_body_of, found))))
         if sizes[-1] > room:
             entries += found[: max(bisect_right(sizes, room), 0 if entries else 1)]
@@ -48,13 +48,17 @@ def read(step: Step, run_id: str, after: int, limit: int, max_bytes: int) -> Pag
     return Page(first=after + 1, entries=tuple(entries[:limit]), last=last, closed=closed)
 
 
-def _stored(step: Step, run_id: str, after: int, limit: int) -> Iterator[list[Entry]]:
+def _stored(
+    step: Step, run_id: str, after: int, limit: int, *, compacted: bool = True
+) -> Iterator[list[Entry]]:
     """The entries after `after`, at least up to `limit`, in portions, none of them empty: those in
-    chunks come before all others."""
+    chunks, where the run may be `compacted`, come before all others."""
     wanted = limit
-    chunks = step.sql.execute(
-        "SELECT last, body FROM chunks WHERE run_id = ? AND last > ? ORDER BY last", (run_id, after)
-    )
+    chunks: Iterable[tuple[int, bytes]] = ()
+    if compacted:
+        chunks = step.sql.execute(
+            "SELECT last, body FROM chunks WHERE run_id = ? AND last > ? ORDER BY last", (run_id, after)
+        )
     for last, body in chunks:
         entries = inflate(body)
         yield entries[max(0, len(entries) - (last - after)) :]
