@@ -247,11 +247,19 @@ class Commands:
         return msgspec.json.decode(found.data)
 
     async def stop(
-        self, run_id: str, *, by: str, reason: str | None = None, mode: StopMode = "immediate"
+        self,
+        run_id: str,
+        *,
+        by: str,
+        reason: str | None = None,
+        mode: StopMode = "immediate",
+        head: Head | None = None,
     ) -> Stopped:
-        """Ask a run to stop (G4). Idempotent, valid in every state. Raises `NotFound`."""
+        """Ask a run to stop (G4). Idempotent, valid in every state. `head`: where the caller has just
+        read it. Raises `NotFound`."""
         for tries in range(MAX_TRIES):
-            head = await self._head(run_id)
+            if head is None:
+                head = await self._head(run_id)
             try:
                 if head.closed:
                     return await self._final(head)
@@ -261,6 +269,7 @@ class Commands:
                     state = await read_state(self._store, run_id)
                     await self._end_unattended(state, by=by, reason=reason, mode=mode)
             except (Moved, Fenced, RunClosed):
+                head = None
                 await asyncio.sleep(0)
                 continue
             return Stopped(run_id=run_id, state="stopping", receipt=None)
@@ -286,7 +295,7 @@ class Commands:
         summary = read_summary(head.summary)
         if summary.stop_mode in {"immediate", mode}:
             return
-        event = _stopping(summary.attempt, by, reason, mode, await self._ts())
+        event = _stopping(summary.attempt, by, reason, mode, timestamp(head.read_ms / 1000))
         # No `expect`: a stop is true whatever else has happened, short of the ending.
         await self._store.append(
             head.run_id,

@@ -494,6 +494,23 @@ async def test_a_stop_with_a_living_worker_is_one_entry_per_mode(store: Store) -
     assert found == ["after_step", "immediate"]
 
 
+async def test_a_stop_that_was_told_what_the_run_was_finds_out_what_it_is(store: Store) -> None:
+    """G3, G4: valid in every state, also when that changes after its caller has looked."""
+    run = await queued_run(store)
+    lease = await store.claim("w", 15, [Serves(name="a", revision="1")])
+    assert lease is not None
+    held = await store.head(run)
+    await store.release(lease, NEVER, expect=held.last)
+    loose = await store.head(run)
+    commands = Commands(store)
+    assert (await commands.stop(run, by="user:bo", head=held)).state == "stopping"
+    assert (await check(store, run)).stop is not None
+    for head in (loose, held):  # the one ends it, though a stop has come since; the other comes too late
+        await commands.stop(run, by="user:bo", head=head)
+        assert (await check(store, run)).state == "stopped"
+    assert (await commands.stop(run, by="user:bo", head=held)).state in {"stopping", "stopped"}
+
+
 async def test_a_stop_of_a_run_whose_lost_worker_keeps_writing_is_recorded() -> None:
     """G4: valid in every state; the lease has lapsed and nobody has taken over."""
     clock = Clock()

@@ -300,6 +300,23 @@ async def test_wait_due_does_not_miss_what_came_after_the_last_claim(store: Stor
     await _returns_by_itself(store.wait_due(100))
 
 
+async def test_each_head_tells_of_its_own_runs_worker(store: Store) -> None:
+    """G9: however many workers there are, and whoever was asked about before."""
+    runs: dict[str, int] = {}
+    for number in range(6):
+        await begin_run(store)
+        lease = await must_claim(store, worker=f"w{number}")
+        runs[lease.run_id] = number
+    for number in range(6):
+        await store.beat(f"w{number}", LONG, idle_ms=number * 1_000_000)
+    for _ in range(2):
+        for run, number in runs.items():
+            head = await store.head(run)
+            assert (head.worker_id, head.idle_ms // 1_000_000) == (f"w{number}", number)
+    heads, _ = await store.runs()
+    assert {head.run_id: head.idle_ms // 1_000_000 for head in heads} == runs
+
+
 async def test_wait_due_returns_after_its_timeout(store: Store) -> None:
     await _returns_by_itself(store.wait_due(0.01))
     await _returns_by_itself(store.wait_due(0))

@@ -22,7 +22,7 @@ class Behind:
 
     async def do(self, *command: Argument) -> Reply:
         """The reply of a command; its error is the test's fault."""
-        (reply,) = await self._connection.call(command)
+        (reply,) = await self._connection.call([command])
         assert not isinstance(reply, hiredis.ReplyError), reply
         return reply
 

@@ -26,7 +26,7 @@ async def test_no_cancellation_is_lost_and_no_reply_goes_astray(prefix: str) -> 
     await connection.start()
 
     async def echo(text: bytes) -> bytes:
-        (reply,) = await connection.call(("ECHO", text))
+        (reply,) = await connection.call([("ECHO", text)])
         assert reply == text, "somebody else's reply"
         return text
 

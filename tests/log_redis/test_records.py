@@ -27,6 +27,23 @@ def test_packed_entries_come_back(group: list[Entry]) -> None:
     assert unpack(pack(group)) == group
 
 
+@given(st.lists(ENTRIES, max_size=4))
+def test_joined_records_come_back_as_one_sequence(groups: list[list[Entry]]) -> None:
+    joined = b"".join(map(pack, groups))
+    assert unpack(joined) == [entry for group in groups for entry in group]
+
+
+def test_a_body_of_several_lines_passes_for_no_other_entries() -> None:
+    group = [Entry("token", b"{}\ntool 2\n{}"), Entry("tool", b"\n"), Entry("token", b"")]
+    assert unpack(pack(group)) == group
+
+
+@pytest.mark.parametrize("rest", [b"token", b"token x\n{}\n"])
+def test_what_follows_the_last_entry_of_a_record_is_not_passed_over(rest: bytes) -> None:
+    with pytest.raises(ValueError, match=r".+"):
+        unpack(pack(entries("a")) + rest)
+
+
 def test_fields_of_a_later_version_are_passed_over() -> None:
     fields = [b"v", b"2", b"later", b"x", b"e", pack(entries("a", "b"))]
     found = record(b"7-0", fields)
@@ -74,6 +91,40 @@ async def test_a_long_log_is_read_whole_and_in_order(store: RedisStore) -> None:
         await store.append(run, entries(f"{number}", f"{number + 1}", f"{number + 2}"))
     page = await store.read(run, 1, 5000)
     assert [entry.body for entry in page.entries] == [b'{"text":"%d"}' % n for n in range(3000)]
+
+
+async def test_a_group_much_larger_than_a_page_is_read_from_every_place_in_it(store: RedisStore) -> None:
+    """G1: a page ends where it must, however far beyond it its last record reaches."""
+    run = await begin_run(store)
+    bodies = [b"%d" % number for number in range(3000)]
+    await store.append(run, [Entry("token", body) for body in bodies])
+    for after in (0, 1, 2, 1500, 2999, 3000):
+        for limit in (1, 3):
+            page = await store.read(run, after, limit)
+            expected = [b'{"text":"hello"}', *bodies][after : after + limit]
+            assert [entry.body for entry in page.entries] == expected
+            assert (page.first, page.last) == (after + 1, 3001)
+
+
+async def test_a_hole_in_a_log_ends_a_page_and_the_next_one_begins_behind_it(
+    store: RedisStore, client: Behind, prefix: str
+) -> None:
+    """G1: what is no longer held is never passed over as though it had not been."""
+    run = await begin_run(store)
+    for number in range(5):
+        await store.append(run, entries(f"{number}", f"{number}+"))
+    await client.do("XDEL", f"{prefix}:{{{conversation_of(run)}}}:e:1", "5-0", "9-0")
+    pages: list[Page] = []
+    after = 0
+    while after < 11:
+        pages.append(await store.read(run, after))
+        after = pages[-1].first + len(pages[-1].entries) - 1
+    found = [(page.first, [entry.body for entry in page.entries[-2:]]) for page in pages]
+    assert found == [
+        (1, [b'{"text":"0"}', b'{"text":"0+"}']),
+        (6, [b'{"text":"2"}', b'{"text":"2+"}']),
+        (10, [b'{"text":"4"}', b'{"text":"4+"}']),
+    ]
 
 
 async def test_a_trimmed_log_says_where_it_begins(store: RedisStore, client: Behind, prefix: str) -> None:

@@ -153,7 +153,8 @@ class Head:
     `revision` is "" until a worker has claimed it. `due_ms` is None for never. `waiting` tells
     that an earlier run of the conversation must end first. `worker` tells who stands behind it:
     a live lease, one that lapsed without release, or none; `idle_ms` how long ago, by the store's
-    clock, the loop of that worker last turned. Times are ms of the store's clock.
+    clock, the loop of that worker last turned. Times are ms of the store's clock; `read_ms` is when
+    this was read.
     """
 
     run_id: str
@@ -171,6 +172,8 @@ class Head:
     worker_id: str
     idle_ms: int
     generation: int
+    read_ms: int = field(compare=False)
+    """Of no matter to whether two readings are the same."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -560,6 +560,7 @@ class MemoryStore(NeverShort):
             worker_id=run.worker,
             idle_ms=idle_ms if held else 0,
             generation=run.generation,
+            read_ms=now,
         )
 
     def _ring(self) -> None:

@@ -64,7 +64,7 @@ class Barrier:
         self._newest_mark = 0.0
         self._closed = False
 
-    async def passed(self, life: str) -> bool:
+    def passed(self, life: str) -> asyncio.Future[bool]:
         """False when the server has no AOF any more: then there is no disk to wait for. Raises
         `StoreUnavailable` when it is not known within the deadline, or the server has come back
         since its `life`: what is on its disk then says nothing of what was written before."""
@@ -73,7 +73,7 @@ class Barrier:
         waiter: asyncio.Future[bool] = asyncio.get_running_loop().create_future()
         self._waiting.append(_Waiter(waiter, life))
         self._next()
-        return await waiter
+        return waiter
 
     async def aclose(self) -> None:
         """Let go of the connections; who still waits gets `StoreUnavailable`."""

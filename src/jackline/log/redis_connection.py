@@ -12,7 +12,7 @@ from jackline.log.redis_greeting import Server, greet
 from jackline.log.redis_wire import Link
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Awaitable, Callable, Sequence
 
     from jackline.log.redis_address import Address
     from jackline.log.redis_wire import Command, Reply
@@ -105,13 +105,19 @@ class Connection:
         if self._owner is not None:
             await asyncio.wait({self._owner})
 
-    async def call(self, *commands: Command, life: str | None = None) -> list[Reply]:
+    def call(self, commands: Sequence[Command], life: str | None = None) -> Awaitable[list[Reply]]:
         """The replies of `commands`, errors among them as values. Raises `StoreUnavailable`, also
         when the server is no longer the one of `life`: then nothing was sent."""
-        link = self._link or await self._next_link()
+        link = self._link
+        return self._call_later(commands, life) if link is None else self._send(link, commands, life)
+
+    async def _call_later(self, commands: Sequence[Command], life: str | None) -> list[Reply]:
+        return await self._send(await self._next_link(), commands, life)
+
+    def _send(self, link: Link, commands: Sequence[Command], life: str | None) -> asyncio.Future[list[Reply]]:
         if life is not None and life != self.server.life:
             raise StoreUnavailable("Redis has just come back")
-        return await link.send(commands)
+        return link.send(commands)
 
     @property
     def link(self) -> Link | None:

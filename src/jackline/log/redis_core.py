@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
+from functools import lru_cache
 from typing import TYPE_CHECKING, Final, Literal
 
 import hiredis
@@ -28,10 +30,17 @@ from jackline.log.redis_scripts import load
 from jackline.log.redis_wire import Command, Reply, array, integer, raw, text
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import AsyncGenerator, Sequence
 
     from jackline.events import Entry
     from jackline.log.redis_address import Address
+
+_KNOWN: Final = 4096
+"""Runs whose keys are at hand: each append and read needs them. About 2 MiB."""
+
+_GUESSES: Final = 4
+"""Workers whose beats are asked for along with a head: most likely one of those seen last holds the
+run, and the head then takes one round and not two."""
 
 _SETTLE: Final = 8
 """Times that an index entry is written anew while its run keeps changing; who changes it last
@@ -76,7 +85,9 @@ class Core:
         self.address = address = replace(address, life_key=f"{prefix}:life")
         self.max_entry_bytes = max_entry_bytes
         self.keys = Keys(prefix)
+        self._known = lru_cache(maxsize=_KNOWN)(self.keys.run)
         self.scripts = load()
+        self._holders: list[str] = []
         self.hints = Hints(address, deadline, self.keys.index("h"))
         self._commands = Connection(address, deadline)
         self._barrier = Barrier(address, deadline, f"{prefix}:barrier", replicas)
@@ -116,7 +127,7 @@ class Core:
     async def call(self, *commands: Command, life: str | None = None) -> list[Reply]:
         """The replies of commands that leave together; others' may run between them. `life`: of the
         server that they are meant for; any other never gets them."""
-        replies = await self._commands.call(*commands, life=life)
+        replies = await self._commands.call(commands, life)
         for i, reply in enumerate(replies):
             if isinstance(reply, hiredis.ReplyError):
                 replies[i] = await self._again(commands[i], reply, life)
@@ -128,14 +139,14 @@ class Core:
         if code_of(error) == "NOSCRIPT":
             # The server started anew, or is another one: nothing of it was executed.
             script = self.scripts.named_by(command[1])
-            (reply,) = await self._commands.call(script.whole(command), life=life)
+            (reply,) = await self._commands.call([script.whole(command)], life)
             if not isinstance(reply, hiredis.ReplyError):
                 return reply
             error = reply
         if code_of(error) == "OOM" and command[0] == "EVALSHA":
             variant = self.scripts.named_by(command[1]).when_full
             if variant is not None:
-                (reply,) = await self._commands.call(variant.whole(command), life=life)
+                (reply,) = await self._commands.call([variant.whole(command)], life)
                 if not isinstance(reply, hiredis.ReplyError):
                     return reply
                 error = reply
@@ -156,11 +167,19 @@ class Core:
             answer = self._commands.link.send(whole)
             answer.add_done_callback(lambda done: done.cancelled() or done.exception())
 
-    async def durable(self, life: str) -> None:
-        """Return once all that was written in this life of the server is on its disk, where it can
-        say so (G8). Raises `StoreUnavailable` when it has another life by now: what it wrote in the
-        former one may be missing."""
-        if self.server.waitaof and not await self._barrier.passed(life):
+    @asynccontextmanager
+    async def durable(self, life: str, *, awaited: bool = True) -> AsyncGenerator[None]:
+        """Left once all that was written, before it was entered, in this life of the server is on its
+        disk, where it can say so (G8). Raises `StoreUnavailable` when it has another life by now: what
+        it wrote in the former one may be missing. Unless `awaited`, there is nothing to wait for."""
+        passed = self._barrier.passed(life) if awaited and self.server.waitaof else None
+        try:
+            yield
+        except BaseException:
+            if passed is not None and not passed.cancel():
+                passed.exception()  # nobody will ask for it
+            raise
+        if passed is not None and not await passed:
             self._commands.server = replace(self._commands.server, aof=None, waitaof=False)
 
     # -- the indexes ---------------------------------------------------------------------------
@@ -223,16 +242,23 @@ class Core:
     async def found(self, run_ids: Sequence[str]) -> list[Found | None]:
         """Heads in the order of `run_ids`; None where there is no such run."""
         known = [keys for run_id in run_ids if (keys := self.keys.run(run_id)) is not None]
-        *replies, time = await self.call(*(("HMGET", keys.run, *_HEAD_FIELDS) for keys in known), ("TIME",))
-        now = milliseconds(time)
+        guessed = tuple(self._holders)
+        replies = await self.call(
+            *(("HMGET", keys.run, *_HEAD_FIELDS) for keys in known),
+            ("TIME",),
+            *(self._turned(worker) for worker in guessed),
+        )
+        now = milliseconds(replies[len(known)])
+        beats = dict(zip(guessed, replies[len(known) + 1 :], strict=True))
         rows: list[dict[str, Reply]] = [
-            dict(zip(_HEAD_FIELDS, array(reply), strict=True)) for reply in replies
+            dict(zip(_HEAD_FIELDS, array(reply), strict=True)) for reply in replies[: len(known)]
         ]
         holders = sorted({text(row["worker"]) for row in rows if row["worker"] is not None})
-        beats: dict[str, Reply] = {}
-        if holders:
-            turned = await self.call(*(("HGET", self.beat_key(worker), "turned") for worker in holders))
-            beats = dict(zip(holders, turned, strict=True))
+        missing = [worker for worker in holders if worker not in beats]
+        if missing:
+            turned = await self.call(*map(self._turned, missing))
+            beats.update(zip(missing, turned, strict=True))
+            self._holders = [*missing, *guessed][:_GUESSES]
         by_key = dict(zip((keys.run for keys in known), rows, strict=True))
         answers: list[Found | None] = []
         for run_id in run_ids:
@@ -241,13 +267,16 @@ class Core:
             answers.append(None if row is None or row["seq"] is None else _found(run_id, row, now, beats))
         return answers
 
+    def _turned(self, worker: str) -> Command:
+        return ("HGET", self.beat_key(worker), "turned")
+
     def beat_key(self, worker: str) -> str:
         """Hash: when the worker's loop turned, what it serves."""
         return f"{self.keys.prefix}:{{workers}}:b:{worker}"
 
     def run_keys(self, run_id: str) -> RunKeys:
         """Raises `UnknownRun` for what cannot be a run's id."""
-        keys = self.keys.run(run_id)
+        keys = self._known(run_id)
         if keys is None:
             raise UnknownRun(run_id)
         return keys
@@ -325,6 +354,7 @@ def _found(run_id: str, row: dict[str, Reply], now: int, beats: dict[str, Reply]
         worker_id=worker,
         idle_ms=0 if expires is None or turned is None else now - integer(turned),
         generation=integer(row["generation"]),
+        read_ms=now,
     )
     return Found(head=head, claimable_ms=None if closed else _claimable(row["waiting"], expires, due))
 

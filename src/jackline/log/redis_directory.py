@@ -47,15 +47,17 @@ class DirectoryPart:
         # which is found out; a run that no index names would never be driven.
         place = Place(state="new", name=core.keys.due_of(start.agent, ""), due_ms=0)
         life = core.server.life
-        _, reply = await core.call(core.place(coming, place), self._begin(start, life), life=life)
+        _, reply, look = await core.call(
+            core.place(coming, place), self._begin(start, life), core.look(coming), life=life
+        )
         answer = array(reply)
         match raw(answer[0]):
             case b"ok":
                 begun = _begun(conversation_id, answer)
-                await core.settle(begun.run_id)
-                if begun.run_id != coming:
-                    await core.settle(coming)
-                await core.durable(life)
+                async with core.durable(life):
+                    await core.settle(coming, core.place_of(look))
+                    if begun.run_id != coming:
+                        await core.settle(begun.run_id)
                 return begun
             case b"busy":
                 await core.settle(coming)

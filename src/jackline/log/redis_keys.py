@@ -6,17 +6,21 @@ one step, in a Cluster too. The indexes share `{index}`: they only say where to 
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
+import zlib
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Final
 
 from jackline.errors import StoreUnavailable
 from jackline.ids import conversation_of, is_run_id, number_of
-from jackline.log.packing import inflate, unpack
+from jackline.log.packing import unpack
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from jackline.events import Entry
+
+_FIELDS: Final = 4
+"""Of a plain record: `v`, its version, `e`, its entries."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,24 +30,22 @@ class RunKeys:
     base: str
     number: int
 
-    @property
-    def run(self) -> str:
-        """Hash: the run's head, its lease, its checkpoint."""
-        return f"{self.base}:r:{self.number}"
+    run: str = field(init=False)
+    """Hash: the run's head, its lease, its checkpoint."""
 
-    @property
-    def records(self) -> str:
-        """Stream: one record per append, its id the last seq in it."""
-        return f"{self.base}:e:{self.number}"
+    records: str = field(init=False)
+    """Stream: one record per append, its id the last seq in it."""
+
+    names: str = field(init=False)
+    """Hash: once-name to seq."""
+
+    def __post_init__(self) -> None:
+        for name, letter in (("run", "r"), ("records", "e"), ("names", "o")):
+            object.__setattr__(self, name, f"{self.base}:{letter}:{self.number}")
 
     def compacted(self, keeper: str) -> str:
         """Stream: what a keeper is making of the records, until it takes their place."""
         return f"{self.base}:z:{self.number}:{keeper}"
-
-    @property
-    def names(self) -> str:
-        """Hash: once-name to seq."""
-        return f"{self.base}:o:{self.number}"
 
     @property
     def artifacts(self) -> str:
@@ -107,15 +109,26 @@ class Record:
 
 
 def record(identity: bytes, fields: Sequence[bytes]) -> Record:
-    """A record of a stream. Fields that a later version added are passed over."""
-    last = int(identity.partition(b"-")[0])
+    """A record of a stream."""
+    last = last_in(identity)
+    entries = unpack(packed_in(identity, fields))
+    return Record(last - len(entries) + 1, last, entries)
+
+
+def last_in(identity: bytes) -> int:
+    """The last seq in a record, from its id."""
+    return int(identity.partition(b"-")[0])
+
+
+def packed_in(identity: bytes, fields: Sequence[bytes]) -> bytes:
+    """The entries of a record, as `unpack` takes them. Fields that a later version added are passed over."""
+    if len(fields) == _FIELDS and fields[2] == b"e":  # as nearly all are
+        return fields[3]
     values = dict(zip(fields[::2], fields[1::2], strict=True))
     if b"z" in values:  # compacted
-        entries = inflate(values[b"z"])
-    elif b"e" in values:
-        entries = unpack(values[b"e"])
-    else:
-        raise StoreUnavailable(
-            f"record {last} of the log has no entries in it; a later version wrote it otherwise"
-        )
-    return Record(last - len(entries) + 1, last, entries)
+        return zlib.decompress(values[b"z"])
+    if b"e" in values:
+        return values[b"e"]
+    raise StoreUnavailable(
+        f"record {last_in(identity)} of the log has no entries in it; a later version wrote it otherwise"
+    )

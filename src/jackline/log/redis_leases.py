@@ -80,8 +80,8 @@ class LeasePart:
         lease, expires = found
         name = core.keys.due_of(lease.agent, lease.revision)
         try:
-            await core.settle(run_id, Place(state="open", name=name, due_ms=expires))
-            await core.durable(server.life)
+            async with core.durable(server.life):
+                await core.settle(run_id, Place(state="open", name=name, due_ms=expires))
         except BaseException:
             self._give_back(lease)
             raise

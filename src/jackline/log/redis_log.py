@@ -15,6 +15,7 @@ from jackline.log.base import KEEP, NOBODY, Appended, Artifact, Due, Head, Nobod
 from jackline.log.packing import pack
 from jackline.log.redis_core import Core, changes_due, check_entries, due_argument, refusal, unexpected
 from jackline.log.redis_keys import Record, record
+from jackline.log.redis_pages import Gathering
 from jackline.log.redis_wire import array, integer, raw, text
 
 if TYPE_CHECKING:
@@ -25,10 +26,9 @@ if TYPE_CHECKING:
     from jackline.log.redis_keys import RunKeys
     from jackline.log.redis_wire import Command, Reply
 
-_FIRST_RECORDS: Final = 32
-"""Records asked for at first: with the largest entries 2 MiB, with tokens a tail's worth. Four
-times as many each time that a page needs more."""
-
+_AHEAD: Final = 1024
+"""Entries beyond a page in whose reach its last record most likely ends; a longer one costs another
+round."""
 
 _RECORD_BYTES: Final = 256 * 1024
 """About the largest record that is put back: what a reader takes in at once."""
@@ -83,15 +83,8 @@ class LogPart:
         core, keys = self._core, self._core.run_keys(run_id)
         server = core.server
         check_entries(entries, once, core.max_entry_bytes)
-        conversation_id = conversation_of(run_id)
         command = core.scripts.append.by_digest(
-            [
-                keys.run,
-                keys.records,
-                keys.names,
-                core.keys.conversation(conversation_id),
-                core.keys.waiting(conversation_id),
-            ],
+            [keys.run, keys.records, keys.names],
             keys.base,
             keys.number,
             len(entries),
@@ -100,23 +93,31 @@ class LogPart:
             "" if expect is None else expect,
             due_argument(due),
             int(close),
-            *_optional(checkpoint),
-            *_optional(summary),
             server.life,
             server.trust,
-            *once,
+            *(() if checkpoint is None else ("checkpoint", checkpoint)),
+            *(() if summary is None else ("summary", summary)),
+            *(part for name in once for part in ("name", name)),
         )
         # A lease holder's run is looked at when its lease is over, whatever becomes of its holder.
         touches = changes_due(due) and not isinstance(fence, int)
-        replies = await core.call(*((core.touch(run_id),) if touches else ()), command, life=server.life)
-        answer = array(replies[-1])
-        if touches or changes_due(due) or close or fence is NOBODY:
-            await core.settle(run_id)
-        appended = _appended(run_id, answer, len(entries))
-        if not appended.repeated and answer[2] != b"":
-            await core.settle(run_id_of(conversation_id, integer(answer[2])))
-        if not lazy and (once or expect is not None or checkpoint is not None or close):
-            await core.durable(server.life)
+        settles = touches or changes_due(due) or close or fence is NOBODY
+        replies = await core.call(
+            *((core.touch(run_id),) if touches else ()),
+            command,
+            *((core.look(run_id),) if settles else ()),
+            life=server.life,
+        )
+        answer = array(replies[int(touches)])
+        awaited = not lazy and bool(once or expect is not None or checkpoint is not None or close)
+        if not (settles or awaited):
+            return _appended(run_id, answer, len(entries))
+        async with core.durable(server.life, awaited=awaited and refusal(answer, run_id) is None):
+            if settles:
+                await core.settle(run_id, core.place_of(replies[-1]))
+            appended = _appended(run_id, answer, len(entries))
+            if not appended.repeated and answer[2] != b"":
+                await core.settle(run_id_of(conversation_of(run_id), integer(answer[2])))
         return appended
 
     async def heal(self, lease: Lease, ttl: float, missing: Missing) -> None:
@@ -144,8 +145,8 @@ class LogPart:
         refused = refusal(array(await core.one(command, life=server.life)), lease.run_id)
         if refused is not None:
             raise refused
-        await core.settle(lease.run_id)
-        await core.durable(server.life)
+        async with core.durable(server.life):
+            await core.settle(lease.run_id)
 
     async def cut(self, run_id: str, page: Page) -> None:
         """See `EventLog.cut`."""
@@ -160,39 +161,29 @@ class LogPart:
     async def read(self, run_id: str, after: int = 0, limit: int = 1000, max_bytes: int = 1 << 20) -> Page:
         """See `EventLog.read`."""
         keys = self._core.run_keys(run_id)
-        entries: list[Entry] = []
-        first, size, seen = after + 1, 0, -1
-        count = min(_FIRST_RECORDS, max(limit, 1))
+        page = Gathering(after, limit, max_bytes)
+        missed = -1
         while True:
-            upto = first + len(entries) - 1
-            records, state = await self._records(run_id, keys, upto, count)
-            last = state.last
-            for found in records:
-                fresh = found.entries[max(0, upto + 1 - found.first) :]
-                if not entries:
-                    first = found.last - len(fresh) + 1
-                for entry in fresh:
-                    size += len(entry.body)
-                    if len(entries) >= limit or (entries and size > max_bytes):
-                        return state.page(first, entries)
-                    entries.append(entry)
-            newest = first + len(entries) - 1
-            if newest >= last or len(entries) >= limit:
-                return state.page(first, entries)
-            if not records and last == seen:
+            # Groups end where they do: without a bound, and with large ones, most would be of no use.
+            end = None if missed >= 0 else min(page.upto + page.wanted + _AHEAD, _BEYOND)
+            records, state = await self._records(run_id, keys, page, end)
+            page.take(records)
+            if page.full or page.upto >= state.last:
+                return state.page(page.first, page.entries)
+            if not records and state.last == missed:
                 # The log ends at `last` and does not hold what lies before it.
-                return state.page(first if entries else last + 1, entries)
-            seen = last
-            count = min(4 * count, limit - len(entries))  # a record has one entry at least
+                return state.page(page.first if page.entries else state.last + 1, page.entries)
+            missed = -1 if records else state.last
 
     async def _records(
-        self, run_id: str, keys: RunKeys, after: int, count: int
-    ) -> tuple[list[Record], _LogState]:
-        """Records with entries after `after`, then the log's state. In this order, so that what is
-        said of the log is never older than what was read of it."""
+        self, run_id: str, keys: RunKeys, page: Gathering, end: int | None
+    ) -> tuple[list[Reply], _LogState]:
+        """Records with the page's next entries, none whose last seq is beyond `end`; then the log's
+        state. In this order, so that what is said of the log is never older than what was read of it."""
         server = self._core.server
+        start = min(page.upto + 1, _BEYOND)
         ranged, fields = await self._core.call(
-            ("XRANGE", keys.records, min(after + 1, _BEYOND), "+", "COUNT", count),
+            ("XRANGE", keys.records, start, "+" if end is None else end, "COUNT", page.records),
             ("HMGET", keys.run, "seq", "closed", "cuts", "life", "unreleased"),
             life=server.life,
         )
@@ -207,7 +198,7 @@ class LogPart:
             restored=restored,
             doubt=restored and (held is not None or server.trust == "nothing"),
         )
-        return [_record(item) for item in array(ranged)], state
+        return array(ranged), state
 
     async def wait(self, run_id: str, after: int, timeout: float) -> None:
         """See `EventLog.wait`."""
@@ -270,13 +261,13 @@ class LogPart:
 
 
 def _appended(run_id: str, answer: list[Reply], count: int) -> Appended:
+    if answer[0] == b"ok":
+        last = integer(answer[1])
+        return Appended(first=last - count + 1, last=last)
     refused = refusal(answer, run_id)
     if refused is not None:
         raise refused
     match raw(answer[0]):
-        case b"ok":
-            last = integer(answer[1])
-            return Appended(first=last - count + 1, last=last)
         case b"full":
             raise StoreUnavailable("Redis has no memory left (maxmemory)")
         case b"taken":

@@ -162,14 +162,14 @@ def integer(reply: Reply) -> int:
     """A number, also where the server sends one as text."""
     if isinstance(reply, (int, bytes, float)):
         return int(reply)
-    raise _unexpected(reply)
+    raise unexpected_reply(reply)
 
 
 def raw(reply: Reply) -> bytes:
     """Bytes."""
     if isinstance(reply, bytes):
         return reply
-    raise _unexpected(reply)
+    raise unexpected_reply(reply)
 
 
 def text(reply: Reply) -> str:
@@ -181,8 +181,9 @@ def array(reply: Reply) -> list[Reply]:
     """A list."""
     if isinstance(reply, list):
         return reply
-    raise _unexpected(reply)
+    raise unexpected_reply(reply)
 
 
-def _unexpected(reply: Reply) -> StoreUnavailable:
+def unexpected_reply(reply: Reply | Sequence[Reply]) -> StoreUnavailable:
+    """The error for a reply that the server cannot give."""
     return StoreUnavailable(f"Redis answered something unexpected: {reply!r:.200}")

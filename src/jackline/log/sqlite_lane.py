@@ -67,7 +67,7 @@ class _Outcome:
 class Lane:
     """Runs requests in transactions, in the order they came.
 
-    `committed` is called in the thread, after the answers have left, with what was changed.
+    `committed` is called in the thread, before the answers leave, with what was changed.
     An abandoned (cancelled) request is either done or not, and never touches another.
     """
 
@@ -139,17 +139,30 @@ class Lane:
     def _serve(self, group: list[_Request[Any]]) -> None:
         changed = Changed()
         try:
-            self._take_lock()
-            outcomes = [self._attempt(request, changed) for request in group]
-            self._sql.execute("COMMIT")
+            outcomes = self._run(group, changed)
         except sqlite3.Error as error:
             self._roll_back()
             refusal = unavailable(error, self._path)
             self._answer([_Outcome(request.answer, error=refusal) for request in group])
             return
-        self._answer(outcomes)
+        # First of all: the loop's thread, once it has the answers, would keep this one from running.
         if self._committed is not None and (changed.runs or changed.due):
             self._committed(self._sql, changed)
+        self._answer(outcomes)
+
+    def _run(self, group: list[_Request[Any]], changed: Changed) -> list[_Outcome]:
+        """The group's transaction. A request that is refused has nearly always written nothing yet, so
+        the first time there is no savepoint for each; should one have written, all is done again."""
+        self._take_lock()
+        outcomes = [self._attempt(request, changed) for request in group]
+        if not all(outcomes):
+            self._sql.execute("ROLLBACK")
+            changed.runs.clear()
+            changed.due.clear()
+            self._take_lock()
+            outcomes = [self._attempt_apart(request, changed) for request in group]
+        self._sql.execute("COMMIT")
+        return [outcome for outcome in outcomes if outcome is not None]
 
     def _take_lock(self) -> None:
         deadline = time.monotonic() + BUSY_SECONDS
@@ -163,11 +176,20 @@ class Lane:
             else:
                 return
 
-    def _attempt(self, request: _Request[Any], changed: Changed) -> _Outcome:
+    def _attempt_apart(self, request: _Request[Any], changed: Changed) -> _Outcome:
         """Run one request; a refused one takes only its own writes back."""
+        self._sql.execute("SAVEPOINT request")
+        outcome = self._attempt(request, changed, apart=True)
+        assert outcome is not None
+        self._sql.execute("RELEASE request")
+        return outcome
+
+    def _attempt(self, request: _Request[Any], changed: Changed, *, apart: bool = False) -> _Outcome | None:
+        """Run one request. None when it was refused and has written something, which it must be `apart`
+        from the others to take back."""
         if request.answer.cancelled():
             return _Outcome(request.answer)
-        self._sql.execute("SAVEPOINT request")
+        written = self._sql.total_changes
         changed_here = Changed()
         try:
             step = Step(sql=self._sql, now_ms=int(self._clock() * 1000), changed=changed_here)
@@ -176,13 +198,14 @@ class Lane:
             # The top of this thread: whatever it is, the other requests must get their answers.
             if type(error) in _DOOMED:
                 raise
-            self._sql.execute("ROLLBACK TO request")
+            if apart:
+                self._sql.execute("ROLLBACK TO request")
+            elif self._sql.total_changes != written:
+                return None
             refusal = unavailable(error, self._path) if isinstance(error, sqlite3.Error) else error
-            outcome = _Outcome(request.answer, error=refusal)
-        else:
-            changed.runs.update(changed_here.runs)
-            changed.due.update(changed_here.due)
-        self._sql.execute("RELEASE request")
+            return _Outcome(request.answer, error=refusal)
+        changed.runs.update(changed_here.runs)
+        changed.due.update(changed_here.due)
         return outcome
 
     def _roll_back(self) -> None:

@@ -2,22 +2,29 @@
 
 from __future__ import annotations
 
+from bisect import bisect_right
 from dataclasses import dataclass
-from itertools import islice
+from itertools import accumulate
+from operator import itemgetter
 from typing import TYPE_CHECKING, Any, Final
 
 from jackline.errors import UnknownRun
-from jackline.events import Entry
 from jackline.log.base import Artifact, Conversation, Head, Page
-from jackline.log.packing import inflate
+from jackline.log.packing import entries_of, inflate
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterable, Iterator, Sequence
 
+    from jackline.events import Entry
     from jackline.log.sqlite_lane import Step
 
 _LARGEST: Final = (1 << 63) - 1
 """SQLite's largest integer: a cursor of a client's may be any number."""
+
+_ROWS: Final = 128
+"""Rows taken at once: with the largest entries 8 MiB, with tokens a good part of a page."""
+
+_body_of = itemgetter(1)
 
 _HEADS: Final = (
     "SELECT n, run_id, agent, revision, owner, last, closed, summary, created_ms, updated_ms, due_ms, "
@@ -30,35 +37,46 @@ def read(step: Step, run_id: str, after: int, limit: int, max_bytes: int) -> Pag
     """See `EventLog.read`."""
     last, closed = _last_and_closed(step, run_id)
     entries: list[Entry] = []
-    size = 0
-    for entry in islice(_stored(step, run_id, min(after, _LARGEST), limit), limit):
-        size += len(entry.body)
-        if entries and size > max_bytes:
+    room = max_bytes
+    for found in _stored(step, run_id, min(after, _LARGEST), limit, compacted=closed):
+        sizes = list(accumulate(map(len, map(_body_of, found))))
+        if sizes[-1] > room:
+            entries += found[: max(bisect_right(sizes, room), 0 if entries else 1)]
             break
-        entries.append(entry)
-    return Page(first=after + 1, entries=tuple(entries), last=last, closed=closed)
+        entries += found
+        room -= sizes[-1]
+    return Page(first=after + 1, entries=tuple(entries[:limit]), last=last, closed=closed)
 
 
-def _stored(step: Step, run_id: str, after: int, limit: int) -> Iterator[Entry]:
-    """The entries after `after`: those in chunks come before all others."""
-    chunks = step.sql.execute(
-        "SELECT last, body FROM chunks WHERE run_id = ? AND last > ? ORDER BY last", (run_id, after)
-    )
+def _stored(
+    step: Step, run_id: str, after: int, limit: int, *, compacted: bool = True
+) -> Iterator[list[Entry]]:
+    """The entries after `after`, at least up to `limit`, in portions, none of them empty: those in
+    chunks, where the run may be `compacted`, come before all others."""
+    wanted = limit
+    chunks: Iterable[tuple[int, bytes]] = ()
+    if compacted:
+        chunks = step.sql.execute(
+            "SELECT last, body FROM chunks WHERE run_id = ? AND last > ? ORDER BY last", (run_id, after)
+        )
     for last, body in chunks:
         entries = inflate(body)
-        yield from entries[max(0, len(entries) - (last - after)) :]
+        yield entries[max(0, len(entries) - (last - after)) :]
+        wanted -= last - after
         after = last
+        if wanted <= 0:
+            return
     rows = step.sql.execute(
         "SELECT type, body FROM entries WHERE run_id = ? AND seq > ? ORDER BY seq LIMIT ?",
-        (run_id, after, limit),
+        (run_id, after, wanted),
     )
-    for kind, body in rows:
-        yield Entry(kind, body)
+    while found := rows.fetchmany(_ROWS):
+        yield entries_of(found)
 
 
 def stored_at(step: Step, run_id: str, seq: int) -> Entry:
     """One entry that is known to be there."""
-    return next(_stored(step, run_id, seq - 1, 1))
+    return next(_stored(step, run_id, seq - 1, 1))[0]
 
 
 def _last_and_closed(step: Step, run_id: str) -> tuple[int, bool]:
@@ -106,6 +124,7 @@ def _head(step: Step, found: Sequence[Any]) -> Head:
         worker_id=worker,
         idle_ms=idle_ms,
         generation=generation,
+        read_ms=step.now_ms,
     )
 
 

@@ -127,10 +127,11 @@ def _write(step: Step, row: _Row, what: Append) -> int:
         "INSERT INTO entries (run_id, seq, type, body) VALUES (?, ?, ?, ?)",
         [(row.run_id, seq, entry.type, entry.body) for seq, entry in zip(seqs, what.entries, strict=True)],
     )
-    step.sql.executemany(
-        "INSERT INTO once_names (run_id, name, seq) VALUES (?, ?, ?)",
-        [(row.run_id, name, seq) for name, seq in zip(what.once, seqs, strict=False)],
-    )
+    if what.once:
+        step.sql.executemany(
+            "INSERT INTO once_names (run_id, name, seq) VALUES (?, ?, ?)",
+            [(row.run_id, name, seq) for name, seq in zip(what.once, seqs, strict=False)],
+        )
     last = row.last + len(what.entries)
     step.sql.execute(
         "UPDATE runs SET last = ?, updated_ms = ?, summary = ifnull(?, summary) WHERE n = ?",

@@ -69,9 +69,11 @@ async def _stop(
 ) -> ASGIApp:
     principal = principal_of(request)
     key = query.idempotency_key(request, principal)
-    await site.authority.may_stop_run(principal, run_id)
+    head = await site.authority.may_stop_run(principal, run_id)
     await reserve(site, key, query.digest(request, raw), run_id)
-    stopped = await site.commands.stop(run_id, by=principal.name, reason=body.reason, mode=body.mode)
+    stopped = await site.commands.stop(
+        run_id, by=principal.name, reason=body.reason, mode=body.mode, head=head
+    )
     headers = {"X-Run-Id": run_id}
     if stopped.state in TERMINAL:
         return json_response(_final(stopped), headers=headers)
