@@ -8,7 +8,7 @@ types that they do not know; raw bodies are passed on as they are, so nothing un
 from __future__ import annotations
 
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any, Literal, NamedTuple
+from typing import TYPE_CHECKING, Any, Final, Literal, NamedTuple
 
 import msgspec
 from msgspec import UNSET, Struct, UnsetType
@@ -176,6 +176,9 @@ Event = Token | Workflow | Tool | Approval
 
 _ENCODER = msgspec.json.Encoder()
 _KINDS: dict[str, type[Event]] = {"token": Token, "workflow": Workflow, "tool": Tool, "approval": Approval}
+TYPES: Final = frozenset(_KINDS)
+"""The types of entries that this version knows."""
+
 _NAMES: dict[type[Event], str] = {kind: name for name, kind in _KINDS.items()}
 _DECODERS: dict[str, msgspec.json.Decoder[Any]] = {
     name: msgspec.json.Decoder(kind) for name, kind in _KINDS.items()

@@ -109,8 +109,8 @@ async def test_a_hint_carries_a_small_group_and_only_the_place_of_a_large_one(
         async with asyncio.timeout(30):
             assert (await pushed.get())[0] == b"ssubscribe"
             await store.append(run, entries("a", "b"))
-            assert (await pushed.get())[2] == b"1 2 3 0\n" + pack(entries("a", "b"))
-            await store.append(run, entries("x" * 10_000), close=True)
-            assert (await pushed.get())[2] == b"1 4 4 1\n"
+            assert (await pushed.get())[2] == b"1 2 3 0 0\n" + pack(entries("a", "b"))
+            await store.append(run, entries(*["x" * 30_000] * 3), close=True)
+            assert (await pushed.get())[2] == b"1 4 6 1 0\n"
     finally:
         await connection.aclose()

@@ -11,6 +11,7 @@ import pytest
 
 ROOT = Path(__file__).parents[2]
 LOCKS = ("requirements.lock", "requirements-dev.lock", "requirements-model.lock")
+BENCHMARKS = tuple(f"benchmarks/locks/{name}.lock" for name in ("agno", "langgraph", "peers"))
 PACKAGE_LOCK = ROOT / "tests/support/node/package-lock.json"
 
 
@@ -25,14 +26,14 @@ def names(lock: str) -> set[str]:
     return {requirement.split("==")[0] for requirement in requirements(lock)}
 
 
-@pytest.mark.parametrize("lock", LOCKS)
+@pytest.mark.parametrize("lock", LOCKS + BENCHMARKS)
 def test_every_requirement_is_exact_and_hashed(lock: str) -> None:
     for requirement, hashes in requirements(lock).items():
         assert re.match(r"[a-z0-9-]+==[0-9]\S*( ; .+)?$", requirement), requirement
         assert hashes.startswith("sha256:"), requirement
 
 
-@pytest.mark.parametrize("lock", LOCKS)
+@pytest.mark.parametrize("lock", LOCKS + BENCHMARKS)
 def test_no_lock_file_names_an_index(lock: str) -> None:
     text = (ROOT / lock).read_text()
     assert "://" not in text

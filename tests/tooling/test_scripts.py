@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[2]
-COMMANDS = ("scripts/up", "scripts/test", "scripts/lock", "scripts/soak", ".ci/run")
+COMMANDS = ("scripts/up", "scripts/test", "scripts/lock", "scripts/soak", "scripts/bench", ".ci/run")
 BASH = shutil.which("bash") or "bash"
 
 

@@ -62,7 +62,7 @@ async def servers(*, redis: str | None, sqlite: bool) -> AsyncGenerator[Servers]
 
 @asynccontextmanager
 async def _scratch_redis(folder: Path) -> AsyncGenerator[tuple[str, str]]:
-    binary = _redis_binary()
+    binary = redis_binary()
     with socket.socket() as free:
         free.bind((_LOOPBACK, 0))
         port: int = free.getsockname()[1]
@@ -81,7 +81,8 @@ async def _scratch_redis(folder: Path) -> AsyncGenerator[tuple[str, str]]:
         yield f"redis://{_LOOPBACK}:{port}/0", f"a scratch {Path(binary).name}, AOF always"
 
 
-def _redis_binary() -> str:
+def redis_binary() -> str:
+    """Where a Valkey or Redis server is. Raises `ConfigError` that says what to do."""
     for name in ("valkey-server", "redis-server"):
         if found := shutil.which(name):
             return found

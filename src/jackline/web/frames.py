@@ -8,7 +8,7 @@ import msgspec
 from msgspec import Struct
 
 from jackline import sse
-from jackline.events import Entry, Token, encode, frame_data
+from jackline.events import TYPES, Entry, Token, encode, frame_data
 from jackline.ids import conversation_of
 from jackline.web.snapshot import Snapshot
 
@@ -79,21 +79,30 @@ def cursor_id(seq: int, epoch: int) -> str:
 class Framer:
     """Makes the frames of one run's entries: what they have in common is encoded once."""
 
-    __slots__ = ("_middle", "_run_id")
+    __slots__ = ("_heads", "_run_id")
 
     def __init__(self, run_id: str) -> None:
         self._run_id = run_id
-        self._middle = b'\ndata: {"run_id":"%b","seq":' % run_id.encode()
+        self._heads: dict[str, bytes] = {}
 
     def entry(self, seq: int, stored: Entry, epoch: int) -> bytes:
         """An entry's frame."""
         body = stored.body
-        if b"\n" in body or b"\r" in body or not stored.type.isidentifier():
+        head = self._heads.get(stored.type) or self._head(stored.type)
+        if not head or b"\n" in body or b"\r" in body:
             data = frame_data(self._run_id, seq, body)
             return sse.encode(event=stored.type, data=data, id=cursor_id(seq, epoch))
-        cursor = b"%d.%d" % (seq, epoch) if epoch else b"%d" % seq
-        name = stored.type.encode()
-        return b"id: %b\nevent: %b%b%d,%b\n\n" % (cursor, name, self._middle, seq, body[1:])
+        if epoch:
+            return b"id: %d.%d%b%d,%b\n\n" % (seq, epoch, head, seq, body[1:])
+        return b"id: %d%b%d,%b\n\n" % (seq, head, seq, body[1:])
+
+    def _head(self, name: str) -> bytes:
+        """What stands between an entry's two numbers; nothing for a type that is none of this version's."""
+        if name not in TYPES:
+            return b""
+        head = b'\nevent: %b\ndata: {"run_id":"%b","seq":' % (name.encode(), self._run_id.encode())
+        self._heads[name] = head
+        return head
 
 
 def opening(run_id: str, state: str, seq: int) -> bytes:

@@ -11,7 +11,6 @@ version that is locked, except `_unset_keepalive_if_required`; the tests would t
 from __future__ import annotations
 
 import asyncio
-from functools import partial
 from typing import TYPE_CHECKING, Any, Final, cast
 
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
@@ -19,10 +18,7 @@ from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 from jackline.web.ring import as_chunk
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, MutableMapping
-
-    from uvicorn import Config
-    from uvicorn.server import ServerState
+    from collections.abc import MutableMapping
 
     from jackline.web.ring import Joined
     from jackline.web.viewers import Viewer
@@ -39,14 +35,23 @@ class Connection(asyncio.Protocol):
     """A viewer's connection, from the end of the headers to the end of the body; then it is the server's
     again, if the client keeps it. A client that closes its half is gone."""
 
-    __slots__ = ("_again", "_chunked", "_full", "_keeps", "_server", "_transport", "_unread", "_viewer")
+    __slots__ = (
+        "_chunked",
+        "_config",
+        "_full",
+        "_keeps",
+        "_server",
+        "_state",
+        "_transport",
+        "_unread",
+        "_viewer",
+    )
 
     def __init__(self, http: Http, viewer: Viewer) -> None:
         cycle = http.cycle
         self._transport = http.transport
         self._viewer = viewer
-        self._again = http.again
-        self._server = http.server_state
+        self._config, self._server, self._state = http.config, http.server_state, http.app_state
         self._chunked = cycle.chunked_encoding is not False
         self._keeps = self._chunked and cycle.keep_alive
         self._full = http.flow.write_paused
@@ -69,11 +74,21 @@ class Connection(asyncio.Protocol):
         elif not self._transport.is_closing():
             self._server.connections.discard(cast("Any", self))
             self._viewer.close()
-            self._again(self._transport, self._unread, full=self._full)
+            self._give_back()
 
     def abort(self) -> None:
         """See `viewers.Connection`."""
         self._transport.abort()
+
+    def _give_back(self) -> None:
+        http = Http(self._config, self._server, self._state)
+        http.connection_made(self._transport)
+        self._transport.set_protocol(http)
+        if self._full:
+            http.pause_writing()
+        http.on_response_complete()  # the next request must come before keep-alive ends
+        if self._unread:
+            http.data_received(self._unread)
 
     def shutdown(self) -> None:
         """The server asks its connections to end; viewers hear of it from their tail."""
@@ -108,17 +123,18 @@ class Handover:
     """The hand-over of one request's connection."""
 
     def __init__(self, protocol: Http) -> None:
-        self._protocol = protocol
+        self._protocol: Http | None = protocol
 
     def prepare(self) -> None:
         """To be called before the headers are sent."""
-        if self._protocol.scope["http_version"] == "1.0":
+        if self._protocol is not None and self._protocol.scope["http_version"] == "1.0":
             self._protocol.cycle.chunked_encoding = False  # such a client does not know chunks
 
     def take(self, viewer: Viewer) -> bool:
         """After the headers were sent: begin `viewer` on the connection. False when the client is gone."""
-        protocol = self._protocol
-        if protocol.cycle.disconnected or protocol.transport.is_closing():
+        # The request's scope holds this: it must not keep the server's part of the connection alive.
+        protocol, self._protocol = self._protocol, None
+        if protocol is None or protocol.cycle.disconnected or protocol.transport.is_closing():
             return False
         connection = Connection(protocol, viewer)
         full = protocol.flow.write_paused
@@ -148,27 +164,3 @@ class Http(HttpToolsProtocol):
         self.cycle.disconnected = True  # what is sent goes nowhere, and nothing is missed
         self.cycle.message_event.set()
         self.parser = None
-
-    @property
-    def again(self) -> Callable[..., None]:
-        """Have the server go on with a connection that was let go."""
-        return partial(_again, self.config, self.server_state, self.app_state)
-
-
-def _again(
-    config: Config,
-    server: ServerState,
-    state: dict[str, Any],
-    transport: asyncio.Transport,
-    unread: bytes,
-    *,
-    full: bool,
-) -> None:
-    http = Http(config, server, state)
-    http.connection_made(transport)
-    transport.set_protocol(http)
-    if full:
-        http.pause_writing()
-    http.on_response_complete()  # the next request must come before keep-alive ends
-    if unread:
-        http.data_received(unread)

@@ -45,7 +45,7 @@ class Ring:
     """
 
     def __init__(self, run_id: str, max_bytes: int) -> None:
-        self.first = 1
+        self.first, self.last = 1, 0
         self._framer = frames.Framer(run_id)
         self._max_bytes = max_bytes
         self._entries: list[Entry] = []
@@ -54,20 +54,16 @@ class Ring:
         self._joined: dict[tuple[int, int], Joined] = {}
         self._newest: tuple[int, int, Joined] | None = None
 
-    @property
-    def last(self) -> int:
-        """The newest entry."""
-        return self.first + len(self._frames) - 1
-
     def begin(self, first: int) -> None:
         """Forget all; the next entry is `first`."""
-        self.first = first
+        self.first, self.last = first, first - 1
         self._entries, self._frames, self._bytes = [], [], 0
         self._joined, self._newest = {}, None
 
     def add(self, entry: Entry, epoch: int) -> None:
         """Take the next entry."""
-        frame = self._framer.entry(self.first + len(self._frames), entry, epoch)
+        self.last += 1
+        frame = self._framer.entry(self.last, entry, epoch)
         self._entries.append(entry)
         self._frames.append(frame)
         self._bytes += len(frame)
@@ -78,8 +74,9 @@ class Ring:
         """The frames after `after`, which must be at least `first - 1` and before `last`: up to about
         `limit` bytes, one frame at least."""
         start = after + 1 - self.first
-        if self._newest is not None and self._newest[:2] == (after, len(self._frames) + self.first):
-            return self._newest[2]
+        newest = self._newest
+        if newest is not None and newest[0] == after and newest[1] == self.last:
+            return newest[2]
         end, size = start, 0
         for frame in self._frames[start:] if start else self._frames:
             size += len(frame)
@@ -93,7 +90,7 @@ class Ring:
             if len(self._joined) == _JOINED:
                 del self._joined[next(iter(self._joined))]
             found = self._joined[after, last] = Joined(last, b"".join(self._frames[start:end]))
-        self._newest = (after, len(self._frames) + self.first, found)
+        self._newest = (after, self.last, found)
         return found
 
     def entries(self, after: int, limit: int, max_bytes: int) -> list[tuple[int, Entry]]:

@@ -396,7 +396,6 @@ class Tails:
         self._linger = linger
         self._tails: dict[str, Tail] = {}
         self._tasks: asyncio.TaskGroup | None = None
-        self._open: set[Viewer] = set()
         self._behind: deque[Viewer] = deque()
         self._beats: deque[tuple[float, Tail]] = deque()
         self._timer: asyncio.TimerHandle | None = None
@@ -406,9 +405,10 @@ class Tails:
         """Within it runs can be watched."""
         async with asyncio.TaskGroup() as self._tasks:
             yield
-            for viewer in tuple(self._open):
-                viewer.abort()
             for tail in list(self._tails.values()):
+                for flock in tuple(tail.flocks.values()):
+                    for viewer in tuple(flock.viewers):
+                        viewer.abort()
                 self._drop(tail)
             if self._timer is not None:
                 self._timer.cancel()
@@ -472,14 +472,6 @@ class Tails:
             yield tail
         finally:
             self.leave(tail)
-
-    def opened(self, viewer: Viewer) -> None:
-        """A viewer was given a connection."""
-        self._open.add(viewer)
-
-    def closed(self, viewer: Viewer) -> None:
-        """Its connection is gone."""
-        self._open.discard(viewer)
 
     def later(self, viewer: Viewer) -> None:
         """Have a viewer that is behind look again, when those before it had their turn (G10: who

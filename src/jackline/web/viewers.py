@@ -113,7 +113,6 @@ class Viewer:
     def begin(self, connection: Connection) -> None:
         """Write the stream to `connection`, until its last frame or until it is closed."""
         self._connection = connection
-        self._tails.opened(self)
         self._tail.join(self, self._tick)
         connection.write(frames.opening(self._tail.run_id, self._tail.name, self.cursor))
         self.look()
@@ -126,7 +125,6 @@ class Viewer:
             self._timer = None
         if self._connection is not None:
             self._connection = None
-            self._tails.closed(self)
             self._tail.leave(self, self._tick)
             self._tails.leave(self._tail)
 
@@ -167,18 +165,20 @@ class Viewer:
                 connection.write(frames.end(tail.run_id, tail.name, tail.last))
                 connection.end()
                 return
-            if not wrote:
+            if not wrote or self.cursor >= tail.ring.last:
                 return
-            if self.cursor < tail.last and not self._held:
+            if not self._held:
                 self._held |= _QUEUED
                 self._tails.later(self)
 
     @property
     def _ended(self) -> bool:
         tail = self._tail
+        if not (tail.closed or self._until_pause):
+            return False
         if self.cursor != tail.last or self._epoch != tail.epoch or tail.stale or self._held & _RESTING:
             return False
-        return tail.closed or (self._until_pause and tail.paused)
+        return tail.closed or tail.paused
 
     def _write_next(self, connection: Connection) -> bool:
         """Write the next frames of the log; whether there were any."""
