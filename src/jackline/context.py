@@ -66,6 +66,11 @@ PREVIEW_CHARACTERS: Final = 1000
 """How much of a value that is stored aside its entry shows at most."""
 
 
+TURN_PIECES: Final = 64
+"""Pieces of text after which the worker's loop gets a turn: well under a millisecond. The first one too, so
+that it is on its way at once."""
+
+
 class Envelope(Struct, frozen=True, kw_only=True):
     """A checkpoint as it is stored: the agent's own bytes, and how many of the model's messages the
     run had begun by then (those begun later are said again after a takeover)."""
@@ -167,7 +172,7 @@ class RunContext:
         # In the order of their first pieces. Ids may have been given out and never used, so what is
         # begun is counted apart from what is numbered.
         self._begun = {key[0]: None for key, said in self.state.said.items() if said.role == "assistant"}
-        self._messages = max(map(_message_number, self._begun), default=0)
+        self._pieces, self._messages = 0, max(map(_message_number, self._begun), default=0)
         self._calls = max(map(number_of, self.state.calls), default=0)
 
     # What the run is
@@ -225,6 +230,10 @@ class RunContext:
             journal.put(Token(ts=self._now(), text=piece, kind=of, message_id=message_id))
             if journal.full:
                 await journal.room()
+            if self._pieces % TURN_PIECES == 0:
+                # An agent that has it all at once must not keep other runs, or its own stop, from their turn.
+                await asyncio.sleep(0)
+            self._pieces += 1
         self._check_size()
 
     # Steps: one model request each

@@ -18,7 +18,11 @@ _CALL = re.compile(rf"[a-z0-9]{{8,40}}\.{_NUMBER}\.{_NUMBER}")
 
 def new_conversation_id() -> str:
     """Twenty characters, URL-safe, 103 bits of chance."""
-    return "".join(secrets.choice(_ALPHABET) for _ in range(20))
+    left, found = secrets.randbelow(len(_ALPHABET) ** 20), ""
+    for _ in range(20):
+        left, at = divmod(left, len(_ALPHABET))
+        found += _ALPHABET[at]
+    return found
 
 
 def is_conversation_id(text: str) -> bool:

@@ -8,6 +8,7 @@ appends, so a cancelled caller can never tear one in two: it abandons its answer
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections import deque
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final, TypeVar
@@ -34,7 +35,7 @@ if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Sequence
 
     from jackline.events import Entry, Event, Unknown
-    from jackline.log.base import Artifact, Due, Lease, Store
+    from jackline.log.base import Artifact, Due, Lease, News, Store
     from jackline.run import RunState
 
 _T = TypeVar("_T")
@@ -176,6 +177,9 @@ class Journal:
         self._written_at = 0.0
         self._flying = 0
         """Entries of ours that are being appended."""
+        self._unsure = False
+        self._poke = asyncio.Event()
+        """Set when there may be something to read."""
         self._reading = asyncio.Lock()
         self._recent: list[Entry] = []
         self._ttl = ttl
@@ -286,20 +290,46 @@ class Journal:
 
     async def watch(self) -> None:
         """Read what others append (commands), until cancelled or the run is lost."""
-        loop = asyncio.get_running_loop()
-        while not self.lost.is_set():
-            try:
-                # What is being appended here says what it has read, and is refused where there is more:
-                # only what goes beyond it has to be read.
-                ours = self.state.seq + self._flying
-                await self._store.wait(self.lease.run_id, ours, WATCH_SECONDS)
-                if self.state.seq + self._flying == ours or self._written_at + WATCH_SECONDS < loop.time():
-                    await self.refresh()
-            except StoreUnavailable:
-                self.away = True
-                await asyncio.sleep(RETRY_SECONDS[-1])
-            except (Fenced, RunClosed, UnknownRun):
-                self._lose()
+        with self._store.listen(self.lease.run_id, self._hear):
+            while not self.lost.is_set():
+                try:
+                    if await self._poked():
+                        self._poke.clear()
+                        await self.refresh()
+                except StoreUnavailable:
+                    self.away = True
+                    self._poke.set()
+                    await asyncio.sleep(RETRY_SECONDS[-1])
+                except (Fenced, RunClosed, UnknownRun):
+                    self._lose()
+
+    def _hear(self, news: News | None) -> None:
+        """What is appended here says what it has read, and is refused where there is more: only what goes
+        beyond it has to be read."""
+        if news is not None:
+            last = news.first + len(news.entries) - 1
+            if last > self.state.seq + self._flying or news.closed:
+                self._poke.set()
+        elif self._flying:
+            self._unsure = True  # it may be ours, and it may be what came right after
+        else:
+            self._poke.set()
+
+    async def _poked(self) -> bool:
+        """Wait until there may be something to read; False when nothing was heard, and own appends have
+        found nothing."""
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(WATCH_SECONDS):
+                await self._poke.wait()
+                return True
+        return self._written_at + WATCH_SECONDS < asyncio.get_running_loop().time()
+
+    def _come_down(self) -> None:
+        """Nothing of ours is being appended any more."""
+        self._flying = 0
+        if self._unsure:
+            self._unsure = False
+            self._poke.set()
 
     async def refresh(self) -> None:
         """Read and fold everything that stands after the last entry folded. Should the log have come
@@ -361,6 +391,7 @@ class Journal:
 
     def _lose(self) -> None:
         self.lost.set()
+        self._poke.set()
         self._wake()
 
     def _wake(self) -> None:
@@ -500,7 +531,7 @@ class Journal:
                 close=item.close,
             )
         except BaseException:
-            self._flying = 0
+            self._come_down()
             raise
         self.away = False
         self._written_at = asyncio.get_running_loop().time()
@@ -509,9 +540,10 @@ class Journal:
         if item.close:
             self.lost.set()
         if not item.entries:
+            self._come_down()
             return
         async with self._reading:
-            self._flying = 0
+            self._come_down()
             # Others' entries may stand between what was folded and ours; the watcher may have
             # folded ours already.
             if appended.first == self.state.seq + 1:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from contextlib import suppress
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -14,6 +15,7 @@ from jackline.commands import Decision
 from jackline.errors import ToolFailed
 from jackline.tools import current_call
 from tests.agents.house import House, rule
+from tests.worker.house import until
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -234,6 +236,31 @@ async def test_text_that_was_cut_off_is_said_to_its_end_under_the_same_id() -> N
     state = await home.drive()
     assert await home.texts() == ["one ", "two ", "three"]
     assert state.copy_text() == "one two three"
+    assert [said.superseded for said in state.said.values()] == [False, False]
+
+
+async def test_a_message_that_goes_on_after_a_takeover_is_not_taken_for_another_one() -> None:
+    """G7: what was said since, and stands in the log by now, is no part of what was said before."""
+    gate = asyncio.Event()
+
+    def said(ctx: FunctionContext, word: str) -> bool:
+        return ctx.run.state.copy_text().endswith(word)
+
+    async def fix(ctx: FunctionContext) -> object:
+        await ctx.say("one ")
+        await gate.wait()
+        for word in ("two ", "three "):
+            await ctx.say(word)
+            await until(partial(said, ctx, word))
+        return None
+
+    home = house(fix)
+    await home.start("go")
+    async with home.driving():
+        await home.until(lambda state: state.copy_text() == "one ")
+    gate.set()
+    state = await home.drive()
+    assert await home.texts() == ["one ", "two ", "three "]
     assert [said.superseded for said in state.said.values()] == [False, False]
 
 

@@ -189,7 +189,8 @@ async def open_mortal_store(settings: Settings) -> Store:
 
 if __name__ == "__main__":
     worker_process.open_store = open_mortal_store
-    module = ModuleType("jackline.agents.load")
-    module.load_agent = Walker  # type: ignore[attr-defined]
-    sys.modules["jackline.agents.load"] = module
+    module = ModuleType("jackline.agents.early")
+    module.agent_to_serve = Walker  # type: ignore[attr-defined]
+    module.EarlyAgent = type(None)  # type: ignore[attr-defined]
+    sys.modules["jackline.agents.early"] = module
     worker_process.main()

@@ -94,7 +94,8 @@ class Vanishing(worker_process.PipeBoss):
 if __name__ == "__main__":
     if os.environ.get("SMALL_WORKER") == "vanish":
         worker_process.PipeBoss = Vanishing
-    module = ModuleType("jackline.agents.load")
-    module.load_agent = load_agent  # type: ignore[attr-defined]
-    sys.modules["jackline.agents.load"] = module
+    module = ModuleType("jackline.agents.early")
+    module.agent_to_serve = load_agent  # type: ignore[attr-defined]
+    module.EarlyAgent = type(None)  # type: ignore[attr-defined]
+    sys.modules["jackline.agents.early"] = module
     worker_process.main()

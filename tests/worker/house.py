@@ -9,6 +9,7 @@ from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from jackline.agents.base import Agent
 from jackline.commands import Commands, read_state
 from jackline.context import CallRequest, RunContext
 from jackline.errors import StoreUnavailable
@@ -210,7 +211,7 @@ class House:
 
     @contextlib.asynccontextmanager
     async def worker(
-        self, agent: Scripted, name: str = "w1", *, local: Callable[[], float] = time.monotonic
+        self, agent: Agent, name: str = "w1", *, local: Callable[[], float] = time.monotonic
     ) -> AsyncGenerator[Worker]:
         """A worker that is told to leave at the end of the block, and has to. `local`: its host clock."""
         worker = Worker(

@@ -567,3 +567,28 @@ async def test_a_worker_takes_no_more_runs_than_it_may_and_none_once_it_leaves()
         worker.leave()
     assert began == [first]
     assert (await h.state(second)).state == "queued"
+
+
+async def test_an_agent_that_says_all_at_once_lets_others_have_their_turn() -> None:
+    """G4: also its own stop, which would otherwise have to wait until it is done."""
+
+    async def talker(ctx: RunContext) -> Json:
+        turns = 0
+
+        async def count() -> None:
+            nonlocal turns
+            while True:
+                turns += 1
+                await asyncio.sleep(0)
+
+        counting = asyncio.ensure_future(count())
+        message = ctx.new_message()
+        for _ in range(1000):
+            await ctx.say("word ", message_id=message)
+        counting.cancel()
+        return turns
+
+    state = await one(house(), talker)
+    assert state.copy_text() == "word " * 1000
+    assert isinstance(state.output, int)
+    assert state.output >= 10

@@ -7,9 +7,8 @@ from typing import TYPE_CHECKING, Any, Final
 from pydantic_ai import Agent
 
 from jackline.agents.models import build_model
-from jackline.agents.naming import BUILT_IN
+from jackline.agents.naming import BUILT_IN, BUILT_IN_REVISION, DESCRIPTION
 from jackline.agents.pydantic import PydanticAgent
-from jackline.agents.pydantic_history import FORMAT
 from jackline.context import RunContext
 from jackline.mcp_config import load_servers
 from jackline.processes import running_call
@@ -36,8 +35,6 @@ You are an operator's assistant on live systems. The operator watches everything
 - End with what you found, what you changed and what is left to do. Be brief and exact; no guesses as facts.
 """
 
-DESCRIPTION: Final = "Looks after systems with the tools of MCP servers; asks before it changes anything"
-
 
 def built_in(settings: Settings, environ: Mapping[str, str]) -> PydanticAgent:
     """The built-in agent as the settings want it. Raises `ConfigError`."""
@@ -55,7 +52,7 @@ def built_in(settings: Settings, environ: Mapping[str, str]) -> PydanticAgent:
     return PydanticAgent(
         agent,
         name=BUILT_IN,
-        revision=f"{BUILT_IN}-{FORMAT}",
+        revision=BUILT_IN_REVISION,
         rules=settings.tools,
         origin_of=lambda tool: _origin_of(tool, servers),
         choice=choice,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -28,8 +28,11 @@ class Says:
     def __init__(self, run: RunContext) -> None:
         self._run = run
         self._open: _Open | None = None
+        # As they stand now: the fold's own grow with what is said from here on.
         self._logged = [
-            said for said in run.state.said.values() if said.role == "assistant" and not said.superseded
+            replace(said, texts=[said.text])
+            for said in run.state.said.values()
+            if said.role == "assistant" and not said.superseded
         ]
 
     async def say(self, text: str, kind: str) -> None:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Final, Self
 from pydantic_ai.exceptions import UserError
 from pydantic_ai.models import infer_model
 
+from jackline.agents.naming import DEMO_LABEL
 from jackline.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -66,7 +67,7 @@ def build_model(settings: Settings) -> ModelChoice:
     if name == "demo":
         from jackline.agents.demo_model import demo_model
 
-        return ModelChoice(model=demo_model(), label="demo (scripted, no language model)", scripted=True)
+        return ModelChoice(model=demo_model(), label=DEMO_LABEL, scripted=True)
     if name == "local":
         from jackline.agents.local import LocalModel
 

@@ -21,15 +21,13 @@ from pydantic_ai.messages import (
 )
 from pydantic_ai.usage import RunUsage
 
+from jackline.agents.naming import FORMAT
 from jackline.agents.pydantic_values import from_log
 from jackline.events import Json
 
 if TYPE_CHECKING:
     from jackline.context import PreviousRun
     from jackline.run import Call, RunState
-
-FORMAT: Final = 1
-"""Version of a checkpoint's form; part of the built-in agent's revision."""
 
 _USAGE: Final = TypeAdapter(RunUsage)
 

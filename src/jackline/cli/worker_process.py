@@ -28,8 +28,10 @@ from jackline.worker import Worker
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine
 
+    from jackline.agents.early import EarlyAgent
     from jackline.link import ToSupervisor
     from jackline.log.base import Lease
+    from jackline.tools import AgentSpec
 
 _P = TypeVar("_P", bound=asyncio.BaseProtocol)
 
@@ -136,11 +138,11 @@ class CallLoop(uvloop.Loop):
 async def _work(
     name: str, settings: Settings, boss: PipeBoss, read_fd: int, processes: CallProcesses
 ) -> None:
-    from jackline.agents.load import load_agent  # imports what the agent needs: seconds
+    from jackline.agents.early import EarlyAgent, agent_to_serve
 
     store = await open_store(settings)
     try:
-        agent = load_agent(settings)
+        agent = agent_to_serve(settings)  # imports what the agent needs: seconds
         async with agent.opened():
             spec = await agent.describe()
             worker = Worker(
@@ -150,13 +152,24 @@ async def _work(
             # Threads that an async tool starts must be known too, or a stop would call them ended.
             loop.set_default_executor(worker.threads)
             _listen(read_fd, worker, loop)
-            boss.tell(Ready(catalogue=msgspec.json.encode(Catalogue(worker=name, agents=(spec,)))))
+            boss.tell(_ready(name, spec))
             async with asyncio.TaskGroup() as group:
-                beating = group.create_task(_beat(boss))
+                beside = [group.create_task(_beat(boss))]
+                if isinstance(agent, EarlyAgent):
+                    beside.append(group.create_task(_tell_again(name, agent, boss)))
                 await worker.run()
-                beating.cancel()
+                for task in beside:
+                    task.cancel()
     finally:
         await store.aclose()
+
+
+def _ready(name: str, spec: AgentSpec) -> Ready:
+    return Ready(catalogue=msgspec.json.encode(Catalogue(worker=name, agents=(spec,))))
+
+
+async def _tell_again(name: str, agent: EarlyAgent, boss: PipeBoss) -> None:
+    boss.tell(_ready(name, await agent.arrived()))
 
 
 async def _beat(boss: PipeBoss) -> None:
