@@ -8,9 +8,9 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final, Literal
 
-from benchmarks.bench import ROOT
 from benchmarks.processes import HOST, Program, free_port, program
 from benchmarks.sinks import PRINCIPAL
+from jackline.bench import speaker
 from jackline.bench.servers import redis_binary
 
 if TYPE_CHECKING:
@@ -57,8 +57,7 @@ def jackline(
     command = [sys.executable, "-m", "jackline", "serve", "--config", str(config), "--role", role]
     command += ["--host", HOST, "--port", str(port)]
     command += ["--redis", store] if store.startswith("redis:") else ["--data-dir", store]
-    command += ["--agent", f"{ROOT / 'benchmarks' / 'agents.py'}:speaker"] if agent else []
-    env = {"PYTHONPATH": str(ROOT)}
-    with program(f"jackline-{role}", command, folder=folder, core=core, env=env) as started:
+    command += ["--agent", f"{speaker.__file__}:speaker"] if agent else []
+    with program(f"jackline-{role}", command, folder=folder, core=core) as started:
         started.until(lambda: _GREETING in started.log.read_bytes(), "its greeting")
         yield Server(port=port, programs=(started,))

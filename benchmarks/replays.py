@@ -85,7 +85,7 @@ def _read(
         connections=count,
         core=bench.others,
         expect=expect,
-        seconds=60.0,
+        seconds=bench.choose(60.0, 20.0),
         ramp=0,
     ) as client:
         return client.result()
