@@ -31,9 +31,17 @@ class Server:
     programs: tuple[Program, ...]
 
 
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Redis:
+    """A scratch Redis or Valkey."""
+
+    url: str
+    program: Program
+
+
 @contextmanager
-def redis(folder: Path, core: int | None, *, durable: bool) -> Generator[str]:
-    """A scratch Redis or Valkey; its URL. `durable`: an AOF that is written at each append."""
+def redis(folder: Path, core: int | None, *, durable: bool) -> Generator[Redis]:
+    """Start one. `durable`: with an AOF that is written at each append."""
     port = free_port()
     data = folder / f"redis-{port}"
     data.mkdir()
@@ -42,7 +50,7 @@ def redis(folder: Path, core: int | None, *, durable: bool) -> Generator[str]:
     command += ["--appendonly", "yes", "--appendfsync", "always"] if durable else ["--appendonly", "no"]
     with program("redis", command, folder=folder, core=core) as started:
         started.until_listening(port)
-        yield f"redis://{HOST}:{port}/0"
+        yield Redis(url=f"redis://{HOST}:{port}/0", program=started)
 
 
 @contextmanager

@@ -45,7 +45,7 @@ def test_all_layers_lose_nothing(tmp_path: Path) -> None:
     code, said = bench(tmp_path, "--only", "burst", "--contestants", "jackline embedded")
     assert code == 0, said
     (figure,) = figures(tmp_path)
-    assert (figure["values"]["missing"], figure["values"]["delivered"]) == (0, 50 * 400)
+    assert (figure["values"]["missing"], figure["values"]["delivered"]) == (0, 50 * 300)
 
 
 def test_the_list_names_every_scenario(tmp_path: Path) -> None:
