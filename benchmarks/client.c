@@ -8,9 +8,10 @@
  * are the CLOCK_MONOTONIC time in ns at which it was made, and rise within a stream, so that what is
  * said again (a summary at the end) is not counted twice. Everything else is skipped.
  *
- * On stdout: `ready` once every connection has its response's head or has failed, and in the end one
- * line of JSON. On stdin: `b` begins the measured window (what arrives from then on is counted, whenever
- * it was made: a server that is behind shows it), `e` or the end of the input ends it. It also ends when every connection has
+ * On stdout: `ready` once every connection has its response's head or has failed, `begun` when the
+ * window has, and in the end one line of JSON. On stdin: `b` begins the measured window (what arrives
+ * from then on is counted, whenever it was made: a server that is behind shows it), `e` or the end of
+ * the input ends it. It also ends when every connection has
  * ended or has had --expect entries, and after --seconds.
  */
 #define _GNU_SOURCE
@@ -410,6 +411,8 @@ int main(int count, char **values) {
         char order = 'e';
         if (controlled && read(0, &order, 1) > 0 && order == 'b') {
           begin();
+          puts("begun");
+          fflush(stdout);
           start = now();
           cpu_start = cpu();
         } else if (order == 'e') {

@@ -14,8 +14,9 @@ from typing import TYPE_CHECKING
 
 import uvloop
 
-from benchmarks.marks import Marks, body
+from benchmarks.marks import body
 from benchmarks.sinks import StoreSink, sink_of
+from jackline.bench.speaker import Marks
 from jackline.events import Entry
 
 if TYPE_CHECKING:

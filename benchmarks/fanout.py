@@ -62,12 +62,21 @@ def fan(bench: Bench, name: str, wish: Fan) -> Figure:
                 source.go()
                 time.sleep(SETTLE_SECONDS)
                 client.begin()
-                before = usage(server)
+                before, store = usage(server), _store_cpu(server)
                 time.sleep(wish.seconds)
-                after = usage(server)
+                after, stored = usage(server), _store_cpu(server)
                 measured = client.end()
                 published = source.stop()
-    return figure(name, wish, measured, published, after.cpu - before.cpu)
+    made = figure(name, wish, measured, published, after.cpu - before.cpu)
+    if server.redis is not None:
+        # Of an entry that is published, however many viewers it has.
+        entries = published.published / published.seconds * measured.seconds
+        made.values["redis_us_per_published"] = (stored - store) / max(1.0, entries) * 1e6
+    return made
+
+
+def _store_cpu(server: Hub) -> float:
+    return 0.0 if server.redis is None else server.redis.usage().cpu
 
 
 @contextmanager

@@ -8,9 +8,9 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final, Literal
 
-from benchmarks.bench import ROOT
 from benchmarks.processes import HOST, Program, free_port, program
 from benchmarks.sinks import PRINCIPAL
+from jackline.bench import speaker
 from jackline.bench.servers import redis_binary
 
 if TYPE_CHECKING:
@@ -31,9 +31,17 @@ class Server:
     programs: tuple[Program, ...]
 
 
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Redis:
+    """A scratch Redis or Valkey."""
+
+    url: str
+    program: Program
+
+
 @contextmanager
-def redis(folder: Path, core: int | None, *, durable: bool) -> Generator[str]:
-    """A scratch Redis or Valkey; its URL. `durable`: an AOF that is written at each append."""
+def redis(folder: Path, core: int | None, *, durable: bool) -> Generator[Redis]:
+    """Start one. `durable`: with an AOF that is written at each append."""
     port = free_port()
     data = folder / f"redis-{port}"
     data.mkdir()
@@ -42,7 +50,7 @@ def redis(folder: Path, core: int | None, *, durable: bool) -> Generator[str]:
     command += ["--appendonly", "yes", "--appendfsync", "always"] if durable else ["--appendonly", "no"]
     with program("redis", command, folder=folder, core=core) as started:
         started.until_listening(port)
-        yield f"redis://{HOST}:{port}/0"
+        yield Redis(url=f"redis://{HOST}:{port}/0", program=started)
 
 
 @contextmanager
@@ -57,8 +65,7 @@ def jackline(
     command = [sys.executable, "-m", "jackline", "serve", "--config", str(config), "--role", role]
     command += ["--host", HOST, "--port", str(port)]
     command += ["--redis", store] if store.startswith("redis:") else ["--data-dir", store]
-    command += ["--agent", f"{ROOT / 'benchmarks' / 'agents.py'}:speaker"] if agent else []
-    env = {"PYTHONPATH": str(ROOT)}
-    with program(f"jackline-{role}", command, folder=folder, core=core, env=env) as started:
+    command += ["--agent", f"{speaker.__file__}:speaker"] if agent else []
+    with program(f"jackline-{role}", command, folder=folder, core=core) as started:
         started.until(lambda: _GREETING in started.log.read_bytes(), "its greeting")
         yield Server(port=port, programs=(started,))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Final
 
 from benchmarks import house
@@ -21,12 +21,13 @@ _MODULES: Final = "/usr/lib/nginx/modules/ngx_nchan_module.so"
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Hub:
     """A server that entries can be published to. `sink`: kind and target for the publisher. `programs`:
-    what is measured, `request`: a viewer's, by the channel's name."""
+    what is measured, `request`: a viewer's, by the channel's name. `redis`: one that is its own."""
 
     port: int
     programs: tuple[Program, ...]
     sink: tuple[str, str]
     request: Callable[[str], bytes]
+    redis: Program | None = None
 
 
 @contextmanager
@@ -34,11 +35,8 @@ def jackline_redis(bench: Bench, folder: Path, query: str = "") -> Generator[Hub
     """A web process, auth on, the log in a Redis with an AOF that is always written."""
     with ExitStack() as stack:
         store = stack.enter_context(house.redis(folder, bench.others, durable=True))
-        yield jackline_hub(
-            stack.enter_context(house.jackline(folder, bench.server, store=store, role="web", agent=False)),
-            store,
-            query,
-        )
+        web = house.jackline(folder, bench.server, store=store.url, role="web", agent=False)
+        yield replace(jackline_hub(stack.enter_context(web), store.url, query), redis=store.program)
 
 
 @contextmanager
@@ -106,10 +104,16 @@ def pattern(bench: Bench, folder: Path) -> Generator[Hub]:
 @contextmanager
 def _redis_peer(bench: Bench, folder: Path, name: str, kind: str) -> Generator[Hub]:
     with (
-        house.redis(folder, bench.others, durable=False) as url,
-        peer(bench, folder, name, {"REDIS_URL": url}) as server,
+        house.redis(folder, bench.others, durable=False) as store,
+        peer(bench, folder, name, {"REDIS_URL": store.url}) as server,
     ):
-        yield Hub(port=server.port, programs=server.programs, sink=(kind, url), request=_sub)
+        yield Hub(
+            port=server.port,
+            programs=server.programs,
+            sink=(kind, store.url),
+            request=_sub,
+            redis=store.program,
+        )
 
 
 @contextmanager

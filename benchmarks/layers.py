@@ -24,7 +24,7 @@ RATE: Final = 50.0
 BOUND_MS: Final = 50.0
 """The p99 up to which a server is taken to keep pace."""
 
-STEPS: Final = (25, 50, 75, 100, 150, 200, 300, 400, 500, 600, 800, 1000)
+STEPS: Final = (10, 25, 50, 75, 100, 200, 300, 400, 500, 600, 800)
 _JSON: Final = ("Content-Type", "application/json")
 
 
@@ -43,7 +43,7 @@ def jackline_redis(bench: Bench, folder: Path, tokens: int) -> Generator[House]:
     del tokens
     with ExitStack() as stack:
         store = stack.enter_context(house.redis(folder, bench.others, durable=True))
-        yield stack.enter_context(_jackline(bench, folder, store))
+        yield stack.enter_context(_jackline(bench, folder, store.url))
 
 
 @contextmanager
@@ -74,8 +74,8 @@ def pattern(bench: Bench, folder: Path, tokens: int) -> Generator[House]:
         return post("/chat", json.dumps({"tokens": tokens, "rate": rate}).encode(), [_JSON])
 
     with (
-        house.redis(folder, bench.others, durable=False) as url,
-        peer(bench, folder, "pattern", {"REDIS_URL": url}) as server,
+        house.redis(folder, bench.others, durable=False) as store,
+        peer(bench, folder, "pattern", {"REDIS_URL": store.url}) as server,
     ):
         yield House(port=server.port, programs=server.programs, ask=ask)
 
@@ -151,7 +151,7 @@ def runs(
         connections=count,
         core=bench.others,
         expect=tokens,
-        seconds=60.0 if rate else 120.0,
+        seconds=60.0 if rate or bench.quick else 120.0,
         ramp=0,
     ) as client:
         return client.result()
@@ -159,7 +159,7 @@ def runs(
 
 def burst(bench: Bench, name: str) -> Figure:
     """50 runs at once whose agents say all that they have as fast as it is taken."""
-    count, tokens = 50, bench.count(2000, 400)
+    count, tokens = 50, bench.count(2000, 300)
     with started(bench, name, tokens) as (server, folder):
         before = server.programs[0].usage()
         measured = runs(bench, folder, server, count=count, tokens=tokens)
@@ -181,7 +181,7 @@ def paced(bench: Bench, name: str) -> list[Figure]:
     """More and more runs of 50 tokens a second, until the p99 of an entry's way is over the bound."""
     figures: list[Figure] = []
     seconds = bench.choose(6.0, 2.0)
-    for count in STEPS[:4] if bench.quick else STEPS:
+    for count in STEPS[:3] if bench.quick else STEPS:
         tokens = int(RATE * seconds)
         with started(bench, name, tokens) as (server, folder):
             before = server.programs[0].usage()

@@ -77,15 +77,16 @@ class Load:
 
     def __init__(self, process: subprocess.Popen[bytes]) -> None:
         self._process = process
+        self._said = b""
 
     def ready(self) -> None:
         """Wait until every connection has its answer or has failed. Raises `BenchError`."""
-        if self._line() != b"ready":
-            raise BenchError("the load client ended before it was ready")
+        self._until(b"ready")
 
     def begin(self) -> None:
-        """The measured window begins now."""
+        """The measured window begins; it has when this returns. Raises `BenchError`."""
         self._order(b"b")
+        self._until(b"begun")
 
     def end(self) -> Measured:
         """The window ends now. Raises `BenchError`."""
@@ -94,13 +95,18 @@ class Load:
 
     def result(self) -> Measured:
         """Wait until it has ended by itself. Raises `BenchError`."""
-        line = self._line()
-        if line == b"ready":
-            line = self._line()
+        self._until(b"{")
         try:
-            return msgspec.json.decode(line, type=Measured)
+            return msgspec.json.decode(self._said, type=Measured)
         except msgspec.DecodeError:
-            raise BenchError(f"the load client said {line!r}") from None
+            raise BenchError(f"the load client said {self._said!r}") from None
+
+    def _until(self, begin: bytes) -> None:
+        """Read on to a line that begins so, or to the last one: it may have ended by itself."""
+        while not self._said.startswith((begin, b"{")):
+            self._said = self._line()
+            if not self._said:
+                raise BenchError("the load client ended without a word")
 
     def _order(self, letter: bytes) -> None:
         assert self._process.stdin is not None

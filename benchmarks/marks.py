@@ -1,11 +1,10 @@
 """What every contestant carries: one token entry as Jackline stores it, with the time of its making.
 
-A mark is `@`, nineteen digits, `;`: the ns of CLOCK_MONOTONIC, which all processes of a machine share.
+The mark is the speaker's: see `jackline.bench.speaker.Marks`.
 """
 
 from __future__ import annotations
 
-import time
 from typing import Final
 
 from jackline.events import Token, encode
@@ -13,22 +12,6 @@ from jackline.events import Token, encode
 BEFORE: Final = b"@"
 AFTER: Final = b";"
 _PLACE: Final = "@MARK;"
-
-
-class Marks:
-    """Makes marks that rise, as the client asks."""
-
-    def __init__(self) -> None:
-        self._newest = 0
-
-    def next(self) -> int:
-        """Now, or just after the last one."""
-        self._newest = max(self._newest + 1, time.monotonic_ns())
-        return self._newest
-
-    def text(self) -> str:
-        """A token's text: its mark and a word."""
-        return f"@{self.next():019d};word "
 
 
 def _halves() -> tuple[bytes, bytes]:

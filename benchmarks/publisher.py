@@ -15,8 +15,9 @@ from typing import Final
 
 import uvloop
 
-from benchmarks.marks import Marks, body
+from benchmarks.marks import body
 from benchmarks.sinks import Sink, sink_of
+from jackline.bench.speaker import Marks
 
 TICK_SECONDS: Final = 0.001
 LARGEST_BATCH: Final = 2000

@@ -26,6 +26,7 @@ SHOWN: Final = (
     ("first_p50_ms", "first entry p50 ms"),
     ("cpu_us_per_entry", "CPU µs/entry"),
     ("server_cpu_share", "server's core"),
+    ("redis_us_per_published", "Redis µs/published"),
     ("bytes_per_viewer", "bytes/viewer"),
     ("missing", "missing"),
     ("refused", "refused"),

@@ -8,7 +8,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final, Protocol, cast
 from urllib.parse import urlsplit
 
-from benchmarks.marks import Marks, body
+from benchmarks.marks import body
+from jackline.bench.speaker import Marks
 from jackline.commands import Commands
 from jackline.events import Entry, Message
 from jackline.log.base import Serves

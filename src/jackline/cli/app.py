@@ -243,14 +243,14 @@ def stop(
 bench = typer.Typer(
     no_args_is_help=True,
     rich_markup_mode=None,
-    help="Measure, with servers and a store of its own.",
+    help="Measure: stops on servers of its own, viewers of a running server.",
 )
 app.add_typer(bench, name="bench")
 
 
 @bench.callback()
 def benchmarks() -> None:
-    """Measure, with servers and a store of its own."""
+    """Measure: stops on servers of its own, viewers of a running server."""
 
 
 @bench.command("stop")
@@ -269,6 +269,31 @@ def bench_stop(
     from jackline.cli.bench import stop as measure
 
     raise typer.Exit(measure(runs=runs, redis=redis, sqlite=sqlite, as_json=json))
+
+
+@bench.command("viewers")
+def bench_viewers(
+    *,
+    runs: Annotated[int, typer.Option(min=1, max=10_000, help="How many runs.")] = 1,
+    viewers: Annotated[int, typer.Option(min=1, max=10_000, help="How many viewers each has.")] = 100,
+    rate: Annotated[float, typer.Option(min=0.1, help="Tokens a second that the speaker is asked for.")] = 50,
+    seconds: Annotated[float, typer.Option(min=0.1, max=600, help="How long to measure.")] = 5,
+    tick: Annotated[int | None, typer.Option(min=1, help="Ask for a write at most every so many ms.")] = None,
+    prompt: Annotated[str | None, typer.Option(help="What to ask an agent that is not the speaker.")] = None,
+    agent: Annotated[str | None, typer.Option(metavar="NAME", help="The agent to ask.")] = None,
+    url: Url = DEFAULT_URL,
+    token: Token = None,
+    json: Annotated[bool, typer.Option("--json", help="The figures as one JSON object.")] = False,
+) -> None:
+    """Watch runs of a running server with many viewers, and tell what came and how late."""
+    from jackline.bench.viewers import Wish
+    from jackline.cli.bench import viewers as measure
+
+    query = "" if tick is None else f"?tick={tick}"
+    wish = Wish(
+        runs=runs, viewers=viewers, rate=rate, seconds=seconds, prompt=prompt, agent=agent, query=query
+    )
+    raise typer.Exit(measure(wish, url=url, token=token, as_json=json))
 
 
 @app.command()
