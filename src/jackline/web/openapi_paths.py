@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
 
 from jackline.web.bodies import AnswerBody, ChatBody, DecisionsBody, StopAnyBody, StopBody
-from jackline.web.query import MAX_PAGE, MAX_WAIT_SECONDS
+from jackline.web.query import MAX_PAGE, MAX_TICK_MS, MAX_WAIT_SECONDS
 from jackline.web.routes.agents import AgentsPage, ToolsPage
 from jackline.web.routes.approvals import FILTERS, ApprovalsPage, DecidedItem, DecidedPage
 from jackline.web.routes.chat import Accepted
@@ -51,6 +51,11 @@ def _header(name: str, schema: Json, description: str) -> Json:
 
 _LIMIT: Final = _query("limit", {"type": "integer", "minimum": 1, "maximum": MAX_PAGE}, "how many on a page")
 _CURSOR: Final = _query("cursor", {"type": "string"}, "`next` of the page before")
+_TICK: Final = _query(
+    "tick",
+    {"type": "integer", "minimum": 0, "maximum": MAX_TICK_MS, "default": 0},
+    "milliseconds in which news may gather before they are sent together",
+)
 _COMPACT: Final = _query("compact", {"enum": ["0", "1"]}, "whether consecutive tokens of a replay go as one")
 _UNTIL: Final = _query("until", {"enum": ["pause"]}, "end the stream when the run waits for a person")
 _EVENT_CURSOR: Final = {"type": "string", "pattern": r"^(0|[1-9][0-9]{0,14})(\.[1-9][0-9]{0,8})?$"}
@@ -69,7 +74,7 @@ _WAIT: Final = _query(
 _READ: Final = (401, 403, 404, 500, 503)
 _LIST: Final = (400, 401, 403, 422, 500, 503)
 _WRITE: Final = (400, 401, 403, 404, 406, 408, 409, 413, 415, 422, 500, 503)
-_STREAM_PARAMETERS: Final = (_COMPACT, _UNTIL, _AFTER, _LAST_EVENT_ID)
+_STREAM_PARAMETERS: Final = (_COMPACT, _TICK, _UNTIL, _AFTER, _LAST_EVENT_ID)
 
 OPERATIONS: Final[Mapping[tuple[str, str], Operation]] = {
     ("POST", f"{API}/chat"): Operation(
