@@ -61,35 +61,38 @@ class Flock:
         self.viewers: dict[Viewer, None] = {}
         self._tick = tick
         self._handle: asyncio.Handle | None = None
+        self._serving = False
+        self._more = False
         self._loop = asyncio.get_running_loop()
 
     def ring(self) -> None:
         """Something is new."""
-        if self._handle is None and self.viewers:
-            ring = self._loop.call_soon if not self._tick else self._later
-            self._handle = ring(self._serve)
+        if self._serving:
+            self._more = True  # those who had their turn already get another one
+        elif self._handle is None and self.viewers:
+            if self._tick:
+                self._handle = self._loop.call_later(self._tick / 1000, self._serve)
+            else:
+                self._handle = self._loop.call_soon(self._serve)
 
     def end(self) -> None:
         """Tell nobody any more."""
         if self._handle is not None:
             self._handle.cancel()
 
-    def _later(self, serve: Callable[[], None]) -> asyncio.Handle:
-        return self._loop.call_later(self._tick / 1000, serve)
-
     def _serve(self) -> None:
-        self._handle = None
-        if len(self.viewers) <= _PORTION:
-            for viewer in tuple(self.viewers):
-                viewer.look()
-        else:
-            self._portion(tuple(self.viewers), 0)
+        self._serving, self._more = True, False
+        self._portion(tuple(self.viewers), 0)
 
     def _portion(self, viewers: Sequence[Viewer], at: int) -> None:
         for viewer in viewers[at : at + _PORTION]:
             viewer.look()
         if at + _PORTION < len(viewers):
-            self._loop.call_soon(self._portion, viewers, at + _PORTION)
+            self._handle = self._loop.call_soon(self._portion, viewers, at + _PORTION)
+            return
+        self._handle, self._serving = None, False
+        if self._more:
+            self.ring()
 
 
 class Tail:
