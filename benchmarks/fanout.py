@@ -23,6 +23,9 @@ if TYPE_CHECKING:
 SETTLE_SECONDS: Final = 1.0
 """From the first entry to the measured window: caches are warm then, and queues that grow have begun to."""
 
+CONNECT_SECONDS: Final = 45.0
+"""Within which all viewers must have their heads; one that does not come so far is told of."""
+
 SUBSCRIBED_PER_SECOND: Final = 1000
 """Viewers whose head has arrived and who are subscribed to a Redis after a second, on a slow contestant."""
 
@@ -56,6 +59,7 @@ def fan(bench: Bench, name: str, wish: Fan) -> Figure:
                 requests=[server.request(channel) for channel in source.names],
                 connections=wish.viewers,
                 core=bench.others,
+                seconds=CONNECT_SECONDS + wish.viewers / SUBSCRIBED_PER_SECOND + wish.seconds,
             ) as client:
                 client.ready()
                 time.sleep(wish.viewers / SUBSCRIBED_PER_SECOND)
@@ -112,6 +116,7 @@ def figure(name: str, wish: Fan, measured: Measured, published: Published, cpu: 
         "least_per_viewer": measured.least,
         "most_per_viewer": measured.most,
         "failed": measured.failed + measured.refused,
+        "unanswered": measured.connections - measured.answered,
     }
     return Figure(
         scenario=wish.scenario, contestant=name, values=values, at=wish.at, notes=list(notes(values))
@@ -120,6 +125,8 @@ def figure(name: str, wish: Fan, measured: Measured, published: Published, cpu: 
 
 def notes(values: dict[str, float]) -> Iterator[str]:
     """What a reader of the figures must know."""
+    if values["unanswered"]:
+        yield f"{values['unanswered']:,.0f} viewers had no answer within {CONNECT_SECONDS:g} s"
     if values["client_cpu_share"] > BUSY:
         yield "the load client was busy: the server may be faster"
     if values["offered_per_s"] < 0.97 * values["wanted_per_s"]:

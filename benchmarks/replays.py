@@ -65,6 +65,7 @@ def replay(bench: Bench, name: str) -> Figure:
     best = min(measured, key=lambda one: one.until_last)
     values = {
         "seconds": best.until_last,
+        "first_seconds": measured[0].until_last,
         "entries_per_s": best.delivered / best.until_last if best.until_last else 0.0,
         "megabytes_per_s": best.bytes / best.until_last / 1e6 if best.until_last else 0.0,
         "cpu_us_per_entry": (after.cpu - before.cpu) / _TIMES / entries * 1e6,
