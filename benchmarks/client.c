@@ -56,6 +56,7 @@ struct connection {
   int digits;              /* of the mark that is being read: -1 outside of one */
   uint64_t mark, newest;   /* the mark so far; the newest one counted */
   uint64_t begun, first;   /* when the connection was begun; its first entry */
+  int heard;               /* whether it was sent any event yet, a mark in it or not */
   uint64_t entries, window; /* counted in all; in the measured window */
   char head[HEAD_BYTES];
 };
@@ -66,7 +67,7 @@ static size_t *request_sizes, request_count, connection_count, ramp = 256, next_
 static size_t pending, answered, failed, over, refused, cut, whole;
 static uint64_t expect, last_entry, bytes, repeated;
 static double seconds = 3600;
-static struct histogram latency, first_entry, ended;
+static struct histogram latency, first_event, first_entry, ended;
 static int poller, port;
 static char buffer[READ_BYTES];
 
@@ -192,6 +193,10 @@ static void entry(struct connection *c, uint64_t at) {
 /* A mark may be cut anywhere; c->digits says how much of it was seen. */
 static void scan(struct connection *c, const char *p, size_t size, uint64_t at) {
   const char *end = p + size;
+  if (!c->heard && memmem(p, size, "data:", 5)) {
+    c->heard = 1;
+    note(&first_event, at - c->begun);
+  }
   while (p < end) {
     if (c->digits < 0) {
       p = memchr(p, '@', (size_t)(end - p));
@@ -353,6 +358,7 @@ static void report(uint64_t start, double cpu_start) {
          (unsigned long long)delivered, (unsigned long long)least, (unsigned long long)most,
          (unsigned long long)repeated, (unsigned long long)bytes);
   say("latency", &latency);
+  say("heard", &first_event);
   say("first", &first_entry);
   say("ended", &ended);
   printf("\"seconds\":%.6f,\"until_last\":%.6f,\"cpu_seconds\":%.6f,\"cpu_share\":%.4f}\n", window,

@@ -166,6 +166,7 @@ def burst(bench: Bench, name: str) -> Figure:
         after = server.programs[0].usage()
     values = {
         "entries_per_s": measured.delivered / measured.until_last if measured.until_last else 0.0,
+        "event_p50_ms": measured.heard.p50_ms,
         "first_p50_ms": measured.first.p50_ms,
         "first_p99_ms": measured.first.p99_ms,
         "cpu_us_per_entry": (after.cpu - before.cpu) / max(1, measured.delivered) * 1e6,

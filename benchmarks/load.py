@@ -35,8 +35,8 @@ class Times(msgspec.Struct, frozen=True, kw_only=True):
 
 class Measured(msgspec.Struct, frozen=True, kw_only=True):
     """What the client saw in its window. `least`, `most`: entries of the connection with the fewest, the
-    most. `latency`: from an entry's making to its arrival. `first`: from a connection's begin to its first
-    entry, `ended`: to its end. `until_last`: seconds from the window's begin to the last entry.
+    most. `latency`: from an entry's making to its arrival. `heard`: from a connection's begin to its first
+    event of any kind, `first`: to its first entry, `ended`: to its end. `until_last`: seconds from the window's begin to the last entry.
     `cpu_share`: of one core; near 1 the client itself was too slow."""
 
     connections: int
@@ -51,6 +51,7 @@ class Measured(msgspec.Struct, frozen=True, kw_only=True):
     repeated: int
     bytes: int
     latency: Times
+    heard: Times
     first: Times
     ended: Times
     seconds: float

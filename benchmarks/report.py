@@ -24,6 +24,7 @@ SHOWN: Final = (
     ("first_seconds", "the first time, s"),
     ("p50_ms", "p50 ms"),
     ("p99_ms", "p99 ms"),
+    ("event_p50_ms", "first event p50 ms"),
     ("first_p50_ms", "first entry p50 ms"),
     ("cpu_us_per_entry", "CPU µs/entry"),
     ("server_cpu_share", "server's core"),

@@ -49,6 +49,8 @@ def unpack(packed: bytes) -> list[Entry]:
         known = {head: _type_and_length(head) for head in set(heads)}
     except ValueError:
         return _unpack_any(packed)
+    if len(bodies) == 1 and known[heads[0]][1] == len(bodies[0]):
+        return [Entry(known[heads[0]][0], bodies[0])]
     named = list(map(known.__getitem__, heads))
     if list(map(_length, named)) != list(map(len, bodies)):
         return _unpack_any(packed)
