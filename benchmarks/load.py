@@ -35,9 +35,10 @@ class Times(msgspec.Struct, frozen=True, kw_only=True):
 
 class Measured(msgspec.Struct, frozen=True, kw_only=True):
     """What the client saw in its window. `least`, `most`: entries of the connection with the fewest, the
-    most. `latency`: from an entry's making to its arrival. `heard`: from a connection's begin to its first
-    event of any kind, `first`: to its first entry, `ended`: to its end. `until_last`: seconds from the window's begin to the last entry.
-    `cpu_share`: of one core; near 1 the client itself was too slow."""
+    most. `latency`: from an entry's making to its arrival. From a connection's begin: `heard`, to its
+    first event of any kind; `first`, to its first entry; `ended`, to its end. `until_last`: seconds from
+    the window's begin to the last entry. `cpu_share`: of one core; near 1 the client itself was too
+    slow."""
 
     connections: int
     answered: int

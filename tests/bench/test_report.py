@@ -98,6 +98,7 @@ def measured(delivered: int, seconds: float, cpu_share: float = 0.1) -> Measured
         repeated=0,
         bytes=delivered * 150,
         latency=times,
+        heard=times,
         first=times,
         ended=times,
         seconds=seconds,
