@@ -103,7 +103,7 @@ def stop(bench: Bench, name: str) -> list[Figure]:
     for case in told["cases"]:
         values = {
             f"{part}_{share}_ms": float(case[f"{part}_ms"][share])
-            for part in ("accepted", "stopping", "ending")
+            for part in ("accepted", "stopping", "told", "ending")
             for share in ("p50", "p99")
         }
         figures.append(

@@ -39,6 +39,8 @@ SHOWN: Final = (
     ("accepted_p99_ms", "202 p99 ms"),
     ("stopping_p50_ms", "stopping p50 ms"),
     ("stopping_p99_ms", "stopping p99 ms"),
+    ("told_p50_ms", "stopping from its time p50 ms"),
+    ("told_p99_ms", "stopping from its time p99 ms"),
     ("ending_p99_ms", "ending p99 ms"),
     ("help_s", "--help s"),
     ("serve_ready_s", "serve to ready s"),

@@ -16,6 +16,9 @@ FOREVER_SECONDS: Final = 3600.0
 TOKEN_SECONDS: Final = 0.01
 """A hundred tokens a second."""
 
+FLOOD: Final = 25
+"""As many in the place of each one: 2,500 a second."""
+
 
 async def respond(messages: list[ModelMessage], info: AgentInfo) -> AsyncIterator[str | DeltaToolCalls]:
     """Do what the prompt says: be silent, speak, or call a tool of that name."""
@@ -26,6 +29,10 @@ async def respond(messages: list[ModelMessage], info: AgentInfo) -> AsyncIterato
         await asyncio.sleep(FOREVER_SECONDS)
     while what == "tokens":
         yield "word "
+        await asyncio.sleep(TOKEN_SECONDS)
+    while what == "flood":
+        for _ in range(FLOOD):
+            yield "word "
         await asyncio.sleep(TOKEN_SECONDS)
     yield {0: DeltaToolCall(name=what, json_args="{}", tool_call_id="c")}
 
