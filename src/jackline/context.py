@@ -503,7 +503,7 @@ class RunContext:
         killed = self.threads.processes.killed(call.call_id)
         end = CallEnd(outcome="killed" if killed else "cancelled", duration_ms=_since(begun))
         self.ends[call.call_id] = end
-        if self.threads.busy(call.call_id):
+        if self.threads.awaited(call.call_id):
             self.in_threads.add(call.call_id)
         elif not self.over:
             self._put_end(call, end, "cancelled")

@@ -13,6 +13,8 @@ from pydantic_ai.providers.openai import OpenAIProvider
 
 from jackline.agents.function import FunctionAgent, FunctionContext
 from jackline.agents.pydantic import PydanticAgent
+from jackline.processes import running_call
+from jackline.threads import CallThreads
 from tests.agents.house import House
 from tests.agents.scripted import Script, calls
 
@@ -49,6 +51,24 @@ def function_house(tool: Any) -> House:
         return await ctx.tool(tool, name="work")
 
     return House(FunctionAgent(fix, name="ops", revision="1"))
+
+
+async def test_a_thread_whose_result_is_on_its_way_is_still_the_calls() -> None:
+    """G4: a call that is cancelled between its thread's end and the arrival of the result has worked."""
+    with CallThreads() as threads:
+        token = running_call.set("call")
+        waiting = asyncio.get_running_loop().run_in_executor(threads, str, "worked")
+        running_call.reset(token)
+        last = threads.last("call")
+        assert last is not None
+        assert last.result(20) == "worked"  # waits without a turn of the loop
+        assert not threads.busy("call")
+        assert threads.awaited("call")
+        waiting.cancel()
+        for _ in range(20):
+            await asyncio.sleep(0)
+        assert not threads.awaited("call")
+        assert last.result(0) == "worked"
 
 
 @pytest.mark.parametrize("make", [pydantic_house, function_house])
