@@ -176,7 +176,7 @@ class Journal:
         self._room.set()
         self._written_at = 0.0
         self._flying = 0
-        """Entries of ours that are being appended."""
+        """The seq of the last entry of ours that is being appended; 0 while none is."""
         self._unsure = False
         self._poke = asyncio.Event()
         """Set when there may be something to read."""
@@ -308,7 +308,7 @@ class Journal:
         beyond it has to be read."""
         if news is not None:
             last = news.first + len(news.entries) - 1
-            if last > self.state.seq + self._flying or news.closed:
+            if last > max(self.state.seq, self._flying) or news.closed:
                 self._poke.set()
         elif self._flying:
             self._unsure = True  # it may be ours, and it may be what came right after
@@ -517,7 +517,7 @@ class Journal:
         tells = not only_tokens(item.events) and any(
             isinstance(event, (Workflow, Approval)) for event in item.events
         )
-        self._flying = len(item.entries)
+        self._flying = self.state.seq + len(item.entries) if item.entries else 0
         try:
             appended = await self._store.append(
                 self.lease.run_id,

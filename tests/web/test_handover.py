@@ -196,3 +196,41 @@ async def test_a_tick_that_is_none_is_told(tick: str) -> None:
         here.get(f"{here.path}?tick={tick}")
         assert (await here.until("\r\n")).startswith(b"HTTP/1.1 422")
         assert b"milliseconds" in await here.until("}")
+
+
+async def test_requests_that_arrive_together_are_answered_one_after_the_other() -> None:
+    """RFC 9112, section 9.3.2: what came with the stream's own request is neither lost nor in its way."""
+    async with line() as here:
+        here.get(here.path)
+        here.get("/healthz")
+        await here.until("event: ready")
+        await here.worker.say("a")
+        await here.until('"text":"a"')
+        await here.worker.complete()
+        await here.ended()
+        assert (await here.until("\r\n")).startswith(b"HTTP/1.1 200")
+
+
+async def test_the_beginning_of_the_next_request_is_not_lost() -> None:
+    """RFC 9112, section 9.3.2: its rest comes during the stream."""
+    async with line() as here:
+        request = f"GET {here.path} HTTP/1.1\r\nHost: localhost\r\n\r\nGET /hea"
+        here.writer.write(request.encode())
+        await here.until("event: ready")
+        here.writer.write(b"lthz HTTP/1.1\r\nHost: localhost\r\n\r\n")
+        await here.worker.complete()
+        await here.ended()
+        assert (await here.until("\r\n")).startswith(b"HTTP/1.1 200")
+
+
+async def test_the_body_of_a_streams_request_is_never_taken_for_another_request() -> None:
+    """G12: behind a proxy that would be somebody else's request (RFC 9112, section 11.2)."""
+    async with line() as here:
+        inner = b"GET /healthz HTTP/1.1\r\nHost: localhost\r\n\r\n"
+        here.get(here.path, header=f"Content-Length: {len(inner)}\r\n")
+        await here.until("event: ready")
+        here.writer.write(inner)
+        await here.worker.complete()
+        await here.ended()
+        here.get("/no-such-page")
+        assert (await here.until("\r\n")).startswith(b"HTTP/1.1 404")

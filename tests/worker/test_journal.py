@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Callable, Generator
 from itertools import product
+from typing import Any
 
 import pytest
 
@@ -13,7 +14,7 @@ from jackline.errors import EntryTooLarge, Fenced, IllegalTransition, StopReques
 from jackline.events import Approval, Token, Tool, Unknown, Workflow, encode, type_of
 from jackline.ids import conversation_of
 from jackline.journal import MAX_WAITING_BYTES, Journal
-from jackline.log.base import Serves
+from jackline.log.base import Appended, News, Serves
 from jackline.log.memory import MemoryStore
 from jackline.run import fold
 from tests.worker.house import Clock, CrowdedStore, FlakyStore, House, until
@@ -235,3 +236,52 @@ async def test_entries_of_a_later_version_are_folded_around() -> None:
     events = await House(store=store).events(j.lease.run_id)
     assert any(isinstance(event, Unknown) for event in events)
     assert conversation_of(j.lease.run_id) == j.state.conversation_id
+
+
+class SlowDisk(MemoryStore):
+    """Appends stand in the log, and everybody hears of them, before the disk has them."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.durable = asyncio.Event()
+        self.durable.set()
+        self._hear: list[Callable[[News | None], None]] = []
+
+    def last(self, run_id: str) -> int:
+        return len(self._runs[run_id].entries)
+
+    async def append(self, *args: Any, **options: Any) -> Appended:
+        appended = await super().append(*args, **options)
+        for hear in self._hear:
+            hear(News(appended.first, args[1], closed=bool(options.get("close")), epoch=0))
+        if options.get("fence") is not None:
+            await self.durable.wait()
+        return appended
+
+    @contextlib.contextmanager
+    def listen(self, run_id: str, hear: Callable[[News | None], None]) -> Generator[None]:
+        self._hear.append(hear)
+        try:
+            yield
+        finally:
+            self._hear.remove(hear)
+
+
+async def test_a_stop_is_noticed_while_an_append_that_was_read_back_waits_for_the_disk(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """G4: what is under way explains its own entries only."""
+    monkeypatch.setattr("jackline.journal.WATCH_SECONDS", 3600.0)
+    store = SlowDisk()
+    async with journal(store) as j:
+        store.durable.clear()
+        async with asyncio.TaskGroup() as group:
+            barrier = group.create_task(j.commit([executing(1), token("a"), token("b")], expect=True))
+            before = j.state.seq
+            await until(lambda: store.last(j.lease.run_id) == before + 3)
+            await store.append(j.lease.run_id, [encode(stopping("after_step"))])
+            await until(j.stopping.is_set)
+            await store.append(j.lease.run_id, [encode(stopping())])
+            await until(j.immediate.is_set)
+            assert not barrier.done()
+            store.durable.set()

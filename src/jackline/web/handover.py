@@ -130,8 +130,19 @@ class Handover:
         if self._protocol is not None and self._protocol.scope["http_version"] == "1.0":
             self._protocol.cycle.chunked_encoding = False  # such a client does not know chunks
 
+    @property
+    def possible(self) -> bool:
+        """Whether the server has nothing else to do with the connection. It has while the request's body
+        is under way, which would be taken for the next request, and once that has begun to arrive. A
+        connection that ends with the stream has no next one."""
+        protocol = self._protocol
+        if protocol is None or protocol.handover is not self:
+            return False
+        return not (protocol.cycle.keep_alive and protocol.cycle.more_body)
+
     def take(self, viewer: Viewer) -> bool:
-        """After the headers were sent: begin `viewer` on the connection. False when the client is gone."""
+        """After the headers were sent, where it is `possible`: begin `viewer` on the connection. False when
+        the client is gone."""
         # The request's scope holds this: it must not keep the server's part of the connection alive.
         protocol, self._protocol = self._protocol, None
         if protocol is None or protocol.cycle.disconnected or protocol.transport.is_closing():
@@ -150,11 +161,15 @@ class Handover:
 class Http(HttpToolsProtocol):
     """uvicorn's HTTP/1.1, with the hand-over in each request's scope."""
 
+    handover: Handover | None = None
+    """Of the newest request, of which perhaps only a part has come."""
+
     def on_message_begin(self) -> None:
         """A request begins."""
         super().on_message_begin()
         scope = cast("MutableMapping[str, Any]", self.scope)
-        scope["extensions"] = {HANDOVER: Handover(self)}
+        self.handover = Handover(self)
+        scope["extensions"] = {HANDOVER: self.handover}
 
     def let_go(self) -> None:
         """Have nothing to do with the connection any more; the response's task ends by itself."""
@@ -164,3 +179,4 @@ class Http(HttpToolsProtocol):
         self.cycle.disconnected = True  # what is sent goes nowhere, and nothing is missed
         self.cycle.message_event.set()
         self.parser = None
+        self.handover = None

@@ -160,7 +160,6 @@ class Pages:
         if page.first + len(page.entries) - 1 <= after != start:
             start = after  # its neighbours are large
             page = await tail.read(start, PAGE_ENTRIES, PAGE_BYTES)
-        tail.take(page)
         if not page.entries:
             return None
         leaf = Leaf(tail.run_id, page.first, page.entries, page.epoch, start + 1)

@@ -76,7 +76,7 @@ class Stream:
             wish = await self._opened(tail, scope, send, handover)
             if wish is not None:
                 viewer = Viewer(tails, tail, wish, drain_seconds=self._site.settings.drain)
-                if handover is None:
+                if handover is None or not handover.possible:
                     kept = True
                     await _serve(viewer, receive, send)
                 else:

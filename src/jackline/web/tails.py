@@ -135,6 +135,8 @@ class Tail:
         self._news: asyncio.Event | None = None
         self._poke = asyncio.Event()
         self._heard = False
+        self._told = 0
+        """How often a hint told of something new."""
 
     @property
     def last(self) -> int:
@@ -192,11 +194,11 @@ class Tail:
             if self.epoch == -1 or self.stale:
                 page = await self._open()
             else:
-                after, epoch = self.last, self.epoch
+                after, epoch, told = self.last, self.epoch, self._told
                 page = await self._log.read(self.run_id, after)
                 if self.epoch != epoch or self.last < after:
                     continue  # the tail started over meanwhile: this page is of no use
-                self.take(page)
+                self._take(page, told)
             if self.stale or (page.epoch == self.epoch and await self._ahead(self.last, page)):
                 continue
             if self.last >= page.last:
@@ -204,6 +206,7 @@ class Tail:
 
     async def _open(self) -> Page:
         """Begin near the log's end: what lies before it is read by who needs it."""
+        told = self._told
         head = await self._log.head(self.run_id)
         page = await self._log.read(self.run_id, max(0, head.last - _WARM_ENTRIES))
         seq, summary = head.last, _summary(head)
@@ -211,7 +214,7 @@ class Tail:
             state = await self.fold.refresh()
             seq, summary = state.seq, summaries.read_summary(summaries.summarise(state))
         if self.epoch != -1 and not self.stale:
-            self.take(page)  # another reader was first
+            self._take(page, told)  # another reader was first
             return page
         self.epoch, self.cuts = page.epoch, page.cuts
         self.doubt, self.restored = page.doubt, page.restored
@@ -240,10 +243,13 @@ class Tail:
             await self._log.cut(self.run_id, page)
         return True
 
-    def take(self, page: Page) -> None:
-        """Take in a page, whoever read it; what is known already is passed over."""
+    def _take(self, page: Page, told: int) -> None:
+        """Take in a page, whoever read it, that was asked for when `_told` was `told`; what is known already
+        is passed over."""
         if page.epoch < self.epoch or self.epoch == -1 or self.stale:
             return
+        if told != self._told and page.last < self.last:
+            return  # it is from before what was heard since, perhaps the ending
         self.doubt, self.restored = page.doubt, page.restored
         if page.epoch > self.epoch:
             self._start_over(page)
@@ -268,6 +274,7 @@ class Tail:
         # Whoever appends speaks for the log: nothing is missing from it.
         self.doubt = self.restored = False
         self._heard = True
+        self._told += 1
         self._add(news.first, news.entries)
         if news.closed:
             self.closed = True
@@ -288,8 +295,12 @@ class Tail:
         self.ring.begin(1)
 
     async def read(self, after: int, limit: int, max_bytes: int) -> Page:
-        """Entries that the ring no longer has, from the log. Raises as `EventLog.read` does."""
-        return await self._log.read(self.run_id, after, limit, max_bytes)
+        """Entries that the ring no longer has, from the log; what is new in them is taken in. Raises as
+        `EventLog.read` does."""
+        told = self._told
+        page = await self._log.read(self.run_id, after, limit, max_bytes)
+        self._take(page, told)
+        return page
 
     async def follow(self) -> None:
         """Take in whatever comes, until the run has ended."""
