@@ -9,9 +9,10 @@ from typing import Any
 
 import pytest
 
+from jackline.events import Workflow, encode
 from jackline.log.base import Appended, News, Page
 from jackline.web.pages import PAGE_ENTRIES
-from tests.web.harness import API, FlakyStore, eventually, running
+from tests.web.harness import API, TS, FlakyStore, data_of, eventually, running
 
 pytestmark = pytest.mark.anyio
 
@@ -71,3 +72,51 @@ async def test_a_page_from_before_the_ending_does_not_open_the_run_again() -> No
                 store.late.set()
                 seen = await behind.until("end")
         assert [event.id for event in seen[1:-1]] == [str(seq) for seq in range(2, 405)]
+
+
+async def test_a_log_that_holds_none_of_its_entries_is_a_gap() -> None:
+    """G1: never silence."""
+    async with running() as setup:
+        run_id = await setup.client.chat()
+        worker = setup.worker(run_id)
+        await worker.execute()
+        await worker.say("a", "b")
+        setup.store.trimmed = 4
+        async with setup.client.open("GET", f"{API}/runs/{run_id}/events?after=1") as stream:
+            gap = (await stream.until("gap"))[-1]
+            assert (data_of(gap)["from"], data_of(gap)["to"]) == (2, 4)
+            await setup.store.append(run_id, [encode(Workflow(ts=TS, state="failed", attempt=1))], close=True)
+            assert [event.event for event in await stream.until("end")] == ["workflow", "end"]
+
+
+class BrokenStore(FlakyStore):
+    """A store with a fault that no store should have."""
+
+    broken = 0
+
+    async def read(self, run_id: str, after: int = 0, limit: int = 1000, max_bytes: int = 1 << 20) -> Page:
+        if self.broken and limit in (self.broken, PAGE_ENTRIES):
+            raise ZeroDivisionError
+        return await super().read(run_id, after, limit, max_bytes)
+
+
+@pytest.mark.parametrize("limit", [1000, PAGE_ENTRIES])
+async def test_a_fault_in_one_runs_reading_is_no_other_runs_matter(limit: int) -> None:
+    """G10: the app goes on, and so do its other viewers."""
+    store = BrokenStore()
+    async with running(store=store, ring_bytes=1000) as setup:
+        run_id, other = await setup.client.chat(), await setup.client.chat()
+        worker = setup.worker(run_id)
+        await worker.execute()
+        await worker.say(*["x" * 100] * 40)
+        async with setup.client.open("GET", f"{API}/runs/{other}/events") as live:
+            await live.until("workflow")
+            store.broken = limit
+            with suppress(ZeroDivisionError):
+                async with setup.client.open("GET", f"{API}/runs/{run_id}/events?compact=0") as stream:
+                    await stream.whole()
+            store.broken = 0
+            await setup.worker(other).execute()
+            await live.until("workflow")
+        answer = await setup.client.get(f"{API}/runs/{run_id}")
+        assert answer.status == 200

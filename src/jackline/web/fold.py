@@ -35,6 +35,8 @@ class Fold:
                     if began:  # what was folded may no longer be what the log has
                         self._begin(1)
                         continue
+                if not page.entries and page.first > self.state.seq + 1:
+                    self._skip_to(page.first)  # else it would be read for ever
                 for seq, entry in enumerate(page.entries, page.first):
                     self._take(seq, entry)
                 if self.state.seq >= page.last:
@@ -44,12 +46,15 @@ class Fold:
         self.state = RunState(self.state.run_id)
         self.first = first
 
+    def _skip_to(self, seq: int) -> None:
+        """The log no longer holds what lies before. What is left is folded as well as it can."""
+        self._begin(seq)
+        self.state.state = "executing"
+        self.state.seq = seq - 1
+
     def _take(self, seq: int, entry: Entry) -> None:
         if seq != self.state.seq + 1:
-            # The log no longer holds what lies between. What is left is folded as well as it can.
-            self._begin(seq)
-            self.state.state = "executing"
-            self.state.seq = seq - 1
+            self._skip_to(seq)
         try:
             self.state.apply(seq, decode(entry))
         except (IllegalTransition, ValueError):

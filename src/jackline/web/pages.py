@@ -36,7 +36,7 @@ _KEPT: Final = 4
 
 
 class Leaf:
-    """Consecutive entries of the log, framed when they are asked for."""
+    """Consecutive entries of the log, framed when they are asked for; none, before a mere hole's end."""
 
     def __init__(
         self, run_id: str, first: int, entries: Sequence[Entry], epoch: int, hole: int | None = None
@@ -94,9 +94,9 @@ class Leaf:
 
 
 class Pages:
-    """The pages of this process. `spawn` starts a task that outlives its caller."""
+    """The pages of this process. `spawn` starts a task for a tail that outlives its caller."""
 
-    def __init__(self, spawn: Callable[[Coroutine[None, None, None]], object], max_bytes: int) -> None:
+    def __init__(self, spawn: Callable[[Tail, Coroutine[None, None, None]], object], max_bytes: int) -> None:
         self._spawn = spawn
         self._max_bytes = max_bytes
         self._bytes = 0
@@ -129,7 +129,7 @@ class Pages:
             waiting.append(viewer)
             return
         self._coming[tail, tail.epoch, start] = [viewer]
-        self._spawn(self._fetch(tail, (tail, tail.epoch, start), after))
+        self._spawn(tail, self._fetch(tail, (tail, tail.epoch, start), after))
 
     def forget(self, run_id: str) -> None:
         """Let go of a run's pages."""
@@ -160,10 +160,10 @@ class Pages:
         if page.first + len(page.entries) - 1 <= after != start:
             start = after  # its neighbours are large
             page = await tail.read(start, PAGE_ENTRIES, PAGE_BYTES)
-        if not page.entries:
+        if not page.entries and page.first <= start + 1:
             return None
         leaf = Leaf(tail.run_id, page.first, page.entries, page.epoch, start + 1)
-        return self._keep(leaf) if page.epoch == tail.epoch else leaf
+        return self._keep(leaf) if page.entries and page.epoch == tail.epoch else leaf
 
     def _keep(self, leaf: Leaf) -> Leaf:
         leaves = self._by_run.setdefault(leaf.run_id, [])

@@ -438,12 +438,12 @@ class Tails:
         """The runs that have a tail."""
         return tuple(self._tails)
 
-    def spawn(self, work: Coroutine[None, None, None]) -> asyncio.Task[None]:
-        """A task that ends with `running` at the latest."""
+    def spawn(self, tail: Tail, work: Coroutine[None, None, None]) -> asyncio.Task[None]:
+        """A task for a tail. It ends with `running` at the latest; a fault in it is no other run's matter."""
         if self._tasks is None:
             work.close()
             raise RuntimeError("the app is not running: nothing can be watched")
-        return self._tasks.create_task(work)
+        return self._tasks.create_task(self._guard(tail, work))
 
     def drain(self) -> None:
         """The server is going: every viewer says `shutdown` and ends."""
@@ -465,7 +465,7 @@ class Tails:
                 if tail.following is None:
                     self._beats.append((asyncio.get_running_loop().time() + self._heartbeat, tail))
                     self._await_beat()
-                tail.following = self.spawn(self._guard(tail, tail.follow()))
+                tail.following = self.spawn(tail, tail.follow())
         except BaseException:
             self.leave(tail)
             raise
@@ -522,7 +522,7 @@ class Tails:
             tail.reading = asyncio.get_running_loop().create_future()
             if not tail.busy:
                 tail.busy = True
-                self.spawn(self._readings(tail))
+                self.spawn(tail, self._readings(tail))
         await asyncio.shield(tail.reading)
 
     async def _readings(self, tail: Tail) -> None:
@@ -532,7 +532,7 @@ class Tails:
                 try:
                     await tail.refresh()
                     reading.set_result(None)
-                except (StoreUnavailable, UnknownRun) as error:
+                except Exception as error:  # noqa: BLE001 (whatever it is, it is told to those who wait)
                     reading.set_exception(error)
                     reading.exception()  # those who asked may all be gone
                 finally:
@@ -563,7 +563,7 @@ class Tails:
         while self._beats and self._beats[0][0] <= now + self._heartbeat * _TOGETHER:
             due, tail = self._beats.popleft()
             if self._tails.get(tail.run_id) is tail:
-                self.spawn(self._guard(tail, tail.pulse()))
+                self.spawn(tail, tail.pulse())
                 missed = max(0.0, now - due) // self._heartbeat
                 self._beats.append((due + (missed + 1) * self._heartbeat, tail))
         self._await_beat()

@@ -234,7 +234,7 @@ class Viewer:
 
     def _read_gap(self, first: int) -> None:
         self._held |= _READING
-        self._tails.spawn(self._gap(first))
+        self._tails.spawn(self._tail, self._gap(first))
 
     async def _gap(self, first: int) -> None:
         """Write a `gap` frame: what the run has come to stands for what is not there."""
@@ -242,13 +242,14 @@ class Viewer:
         try:
             state = await tail.fold.refresh()
         except StoreUnavailable:
-            self._held &= ~_READING
-            self._rest()
+            if self._connection is not None:
+                self._rest()
             return
         except UnknownRun:
             tail.gone = True
             state = None
-        self._held &= ~_READING
+        finally:
+            self._held &= ~_READING
         if self._connection is None:
             return
         epoch = tail.fold.epoch
