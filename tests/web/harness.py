@@ -23,8 +23,9 @@ from jackline.settings import ApiKey, Settings
 from jackline.sse import Decoder, ServerSentEvent
 from jackline.summary import summarise
 from jackline.web.app import create_app, site_of
+from jackline.web.ring import RING_BYTES
 from jackline.web.site import Site
-from jackline.web.tails import LINGER_SECONDS, RING_BYTES
+from jackline.web.tails import LINGER_SECONDS
 
 API = "/api/v1/agent"
 DEADLINE_SECONDS = 20.0

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine, Sequence
 
     from jackline.events import Entry
-    from jackline.web.tails import Tail
+    from jackline.web.tail import Tail
     from jackline.web.viewers import Viewer
 
 PAGE_ENTRIES: Final = 2048

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from jackline.web.handover import Handover
     from jackline.web.ring import Joined
     from jackline.web.site import Site
-    from jackline.web.tails import Tail
+    from jackline.web.tail import Tail
 
 _HEADERS: Final = (
     (b"content-type", b"text/event-stream; charset=utf-8"),

@@ -25,7 +25,8 @@ if TYPE_CHECKING:
 
     from jackline.web.pages import Leaf
     from jackline.web.ring import Joined
-    from jackline.web.tails import Tail, Tails
+    from jackline.web.tail import Tail
+    from jackline.web.tails import Tails
 
 _AWAY_PAUSE_SECONDS: Final = 0.5
 
