@@ -6,7 +6,7 @@ import shutil
 import subprocess
 import sys
 import time
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
@@ -156,7 +156,8 @@ def load(
         end(process)
         for pipe in (process.stdin, process.stdout):
             if pipe is not None:
-                pipe.close()
+                with suppress(BrokenPipeError):  # an order that it did not live to take
+                    pipe.close()
 
 
 def get(path: str, headers: Sequence[tuple[str, str]] = ()) -> bytes:

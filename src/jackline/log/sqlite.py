@@ -346,10 +346,11 @@ class SqliteStore(NeverShort):
     def _tell(self, sql: sqlite3.Connection, changed: Changed) -> None:
         """In the writer's thread, after a commit."""
         hints = digests(changed)
-        # A loop gone without `aclose` raises; the other processes still want to know.
-        with contextlib.suppress(RuntimeError):
-            self._loop.call_soon_threadsafe(self._waiters.wake, hints)
+        # The others first: the loop's thread, once woken, would keep this one from running.
         self._sender.send(sql, hints)
+        # A loop gone without `aclose` raises.
+        with contextlib.suppress(RuntimeError):
+            self._loop.call_soon_threadsafe(self._waiters.wake, hints, changed.runs)
 
     async def _until(self, woken: asyncio.Event, timeout: float) -> None:
         self._keep_polling()

@@ -13,11 +13,13 @@ import os
 import socket
 import sqlite3
 from dataclasses import dataclass, field
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Generator, Iterable
+    from collections.abc import Callable, Generator, Iterable, Mapping
 
+    from jackline.log.base import News
     from jackline.log.sqlite_lane import Changed, Step
 
 _LOOPBACK: Final = "127.0.0.1"
@@ -25,6 +27,8 @@ _DIGEST: Final = 8
 """Bytes of a digest: two runs of the same one would only wake each other's readers."""
 _DATAGRAM: Final = 128 * _DIGEST
 """Bytes of a datagram: below every loopback's limit, and few."""
+
+_NOTHING: Final[Mapping[str, News | None]] = MappingProxyType({})
 
 DUE: Final = bytes(_DIGEST)
 """Runs can be claimed that could not before."""
@@ -54,7 +58,7 @@ class Listener:
     """Somebody who hears whatever happens to `run_id`, and has read it up to `after`."""
 
     run_id: str
-    hear: Callable[[None], None]
+    hear: Callable[[News | None], None]
     after: int = 0
 
 
@@ -83,7 +87,7 @@ class Waiters:
                 del self._by_digest[key]
 
     @contextlib.contextmanager
-    def listening(self, run_id: str, hear: Callable[[None], None]) -> Generator[None]:
+    def listening(self, run_id: str, hear: Callable[[News | None], None]) -> Generator[None]:
         """Somebody listens to a run inside of this block."""
         listener = Listener(run_id, hear)
         key = digest(run_id)
@@ -112,8 +116,8 @@ class Waiters:
         finally:
             self._for_due.discard(woken)
 
-    def wake(self, hints: Iterable[bytes]) -> None:
-        """Wake those whom the digests concern."""
+    def wake(self, hints: Iterable[bytes], carried: Mapping[str, News | None] = _NOTHING) -> None:
+        """Wake those whom the digests concern. `carried`: what was appended, where that is known here."""
         for hint in hints:
             if hint == DUE:
                 self.due_changes += 1
@@ -122,7 +126,10 @@ class Waiters:
             for waiter in self._by_digest.get(hint, ()):
                 waiter.woken.set()
             for listener in tuple(self._listeners.get(hint, ())):
-                listener.hear(None)
+                news = carried.get(listener.run_id)
+                if news is not None and news.first <= listener.after + 1:
+                    listener.after = max(listener.after, news.first + len(news.entries) - 1)
+                listener.hear(news)
 
     def wake_all(self) -> None:
         """Wake everybody: the store closes."""

@@ -21,6 +21,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
+    from jackline.log.base import News
+
 T = TypeVar("T")
 
 _GROUP: Final = 512
@@ -36,10 +38,25 @@ _DOOMED: Final = (sqlite3.OperationalError, sqlite3.DatabaseError)
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Changed:
-    """What a transaction changed that others may wait for: runs, and when runs can be claimed."""
+    """What a transaction changed that others may wait for: runs, with what was appended to them where
+    that was all, and when runs can be claimed."""
 
-    runs: set[str] = field(default_factory=set[str])
+    runs: dict[str, News | None] = field(default_factory=dict[str, "News | None"])
     due: set[str] = field(default_factory=set[str])
+
+    def add(self, run_id: str, news: News | None = None) -> None:
+        """A run was changed (once more)."""
+        former = self.runs.get(run_id)
+        if former is not None and news is not None:
+            follows = news.first == former.first + len(former.entries)
+            news = (
+                news._replace(first=former.first, entries=[*former.entries, *news.entries])
+                if follows
+                else None
+            )
+        elif run_id in self.runs:
+            news = None
+        self.runs[run_id] = news
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -204,7 +221,8 @@ class Lane:
                 return None
             refusal = unavailable(error, self._path) if isinstance(error, sqlite3.Error) else error
             return _Outcome(request.answer, error=refusal)
-        changed.runs.update(changed_here.runs)
+        for run_id, news in changed_here.runs.items():
+            changed.add(run_id, news)
         changed.due.update(changed_here.due)
         return outcome
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Final
 
 from jackline.errors import Busy, Fenced, Moved, RunClosed, UnknownRun
 from jackline.ids import is_conversation_id, run_id
-from jackline.log.base import KEEP, NEVER, NOBODY, NOW, Appended, Begun, Lease, Reservation, Taken
+from jackline.log.base import KEEP, NEVER, NOBODY, NOW, Appended, Begun, Lease, News, Reservation, Taken
 from jackline.log.sqlite_reads import stored_at
 
 if TYPE_CHECKING:
@@ -92,7 +92,8 @@ def append(step: Step, what: Append) -> Appended:
     if what.close:
         _close(step, row)
     if last > row.last or what.close:
-        step.changed.runs.add(row.run_id)
+        news = News(row.last + 1, what.entries, closed=what.close, epoch=0)
+        step.changed.add(row.run_id, news if what.entries else None)
     return Appended(first=row.last + 1, last=last)
 
 
@@ -316,7 +317,7 @@ def _insert_run(step: Step, start: Start, of_run: str, *, waiting: bool) -> None
         "UPDATE conversations SET next_number = next_number + 1 WHERE conversation_id = ?",
         (start.conversation_id,),
     )
-    step.changed.runs.add(of_run)
+    step.changed.add(of_run)
     if not waiting:
         step.changed.due.add(of_run)
 
@@ -349,7 +350,7 @@ def delete(step: Step, doomed: str) -> None:
     for of_run, _ in rows:
         for table in ("entries", "chunks", "loose", "once_names", "checkpoints", "artifacts", "runs"):
             step.sql.execute(f"DELETE FROM {table} WHERE run_id = ?", (of_run,))  # noqa: S608 (named above)
-        step.changed.runs.add(of_run)
+        step.changed.add(of_run)
     if whole:
         for table in ("endings", "conversations"):
             step.sql.execute(f"DELETE FROM {table} WHERE conversation_id = ?", (doomed,))  # noqa: S608
