@@ -89,6 +89,21 @@ async def test_a_log_that_holds_none_of_its_entries_is_a_gap() -> None:
             assert [event.event for event in await stream.until("end")] == ["workflow", "end"]
 
 
+async def test_entries_that_are_lost_before_the_tail_has_read_them_are_a_gap() -> None:
+    """G1: and the log is not read over and over for them."""
+    async with running() as setup:
+        run_id = await setup.client.chat()
+        async with setup.client.open("GET", f"{API}/runs/{run_id}/events") as live:
+            await live.until("workflow")
+            setup.store.trimmed = 3
+            executing = Workflow(ts=TS, state="executing", attempt=1)
+            await setup.store.append(run_id, [encode(executing), encode(executing)])
+            gap = (await live.until("gap"))[-1]
+            assert (data_of(gap)["from"], data_of(gap)["to"]) == (2, 3)
+            await setup.store.append(run_id, [encode(Workflow(ts=TS, state="failed", attempt=1))], close=True)
+            assert [event.event for event in await live.until("end")] == ["workflow", "end"]
+
+
 class BrokenStore(FlakyStore):
     """A store with a fault that no store should have."""
 

@@ -252,7 +252,7 @@ class Tail:
             self._start_over(page)
             return
         before = self.last, self.closed
-        if page.entries and page.first > self.last + 1:
+        if self.last + 1 < page.first <= page.last + 1:
             self.ring.begin(page.first)  # the log no longer holds what lies between
         self._add(page.first, page.entries)
         self.closed = page.closed and self.last >= page.last
