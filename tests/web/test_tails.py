@@ -12,6 +12,7 @@ import pytest
 from jackline.events import Workflow, encode
 from jackline.log.base import Appended, News, Page
 from jackline.web.pages import PAGE_ENTRIES
+from jackline.web.tails import Tails
 from tests.web.harness import API, TS, FlakyStore, data_of, eventually, running
 
 pytestmark = pytest.mark.anyio
@@ -89,6 +90,21 @@ async def test_a_log_that_holds_none_of_its_entries_is_a_gap() -> None:
             assert [event.event for event in await stream.until("end")] == ["workflow", "end"]
 
 
+async def test_entries_that_are_lost_before_the_tail_has_read_them_are_a_gap() -> None:
+    """G1: and the log is not read over and over for them."""
+    async with running() as setup:
+        run_id = await setup.client.chat()
+        async with setup.client.open("GET", f"{API}/runs/{run_id}/events") as live:
+            await live.until("workflow")
+            setup.store.trimmed = 3
+            executing = Workflow(ts=TS, state="executing", attempt=1)
+            await setup.store.append(run_id, [encode(executing), encode(executing)])
+            gap = (await live.until("gap"))[-1]
+            assert (data_of(gap)["from"], data_of(gap)["to"]) == (2, 3)
+            await setup.store.append(run_id, [encode(Workflow(ts=TS, state="failed", attempt=1))], close=True)
+            assert [event.event for event in await live.until("end")] == ["workflow", "end"]
+
+
 class BrokenStore(FlakyStore):
     """A store with a fault that no store should have."""
 
@@ -120,3 +136,22 @@ async def test_a_fault_in_one_runs_reading_is_no_other_runs_matter(limit: int) -
             await live.until("workflow")
         answer = await setup.client.get(f"{API}/runs/{run_id}")
         assert answer.status == 200
+
+
+async def test_viewers_and_heartbeats_end_with_an_app_that_fails() -> None:
+    """G10: nothing goes on behind it."""
+    loop = asyncio.get_running_loop()
+    store, faults, later = FlakyStore(), list[object](), asyncio.Event()
+    async with running(store=store) as setup:
+        run_id = await setup.client.chat()
+    loop.set_exception_handler(lambda _, context: faults.append(context))
+    tails = Tails(store, heartbeat=0.01, now=lambda: 0.0)
+    with suppress(ExceptionGroup):
+        async with tails.running(), tails.watch(run_id):
+            raise ZeroDivisionError
+    loop.call_later(0.2, later.set)
+    await later.wait()
+    assert not faults
+    assert not tails.watched
+    with pytest.raises(RuntimeError):
+        await tails.enter(run_id)

@@ -27,7 +27,10 @@ PAGE_BYTES: Final = 256 * 1024
 that does not read can hold of this process's memory (G10)."""
 
 CACHE_BYTES: Final = 32 << 20
-"""What all pages together may hold of this process's memory, bodies counted."""
+"""What all pages together may hold of this process's memory, about."""
+
+_COPIES: Final = 4
+"""A page's bodies stand in its frames too, and in what was joined of those last."""
 
 _ALIGNED: Final = 256
 """A page begins after a multiple of it where it can, so that viewers who are a little apart share it."""
@@ -47,7 +50,7 @@ class Leaf:
         """The oldest entry before `first` that the log no longer holds; `first` when there is none."""
         self.last = first + len(entries) - 1
         self.epoch = epoch
-        self.bytes = sum(len(entry.body) for entry in entries)
+        self.bytes = _COPIES * sum(len(entry.body) for entry in entries)
         self._framer = frames.Framer(run_id)
         self._entries = entries
         self._frames: list[bytes] = []

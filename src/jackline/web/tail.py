@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from jackline.web.viewers import Viewer
 
 POLL_SECONDS: Final = 5.0
-"""The most that a lost hint can cost."""
+"""About the most that a lost hint can cost; twice that where one was heard just before."""
 
 _WARM_ENTRIES: Final = 256
 """How many of the newest entries a new tail reads."""
@@ -240,7 +240,7 @@ class Tail:
             self._start_over(page)
             return
         before = self.last, self.closed
-        if page.entries and page.first > self.last + 1:
+        if self.last + 1 < page.first <= page.last + 1:
             self.ring.begin(page.first)  # the log no longer holds what lies between
         self._add(page.first, page.entries)
         self.closed = page.closed and self.last >= page.last

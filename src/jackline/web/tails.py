@@ -61,16 +61,26 @@ class Tails:
     @asynccontextmanager
     async def running(self) -> AsyncGenerator[None, None]:
         """Within it runs can be watched."""
-        async with asyncio.TaskGroup() as self._tasks:
-            yield
-            for tail in list(self._tails.values()):
-                for flock in tuple(tail.flocks.values()):
-                    for viewer in tuple(flock.viewers):
-                        viewer.abort()
-                self._drop(tail)
-            if self._timer is not None:
-                self._timer.cancel()
-        self._tasks = None
+        try:
+            async with asyncio.TaskGroup() as self._tasks:
+                try:
+                    yield
+                finally:
+                    self._end()
+        finally:
+            self._tasks = None
+
+    def _end(self) -> None:
+        """Let go of all viewers and tails."""
+        for tail in list(self._tails.values()):
+            for flock in tuple(tail.flocks.values()):
+                for viewer in tuple(flock.viewers):
+                    viewer.abort()
+            self._drop(tail)
+        self._beats.clear()
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
 
     @property
     def viewers(self) -> int:
@@ -87,7 +97,9 @@ class Tails:
         if self._tasks is None:
             work.close()
             raise RuntimeError("the app is not running: nothing can be watched")
-        return self._tasks.create_task(self._guard(tail, work))
+        task = self._tasks.create_task(self._guard(tail, work))
+        task.add_done_callback(lambda _: work.close())  # it may be cancelled before its first step
+        return task
 
     def drain(self) -> None:
         """The server is going: every viewer says `shutdown` and ends."""
