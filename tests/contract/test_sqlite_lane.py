@@ -26,7 +26,7 @@ def note(key: str, *, refused: bool = False) -> Callable[[Step], str]:
 
     def call(step: Step) -> str:
         step.sql.execute("INSERT INTO meta (key, value) VALUES (?, 'x')", (key,))
-        step.changed.runs.add(key)
+        step.changed.add(key)
         if refused:
             raise LookupError(key)
         return key
