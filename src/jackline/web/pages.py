@@ -26,7 +26,7 @@ PAGE_BYTES: Final = 256 * 1024
 """The most that one write carries, about. With the transport's own buffer it bounds what a viewer
 that does not read can hold of this process's memory (G10)."""
 
-CACHE_BYTES: Final = 32 << 20
+CACHE_BYTES: Final = 64 << 20
 """What all pages together may hold of this process's memory, about."""
 
 _COPIES: Final = 4
