@@ -4,17 +4,15 @@ from __future__ import annotations
 
 import shutil
 import subprocess
-import sys
 import time
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 import msgspec
 
 from benchmarks.machine import pinned
-from benchmarks.processes import BenchError, clean_environment, end
-from jackline.leash import leashed
+from benchmarks.processes import BenchError, piped
 
 if TYPE_CHECKING:
     from collections.abc import Generator, Sequence
@@ -140,24 +138,9 @@ def load(
     path = folder / f"requests-{time.monotonic_ns()}"
     path.write_bytes(b"".join(request + b"\0" for request in requests))
     options = ["--expect", str(expect), "--seconds", f"{seconds:g}", "--ramp", str(ramp)]
-    first, *rest = pinned(core, [str(client), str(port), str(path), str(connections), *options])
-    runner, arguments = leashed(first, rest)
-    process = subprocess.Popen(
-        [runner, *arguments],
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        stderr=sys.stderr,
-        env=clean_environment(),
-        start_new_session=True,
-    )
-    try:
+    command = pinned(core, [str(client), str(port), str(path), str(connections), *options])
+    with piped(command) as process:
         yield Load(process)
-    finally:
-        end(process)
-        for pipe in (process.stdin, process.stdout):
-            if pipe is not None:
-                with suppress(BrokenPipeError):  # an order that it did not live to take
-                    pipe.close()
 
 
 def get(path: str, headers: Sequence[tuple[str, str]] = ()) -> bytes:

@@ -7,6 +7,7 @@ import os
 import signal
 import socket
 import subprocess
+import sys
 import time
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -18,7 +19,7 @@ from benchmarks.machine import pinned
 from jackline.leash import leashed
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Generator, Mapping
+    from collections.abc import Callable, Generator, Mapping, Sequence
     from pathlib import Path
 
 HOST: Final = "127.0.0.1"
@@ -113,6 +114,29 @@ def program(
         yield started
     finally:
         end(process)
+
+
+@contextmanager
+def piped(command: Sequence[str], *, cwd: Path | None = None) -> Generator[subprocess.Popen[bytes]]:
+    """A program that takes orders on stdin and answers on stdout; it dies with the benchmark."""
+    runner, arguments = leashed(command[0], command[1:])
+    process = subprocess.Popen(
+        [runner, *arguments],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=sys.stderr,
+        env=clean_environment(),
+        cwd=cwd,
+        start_new_session=True,
+    )
+    try:
+        yield process
+    finally:
+        end(process)
+        for pipe in (process.stdin, process.stdout):
+            if pipe is not None:
+                with contextlib.suppress(BrokenPipeError):  # an order that it did not live to take
+                    pipe.close()
 
 
 def end(process: subprocess.Popen[bytes]) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import subprocess
 import sys
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
@@ -11,10 +10,10 @@ import msgspec
 
 from benchmarks.bench import ROOT
 from benchmarks.machine import pinned
-from benchmarks.processes import BenchError, clean_environment, end
-from jackline.leash import leashed
+from benchmarks.processes import BenchError, piped
 
 if TYPE_CHECKING:
+    import subprocess
     from collections.abc import Generator
 
 
@@ -65,21 +64,5 @@ def publisher(
 ) -> Generator[Publisher]:
     """Start one; its channels are there, each with `fill` entries."""
     command = [sys.executable, "-m", "benchmarks.publisher", *sink, str(channels), f"{rate:g}", str(fill)]
-    first, *rest = pinned(core, command)
-    runner, arguments = leashed(first, rest)
-    process = subprocess.Popen(
-        [runner, *arguments],
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        stderr=sys.stderr,
-        env=clean_environment(),
-        cwd=ROOT,
-        start_new_session=True,
-    )
-    try:
+    with piped(pinned(core, command), cwd=ROOT) as process:
         yield Publisher(process)
-    finally:
-        end(process)
-        for pipe in (process.stdin, process.stdout):
-            if pipe is not None:
-                pipe.close()

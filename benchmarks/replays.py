@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Final
 from benchmarks import house
 from benchmarks.bench import Bench, Figure
 from benchmarks.fanout import hub, usage
-from benchmarks.load import Measured, get, load
+from benchmarks.load import Load, Measured, get, load
 from benchmarks.publishing import publisher
 
 if TYPE_CHECKING:
@@ -92,32 +92,30 @@ def _read(
         return client.result()
 
 
+@contextmanager
+def _watching(bench: Bench, folder: Path, port: int, live: bytes) -> Generator[Load]:
+    """Viewers of the live run, whose window has begun."""
+    with load(
+        bench.client,
+        folder=folder,
+        port=port,
+        requests=[live],
+        connections=LIVE_VIEWERS,
+        core=bench.others,
+    ) as watchers:
+        watchers.ready()
+        watchers.begin()
+        yield watchers
+
+
 def storm(bench: Bench, name: str) -> Figure:
     """How long until all have what they missed; the live viewers' p99 before, and meanwhile."""
     viewers = bench.count(1000, 200)
     with _stormed(bench, name) as (server, folder, live, missed):
-        with load(
-            bench.client,
-            folder=folder,
-            port=server.port,
-            requests=[live],
-            connections=LIVE_VIEWERS,
-            core=bench.others,
-        ) as watchers:
-            watchers.ready()
-            watchers.begin()
+        with _watching(bench, folder, server.port, live) as watchers:
             time.sleep(bench.choose(3.0, 1.5))
             quiet = watchers.end()
-        with load(
-            bench.client,
-            folder=folder,
-            port=server.port,
-            requests=[live],
-            connections=LIVE_VIEWERS,
-            core=bench.others,
-        ) as watchers:
-            watchers.ready()
-            watchers.begin()
+        with _watching(bench, folder, server.port, live) as watchers:
             stormed = _read(bench, server, folder, [missed], count=viewers, expect=KEPT)
             meanwhile = watchers.end()
     missing = viewers * KEPT - stormed.delivered

@@ -14,7 +14,7 @@ import socket
 import sqlite3
 from dataclasses import dataclass, field
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, TypeVar
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator, Iterable, Mapping
@@ -62,6 +62,22 @@ class Listener:
     after: int = 0
 
 
+_W = TypeVar("_W", Waiter, Listener)
+
+
+@contextlib.contextmanager
+def _entered(by_digest: dict[bytes, set[_W]], who: _W) -> Generator[None]:
+    """Somebody is found under the run's digest inside of this block."""
+    key = digest(who.run_id)
+    by_digest.setdefault(key, set()).add(who)
+    try:
+        yield
+    finally:
+        by_digest[key].discard(who)
+        if not by_digest[key]:
+            del by_digest[key]
+
+
 class Waiters:
     """Who waits in this process. Only for the event loop's thread."""
 
@@ -76,29 +92,14 @@ class Waiters:
     def waiting(self, run_id: str, after: int) -> Generator[Waiter]:
         """Somebody waits for a run inside of this block."""
         waiter = Waiter(run_id, after)
-        key = digest(run_id)
-        self._by_digest.setdefault(key, set()).add(waiter)
-        try:
+        with _entered(self._by_digest, waiter):
             yield waiter
-        finally:
-            waiters = self._by_digest[key]
-            waiters.discard(waiter)
-            if not waiters:
-                del self._by_digest[key]
 
     @contextlib.contextmanager
     def listening(self, run_id: str, hear: Callable[[News | None], None]) -> Generator[None]:
         """Somebody listens to a run inside of this block."""
-        listener = Listener(run_id, hear)
-        key = digest(run_id)
-        self._listeners.setdefault(key, set()).add(listener)
-        try:
+        with _entered(self._listeners, Listener(run_id, hear)):
             yield
-        finally:
-            listeners = self._listeners[key]
-            listeners.discard(listener)
-            if not listeners:
-                del self._listeners[key]
 
     def was_read(self, run_id: str, last: int) -> None:
         """A run was read up to `last`: who listens to it need not be told of that again."""

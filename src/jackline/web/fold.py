@@ -20,8 +20,6 @@ class Fold:
     def __init__(self, log: EventLog, run_id: str) -> None:
         self.state = RunState(run_id)
         self.epoch = -1
-        self.first = 1
-        """The oldest entry that the log still had."""
         self._log = log
         self._reading = asyncio.Lock()
 
@@ -33,7 +31,7 @@ class Fold:
                 if page.epoch != self.epoch:
                     began, self.epoch = self.state.seq, page.epoch
                     if began:  # what was folded may no longer be what the log has
-                        self._begin(1)
+                        self.state = RunState(self.state.run_id)
                         continue
                 if not page.entries and page.first > self.state.seq + 1:
                     self._skip_to(page.first)  # else it would be read for ever
@@ -42,13 +40,9 @@ class Fold:
                 if self.state.seq >= page.last:
                     return self.state
 
-    def _begin(self, first: int) -> None:
-        self.state = RunState(self.state.run_id)
-        self.first = first
-
     def _skip_to(self, seq: int) -> None:
         """The log no longer holds what lies before. What is left is folded as well as it can."""
-        self._begin(seq)
+        self.state = RunState(self.state.run_id)
         self.state.state = "executing"
         self.state.seq = seq - 1
 

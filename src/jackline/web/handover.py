@@ -148,11 +148,10 @@ class Handover:
         if protocol is None or protocol.cycle.disconnected or protocol.transport.is_closing():
             return False
         connection = Connection(protocol, viewer)
-        full = protocol.flow.write_paused
         protocol.let_go()
         protocol.connections.add(cast("Any", connection))  # a server that ends waits for all of these
         protocol.transport.set_protocol(connection)
-        if full:
+        if protocol.flow.write_paused:
             viewer.hold()
         viewer.begin(connection)
         return True

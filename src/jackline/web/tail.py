@@ -102,7 +102,6 @@ class Tail:
         self.stale = False
         """The log came back shorter, and has not been read again yet: nothing here can be told."""
         self.gone = False
-        self.away = False
         self.watchers = 0
         self.beats = 0
         self.beat = b""
@@ -163,7 +162,9 @@ class Tail:
 
     def join(self, viewer: Viewer, tick: int) -> None:
         """Tell a viewer of news, `tick` ms after the first of them at the latest."""
-        self.flocks.setdefault(tick, Flock(tick)).viewers[viewer] = None
+        if tick not in self.flocks:
+            self.flocks[tick] = Flock(tick)
+        self.flocks[tick].viewers[viewer] = None
 
     def leave(self, viewer: Viewer, tick: int) -> None:
         """Tell it no more."""
@@ -294,11 +295,9 @@ class Tail:
                 self._poke.clear()
                 try:
                     await self.refresh()
-                    self.away = False
                     if not self.closed:
                         await self._poked()
                 except StoreUnavailable:
-                    self.away = True
                     await asyncio.sleep(_AWAY_PAUSE_SECONDS)
                 except UnknownRun:
                     self.gone = True

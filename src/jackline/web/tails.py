@@ -53,6 +53,7 @@ class Tails:
         self._ring_bytes = ring_bytes
         self._linger = linger
         self._tails: dict[str, Tail] = {}
+        self._watchers = 0
         self._tasks: asyncio.TaskGroup | None = None
         self._behind: deque[Viewer] = deque()
         self._beats: deque[tuple[float, Tail]] = deque()
@@ -85,7 +86,7 @@ class Tails:
     @property
     def viewers(self) -> int:
         """How many viewers there are, and who waits for an ending."""
-        return sum(tail.watchers for tail in self._tails.values())
+        return self._watchers
 
     @property
     def watched(self) -> tuple[str, ...]:
@@ -114,6 +115,7 @@ class Tails:
         if tail is None:
             tail = self._tails[run_id] = self._make(run_id)
         tail.watchers += 1
+        self._watchers += 1
         try:
             await self._refreshed(tail)
             if tail.following is None or (tail.following.done() and not tail.closed):
@@ -130,6 +132,7 @@ class Tails:
     def leave(self, tail: Tail) -> None:
         """Let go of what `enter` gave."""
         tail.watchers -= 1
+        self._watchers -= 1
         if not tail.watchers:
             linger = self._linger if tail.following is not None else 0
             asyncio.get_running_loop().call_later(linger, self._drop_idle, tail)

@@ -177,7 +177,7 @@ class Viewer:
         tail = self._tail
         if not (tail.closed or self._until_pause):
             return False
-        if self.cursor != tail.last or self._epoch != tail.epoch or tail.stale or self._held & _RESTING:
+        if self.cursor != tail.last or self._epoch != tail.epoch or tail.stale:
             return False
         return tail.closed or tail.paused
 
