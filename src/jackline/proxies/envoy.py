@@ -10,7 +10,7 @@ if TYPE_CHECKING:
     from jackline.proxies.wish import Wish
 
 _TEXT: Final = """\
-# Envoy before Jackline; for 1.30 and later.
+# Envoy before Jackline; for 1.30 and later. This file's name must end in .yaml.
 #   envoy --mode validate -c THIS_FILE     checks it
 #   envoy -c THIS_FILE --disable-hot-restart
 # Envoy ends at once on SIGTERM and cuts what is open; clients come back by themselves.
@@ -25,7 +25,7 @@ static_resources:
               typed_config:
                 "@type": type.googleapis.com/envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager
                 stat_prefix: front
-                # The client's own address goes on in X-Forwarded-For; else what the client claims stands there alone.
+                # Else clients from outside may set Envoy's own x-envoy-… headers, retries among them.
                 use_remote_address: true
                 # A stream that is silent for so long is cut; 5 minutes by default. Jackline sends something
                 # every @heartbeat@ s.
@@ -38,6 +38,10 @@ static_resources:
                   virtual_hosts:
                     - name: jackline
                       domains: ["*"]
+                      request_headers_to_add:
+                        # Set, not added to: what a client claims about itself ends here.
+                        - header: {key: x-forwarded-for, value: "%DOWNSTREAM_REMOTE_ADDRESS_WITHOUT_PORT%"}
+                          append_action: OVERWRITE_IF_EXISTS_OR_ADD
                       routes:
                         - match: {prefix: "/"}
                           route:

@@ -15,8 +15,8 @@ _TEXT: Final = """\
 #   lighttpd -D -f THIS_FILE
 [tls] # mod_openssl has a package of its own in Debian, lighttpd-mod-openssl.
 
-[plain] server.modules = ( "mod_proxy" )
-[tls] server.modules = ( "mod_openssl", "mod_proxy" )
+[plain] server.modules = ( "mod_setenv", "mod_proxy" )
+[tls] server.modules = ( "mod_openssl", "mod_setenv", "mod_proxy" )
 # No mod_deflate: where text/event-stream is among its types it holds entries back.
 
 server.bind = "@listen_in_brackets@"
@@ -39,7 +39,11 @@ server.max-read-idle = 60
 server.max-fds = 16384
 server.max-connections = 8192
 
-# One ( … ) for each web process. Host goes on as it came; X-Forwarded-For and X-Forwarded-Proto are set.
+# What a client claims about itself ends here: taken away, before mod_proxy adds the address.
+setenv.set-request-header = ( "X-Forwarded-For" => "" )
+# Paths go on as they were asked for; by default %2F becomes / and %7E becomes ~.
+server.http-parseopts = ( "url-normalize" => "disable" )
+# One ( … ) for each web process. Host goes on as it came, X-Forwarded-Proto is set.
 proxy.server = ( "" => (
   ( "host" => "@upstream_host@", "port" => @upstream_port@ )
 ) )

@@ -93,7 +93,7 @@ http {
 
       # Often advised for streams, and what they do:
       #   chunked_transfer_encoding on;  nothing, it is on. Off hides from clients that a stream was cut.
-      #   proxy_send_timeout 3600s;      nothing: it is about sending the request. To a viewer: send_timeout.
+      #   proxy_send_timeout @idle@s;      nothing: it is about sending the request. To a viewer: send_timeout.
       #   proxy_buffering off;           alone, with HTTP/1.0, it helps, but see proxy_http_version.
       #   proxy_cache off;               nothing, unless a proxy_cache is set further out.
       #   tcp_nodelay on;                nothing, it is on.
