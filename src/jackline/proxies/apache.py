@@ -67,6 +67,8 @@ RequestHeader set X-Forwarded-Proto @scheme@
 
 # Apache notices that a viewer has left when it writes to it next: with the heartbeats, after @heartbeat@ s.
 [tls]
+[tls] # HTTP/1.1: a browser has six connections to a server, the seventh stream hangs. Where pages watch many runs,
+[tls] # use the feed, or a proxy with HTTP/2.
 [tls] SSLEngine on
 [tls] SSLCertificateFile @certificate@
 [tls] SSLCertificateKeyFile @key@

@@ -72,7 +72,7 @@ static_resources:
       connect_timeout: 5s
       # New streams go where the fewest are.
       lb_policy: LEAST_REQUEST
-      # 1024 by default, one for each stream: the next one gets 503.
+      # One for each stream, 1024 by default: further ones, and every other request, wait until a stream ends.
       circuit_breakers:
         thresholds:
           - {max_connections: 100000, max_pending_requests: 100000, max_requests: 100000}

@@ -31,9 +31,9 @@ defaults
   # every @heartbeat@ s.
   timeout client @idle@s
   timeout server @idle@s
-  # A viewer that closed one half of its connection is gone: without it such a one is kept for the whole
-  # time above.
-  timeout client-fin 30s
+  # A viewer that has left is let go at once. Without it Jackline learns of it when it writes to it next: with
+  # the heartbeats, after @heartbeat@ s.
+  option abortonclose
   # No `compression`: that of 2.6 gives out each entry only when the next one comes.
 
 frontend front

@@ -25,7 +25,7 @@ server.port = @listen_port@
 server.document-root = "/var/empty"
 
 # The one that matters. By default (0) an answer is collected whole before its first byte goes out, and gets a
-# Content-Length: a stream arrives when it is over.
+# Content-Length: a stream arrives when it is over, and goes on for viewers who have left.
 server.stream-response-body = 1
 # Request bodies are collected before they go on (0, the default): a slow client does not hold a connection of
 # Jackline's.
@@ -35,7 +35,8 @@ server.stream-request-body = 0
 server.max-write-idle = @idle@
 # A request must have come in this time: else a few slow clients hold all connections.
 server.max-read-idle = 60
-# A stream takes two open files; the number of connections is a third of this by default. Beyond it new ones wait.
+# A stream takes two open files; the number of connections is a third of this by default. Beyond it new ones wait
+# until a stream ends.
 server.max-fds = 16384
 server.max-connections = 8192
 
@@ -49,7 +50,6 @@ proxy.server = ( "" => (
 ) )
 # New streams go where the fewest are.
 proxy.balance = "least-connection"
-# lighttpd notices that a viewer has left when it writes to it next: with the heartbeats, after @heartbeat@ s.
 [tls]
 [tls] ssl.engine = "enable"
 [tls] ssl.pemfile = "@certificate@"

@@ -19,8 +19,8 @@ worker_processes auto;
 # it cuts them (clients come back by themselves).
 
 events {
-  # A stream takes two: with the default of 512 the 257th viewer of a worker gets nothing. The limit of open
-  # files (ulimit -n) must be above it.
+  # A stream takes two. Beyond half of it (the default is 512, for each worker) further connections are closed
+  # without an answer. The limit of open files (ulimit -n) must be above it.
   worker_connections 4096;
 }
 

@@ -16,6 +16,8 @@ _TEXT: Final = """\
 
 # vhost: the name that was asked for goes on; without it Jackline is told the proxy's own.
 [plain] http_port @listen@ accel vhost
+[tls] # HTTP/1.1: a browser has six connections to a server, the seventh stream hangs. Where pages watch many runs,
+[tls] # use the feed, or a proxy with HTTP/2.
 [tls] https_port @listen@ accel vhost tls-cert=@certificate@ tls-key=@key@
 # One line for each web process.
 # login=PASSTHRU: without it Squid drops Authorization, and everybody gets 401.
