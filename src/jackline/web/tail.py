@@ -105,6 +105,8 @@ class Tail:
         self.watchers = 0
         self.beats = 0
         self.beat = b""
+        self.heartbeat: frames.Heartbeat | None = None
+        """The newest one, which `beat` is the frame of."""
         self.flocks: dict[int, Flock] = {}
         self.following: asyncio.Task[None] | None = None
         self.reading: asyncio.Future[None] | None = None
@@ -318,7 +320,8 @@ class Tail:
     async def pulse(self) -> None:
         """Make a heartbeat."""
         reachable = await self._read_head()
-        self.beat = frames.heartbeat(self._make_beat(reachable=reachable))
+        self.heartbeat = self._make_beat(reachable=reachable)
+        self.beat = frames.heartbeat(self.heartbeat)
         self.beats += 1
         self.wake()
 
