@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from functools import partial
+from itertools import pairwise
 
 import pytest
 
@@ -27,11 +28,12 @@ async def test_what_arrives_at_once_is_begun_in_order_a_few_in_each_turn_of_the_
     for number in range(10 * IN_A_TURN):
         turns.take(partial(done.append, number))
     assert done == list(range(IN_A_TURN))
+    last = asyncio.Event()
+    turns.take(last.set)
     async with asyncio.timeout(20):
-        while len(done) < 10 * IN_A_TURN:
-            await asyncio.sleep(0)
+        await last.wait()
     assert done == list(range(10 * IN_A_TURN))
-    assert all(after - before <= IN_A_TURN for before, after in zip(between, between[1:], strict=False))
+    assert all(after - before <= IN_A_TURN for before, after in pairwise(between))
 
 
 async def test_who_comes_alone_does_not_wait() -> None:
