@@ -136,9 +136,11 @@ class Follow:
                 self._learn(failed)
                 continue
             except ProtocolViolation as violation:
-                if not self._was_open:
+                if not self._was_open and not self._server.holds_back:
                     raise
-                # A gateway's page in the place of the stream; it was a Jackline a moment ago.
+                # A gateway's page in the place of the stream; it was a Jackline a moment ago. Or one that
+                # does not poll.
+                self._server.holds_back = False
                 self._failed = Failed(str(violation))
                 continue
             self._failed = None
