@@ -9,6 +9,8 @@ from typing import Any
 
 import pytest
 
+from jackline.commands import read_state
+from jackline.errors import InDoubt
 from jackline.events import Workflow, encode
 from jackline.log.base import Appended, News, Page
 from jackline.web.pages import PAGE_ENTRIES
@@ -198,6 +200,8 @@ async def test_a_decision_on_a_log_without_its_entries_is_answered_and_not_waite
         setup.store.trimmed = 100
         async with asyncio.timeout(20):
             answer = await setup.client.post(f"{API}/approvals/{call_id}", {"approve": True})
+            with pytest.raises(InDoubt):
+                await read_state(setup.store, run_id)
         answer.problem(503)
         setup.store.trimmed = 0
         answer = await setup.client.post(f"{API}/approvals/{call_id}", {"approve": True})
