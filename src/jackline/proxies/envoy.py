@@ -39,7 +39,8 @@ static_resources:
                     - name: jackline
                       domains: ["*"]
                       request_headers_to_add:
-                        # Set, not added to: what a client claims about itself ends here.
+                        # Set, not added to: what a client claims about itself ends here. Jackline believes it of
+                        # proxies in its setting `trusted_proxies`; else all viewers count as one address.
                         - header: {key: x-forwarded-for, value: "%DOWNSTREAM_REMOTE_ADDRESS_WITHOUT_PORT%"}
                           append_action: OVERWRITE_IF_EXISTS_OR_ADD
                       routes:

@@ -40,7 +40,8 @@ frontend front
 [plain]   bind @listen@
 [tls]   # Without HTTP/2 a browser has six connections to a server: the seventh stream hangs.
 [tls]   bind @listen@ ssl crt haproxy.pem alpn h2,http/1.1 ssl-min-ver TLSv1.2
-  # Set, not added to: what a client claims about itself ends here.
+  # Set, not added to: what a client claims about itself ends here. Jackline believes it of proxies in its
+  # setting `trusted_proxies`; else all viewers count as one address.
   http-request set-header X-Forwarded-For %[src]
   http-request set-header X-Forwarded-Proto @scheme@
   # A POST is sent once, whatever `retry-on` says here or in `defaults`: `all-retryable-errors` ran one three

@@ -40,7 +40,8 @@ server.max-read-idle = 60
 server.max-fds = 16384
 server.max-connections = 8192
 
-# What a client claims about itself ends here: taken away, before mod_proxy adds the address.
+# What a client claims about itself ends here: taken away, before mod_proxy adds the address. Jackline believes it of
+# proxies in its setting `trusted_proxies`, else all viewers count as one address.
 setenv.set-request-header = ( "X-Forwarded-For" => "" )
 # Paths go on as they were asked for; by default %2F becomes / and %7E becomes ~.
 server.http-parseopts = ( "url-normalize" => "disable" )

@@ -87,7 +87,9 @@ http {
 
       # With the port. Else Jackline is told the name `jackline`, which every foreign page could use.
       proxy_set_header Host $http_host;
-      # Set, not added to: what a client claims about itself ends here.
+      # Set, not added to: what a client claims about itself ends here. Jackline believes it of proxies in its
+      # setting `trusted_proxies`; else all viewers count as one address.
+      # Behind another proxy of yours: $proxy_add_x_forwarded_for, and both in `trusted_proxies`.
       proxy_set_header X-Forwarded-For $remote_addr;
       proxy_set_header X-Forwarded-Proto $scheme;
 
