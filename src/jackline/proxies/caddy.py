@@ -14,10 +14,13 @@ _TEXT: Final = """\
 #   caddy validate --adapter caddyfile --config THIS_FILE     checks it
 #   caddy run --adapter caddyfile --config THIS_FILE
 {
-  # No port 2019, on which everybody on this host can change the configuration. (`caddy reload` needs it.)
+  # No port 2019, on which everybody on this host can change the configuration. `caddy reload` needs one; a socket
+  # will do: admin unix//FOLDER/admin.sock
   admin off
   # No certificates from outside, no port 80.
   auto_https off
+  # On SIGTERM open streams have so long to end by themselves; without it Caddy waits for them for ever.
+  grace_period 10s
   servers {
     timeouts {
       # A request's head must be complete in this time: else a few slow clients hold all connections.
