@@ -57,7 +57,8 @@ _TEXT: Final = """\
       # to one that is just being closed, and gets 502.
       keepalive 60s
       # No read_timeout: there is no limit on silence by default (Jackline sends something every @heartbeat@ s),
-      # and 2.6 ends a stream that reached one as if it were complete.
+      # and 2.6 ends a stream that reached one as if it were complete. (So it does with one that was cut on Jackline's
+      # side; nothing helps against that but a later Caddy. Clients must go by the last frame.)
     }
     # Caddy itself passes Host on, and sets X-Forwarded-For and X-Forwarded-Proto anew. Jackline believes them of
     # proxies in its setting `trusted_proxies`; else all viewers count as one address.
