@@ -27,7 +27,7 @@ HEARTBEAT_S: Final = 15.0
 _KNOWN_FROM: Final = 0.5
 """A proxy's own words are only told where it is so likely that one."""
 _BUFFERED: Final[frozenset[Shape]] = frozenset({"whole", "blocks", "none"})
-_FRAME_BYTES: Final = 700
+_FRAME_BYTES: Final = 680
 """A frame of the probe with large events."""
 _EARLY: Final = 0.5
 _END_SHARE: Final = 0.9
