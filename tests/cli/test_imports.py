@@ -82,3 +82,14 @@ def test_a_throw_away_origin_has_no_store_and_no_worker() -> None:
         "jackline.drive",
     )
     assert [name for name in modules if name.startswith(rooms)] == []
+
+
+def test_the_help_and_a_configuration_import_neither_a_client_nor_a_server() -> None:
+    code = (
+        "import jackline.cli.app, typer.testing\n"
+        "for args in (['--help'], ['proxy', 'nginx']):\n"
+        "    done = typer.testing.CliRunner().invoke(jackline.cli.app.app, args)\n"
+        "    assert done.exit_code == 0, done\n"
+    )
+    libraries = {"httpx2", "starlette", "uvicorn", "msgspec", "anyio"}  # typer itself needs pydantic
+    assert imported(code) & (AGENTS | libraries) == set()

@@ -21,6 +21,7 @@ from jackline.cli.options import (
     parse_json,
     parse_object,
 )
+from jackline.cli.proxy import proxy
 
 if TYPE_CHECKING:
     from jackline.cli.orders import Target
@@ -339,6 +340,7 @@ def drill(
     raise typer.Exit(drills.drill(order))
 
 
+app.command()(proxy)
 app.command()(doctor)
 
 
