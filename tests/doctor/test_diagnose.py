@@ -203,6 +203,18 @@ def test_an_error_in_the_place_of_every_stream_is_told_and_nothing_else_of_strea
     assert "504" in diagnosis.findings[0].text
 
 
+def test_a_setting_of_ours_is_named_where_it_was_seen_to_help() -> None:
+    """Against a compressor that cannot be changed."""
+    measured = recorded("caddy-2.6-encode")
+    live, held = measured.stream("gzip"), measured.stream("gzip-first")
+    assert live is not None
+    assert held is not None
+    for stream, helps in ((live, True), (held, False)):
+        said = msgspec.structs.replace(stream, name="identity", identity=True)
+        found = diagnose(msgspec.structs.replace(measured, streams=[*measured.streams, said]))
+        assert ("encoding_identity" in found.findings[0].fix) is helps
+
+
 def test_a_repeated_get_is_nobodys_harm_unless_a_service_begins_its_work_by_it() -> None:
     measured = msgspec.structs.replace(
         recorded("nginx"), counts=[Count(method="GET", mode="cut", status=502, executions=12)]
