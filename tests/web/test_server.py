@@ -20,6 +20,7 @@ from jackline.errors import ConfigError
 from jackline.sse import Decoder
 from jackline.web.app import create_app, site_of
 from jackline.web.server import listen, serve_web
+from jackline.web.site import Site
 from jackline.web.tails import Tails
 from tests.support.processes import HOST, Process, eventually, start
 from tests.web.harness import (
@@ -45,12 +46,18 @@ class Served:
     store: FlakyStore
     stop: asyncio.Event
     task: asyncio.Task[int | None]
-    tails: Tails
+    site: Site
     drained: list[bool] = field(default_factory=list[bool])
+
+    @property
+    def tails(self) -> Tails:
+        return self.site.tails
 
 
 @asynccontextmanager
-async def serving(**values: object) -> AsyncGenerator[Served, None]:
+async def serving(
+    *, patience: float = DEADLINE_SECONDS * 2, **values: object
+) -> AsyncGenerator[Served, None]:
     store = FlakyStore()
 
     async def default_agent() -> str:
@@ -61,7 +68,7 @@ async def serving(**values: object) -> AsyncGenerator[Served, None]:
     stop = asyncio.Event()
     ready: asyncio.Future[str] = asyncio.get_running_loop().create_future()
     drained: list[bool] = []
-    async with asyncio.timeout(DEADLINE_SECONDS * 2), asyncio.TaskGroup() as group:
+    async with asyncio.timeout(patience), asyncio.TaskGroup() as group:
         task = group.create_task(
             serve_web(
                 app,
@@ -81,7 +88,7 @@ async def serving(**values: object) -> AsyncGenerator[Served, None]:
                 store=store,
                 stop=stop,
                 task=task,
-                tails=site_of(app).tails,
+                site=site_of(app),
                 drained=drained,
             )
         finally:

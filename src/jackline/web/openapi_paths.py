@@ -74,6 +74,7 @@ _WAIT: Final = _query(
 _READ: Final = (401, 403, 404, 500, 503)
 _LIST: Final = (400, 401, 403, 422, 500, 503)
 _WRITE: Final = (400, 401, 403, 404, 406, 408, 409, 413, 415, 422, 500, 503)
+_STREAM: Final = (*_WRITE, 429)
 _STREAM_PARAMETERS: Final = (_COMPACT, _TICK, _UNTIL, _AFTER, _LAST_EVENT_ID)
 
 OPERATIONS: Final[Mapping[tuple[str, str], Operation]] = {
@@ -83,7 +84,7 @@ OPERATIONS: Final[Mapping[tuple[str, str], Operation]] = {
         body=ChatBody,
         answers={202: Accepted},
         stream=True,
-        problems=_WRITE,
+        problems=_STREAM,
         parameters=(_KEY, *_STREAM_PARAMETERS),
     ),
     ("GET", f"{API}/approvals"): Operation(
@@ -99,7 +100,7 @@ OPERATIONS: Final[Mapping[tuple[str, str], Operation]] = {
         body=DecisionsBody,
         answers={200: DecidedPage},
         stream=True,
-        problems=_WRITE,
+        problems=_STREAM,
         parameters=(_KEY, *_STREAM_PARAMETERS),
     ),
     ("GET", f"{API}/approvals/{{call_id}}"): Operation(
@@ -114,7 +115,7 @@ OPERATIONS: Final[Mapping[tuple[str, str], Operation]] = {
         body=AnswerBody,
         answers={200: DecidedItem},
         stream=True,
-        problems=_WRITE,
+        problems=_STREAM,
         parameters=(_KEY, *_STREAM_PARAMETERS),
     ),
     ("POST", f"{API}/stop"): Operation(
@@ -148,7 +149,7 @@ OPERATIONS: Final[Mapping[tuple[str, str], Operation]] = {
         summary="A run's entries, as a stream or as a page",
         answers={200: EntriesPage, 204: None},
         stream=True,
-        problems=(*_READ, 400, 406, 422),
+        problems=(*_READ, 400, 406, 422, 429),
         parameters=(*_STREAM_PARAMETERS, _LIMIT),
     ),
     ("POST", f"{API}/runs/{{run_id}}/stop"): Operation(
@@ -200,6 +201,9 @@ OPERATIONS: Final[Mapping[tuple[str, str], Operation]] = {
     ),
     ("GET", "/readyz"): Operation(
         name="readyz", summary="Readiness", media="application/json", problems=(500, 503)
+    ),
+    ("GET", "/metrics"): Operation(
+        name="metrics", summary="Metrics for Prometheus", media="text/plain", problems=(401, 403, 500)
     ),
     ("GET", "/openapi.json"): Operation(
         name="openapi", summary="This document", media="application/json", problems=(403, 500)

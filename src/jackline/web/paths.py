@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
-from jackline.web.routes import agents, approvals, chat, conversations, health, page, runs, stop
+from jackline.web.routes import agents, approvals, chat, conversations, health, metrics, page, runs, stop
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -32,6 +32,7 @@ ROUTES: Final[Mapping[str, Mapping[str, Handler]]] = {
     f"{API}/tools": {"GET": agents.tools},
     "/healthz": {"GET": health.alive},
     "/readyz": {"GET": health.ready},
+    "/metrics": {"GET": metrics.metrics},
     "/openapi.json": {"GET": health.document},
     "/": {"GET": page.page},
 }

@@ -140,6 +140,7 @@ async def events(site: Site, request: Request) -> ASGIApp:
     limit = query.page_limit(request, default=query.MAX_PAGE)
     if query.wants_stream(request):
         compact = query.compact(request, default=True)
+        site.crowd.sit(request.scope)
         return Stream(site, run_id, cursor, compact=compact, until_pause=until_pause, tick=tick)
     compact = query.compact(request, default=False)
     return json_response(await _page(site, run_id, cursor, limit=limit, compact=compact))
