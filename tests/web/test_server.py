@@ -14,6 +14,7 @@ from pathlib import Path
 
 import httpx2
 import pytest
+import uvloop
 
 from jackline.commands import Commands
 from jackline.errors import ConfigError
@@ -209,6 +210,26 @@ async def test_a_port_that_is_taken_is_a_setting_to_change() -> None:
         listen(HOST, taken.getsockname()[1])
     with pytest.raises(ConfigError, match="--host"):
         listen("no.such.host.invalid", 0)
+
+
+class _FaultError(Exception):
+    pass
+
+
+def test_a_server_that_is_cut_short_leaves_nothing_that_keeps_its_loop_from_closing() -> None:
+    """A fault beside it ends the whole process, also while viewers are connected."""
+
+    async def fail() -> None:
+        async with serving() as served:
+            run_id = await chat(served)
+            reader, writer = await asyncio.open_connection(HOST, served.port)
+            writer.write(f"GET {API}/runs/{run_id}/events HTTP/1.1\r\nHost: localhost\r\n\r\n".encode())
+            await reader.readuntil(b"event: ready")
+            writer.transport.abort()
+            raise _FaultError
+
+    with pytest.raises(ExceptionGroup), asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        runner.run(fail())
 
 
 SCRIPT = """

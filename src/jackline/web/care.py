@@ -151,6 +151,10 @@ class CarefulHttp(HttpToolsProtocol):
         if place is not None:
             place.leave()
 
+    def abort(self) -> None:
+        """Close at once."""
+        self.transport.abort()
+
     def end_care(self) -> None:
         """The connection is gone, or somebody else's, and its place with it."""
         self._arm("")

@@ -9,7 +9,7 @@ import signal
 import socket
 import threading
 from contextlib import contextmanager, suppress
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, cast
 
 import uvicorn
 
@@ -25,6 +25,8 @@ if TYPE_CHECKING:
     from starlette.applications import Starlette
 
     from jackline.settings import Settings
+    from jackline.web.care import CarefulHttp
+    from jackline.web.handover import Connection
 
 DEFAULT_PORT: Final = 8787
 
@@ -86,6 +88,13 @@ class Server(uvicorn.Server):
         if self.should_exit and sig == signal.SIGINT:
             self.force_exit = True
         self.stop()
+
+    def abort(self) -> None:
+        """Let go of all that is left, after an end out of order: a loop does not close with it."""
+        for server in self.servers if self.started else ():
+            server.close()
+        for connection in tuple(self.server_state.connections):
+            cast("CarefulHttp | Connection", connection).abort()
 
     def stop(self) -> None:
         """Begin to drain. May be called from a signal handler."""
@@ -156,6 +165,7 @@ async def serve_web(
     finally:
         for listener in listeners:  # the server closes them too, unless it was cancelled
             listener.close()
+        server.abort()
     drain()
     return server.signals[0] if server.signals else None
 
