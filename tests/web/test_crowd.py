@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from contextlib import AsyncExitStack
+from typing import Any
 
 import pytest
 
@@ -177,7 +178,7 @@ async def head_of(here: Line, path: str, *fields: str, method: str = "GET") -> b
     ],
 )
 async def test_above_the_limit_of_connections_one_is_told_so_and_closed(
-    values: dict[str, object], status: int, reason: Refusal
+    values: dict[str, Any], status: int, reason: Refusal
 ) -> None:
     """G4, G10: health and stops are answered all the same; `EventSource` comes back."""
     async with serving(**values) as served, AsyncExitStack() as stack:

@@ -47,7 +47,7 @@ async def test_what_is_documented_is_there_and_nothing_else() -> None:
 
 
 async def test_the_values_are_true() -> None:
-    async with running(max_streams=1) as setup:
+    async with running(max_streams=1, linger=3600) as setup:
         run_id = await setup.whole_run()
         other = setup.worker(await setup.client.chat())
         await other.execute()

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
+from jackline.cli.doctor import doctor
 from jackline.cli.options import (
     DEFAULT_URL,
     Call,
@@ -20,6 +21,7 @@ from jackline.cli.options import (
     parse_json,
     parse_object,
 )
+from jackline.cli.proxy import proxy
 
 if TYPE_CHECKING:
     from jackline.cli.orders import Target
@@ -336,6 +338,10 @@ def drill(
     plan = Plan(agent=agent, redis=redis, sqlite=sqlite, prompt=prompt)
     order = drills.Order(plan=plan, only=only or (), runs=runs, seed=seed, json=json)
     raise typer.Exit(drills.drill(order))
+
+
+app.command()(proxy)
+app.command()(doctor)
 
 
 @app.command()

@@ -19,6 +19,8 @@ from jackline.web.counts import Counts
 from jackline.web.crowd import Crowd, leave_seat
 from jackline.web.guards import Guard, Identify, Limit
 from jackline.web.paths import HEALTH, ROUTES
+from jackline.web.probe.grants import Grants
+from jackline.web.probe.probes import Probes
 from jackline.web.problems import HANDLED, Problem, on_error
 from jackline.web.ring import RING_BYTES
 from jackline.web.site import Site
@@ -88,18 +90,21 @@ def create_app(
         )
     clock = StoreClock(store)
     counts = Counts()
+    grants = Grants(settings.probe_secret)
+    tails = Tails(store, heartbeat=settings.heartbeat, now=clock.now, ring_bytes=ring_bytes, linger=linger)
     site = Site(
         settings=settings,
         store=store,
         commands=commands,
-        authority=Authority(store, settings.keys),
-        tails=Tails(store, heartbeat=settings.heartbeat, now=clock.now, ring_bytes=ring_bytes, linger=linger),
+        authority=Authority(store, settings.keys, grants, probes=settings.probes),
+        tails=tails,
         default_agent=default_agent,
         needs_worker=needs_worker,
         own_worker=own_worker,
         pressure=pressure or Pressure(store, settings.store_full),
         counts=counts,
         crowd=Crowd(settings, counts),
+        probes=Probes(going=lambda: tails.draining),
     )
 
     @asynccontextmanager

@@ -24,6 +24,9 @@ DRAIN_BYTES: Final = 8 << 20
 """So much of a body that is too large is read and thrown away, so that the client, which is still
 sending, gets to see the answer instead of a reset connection."""
 
+BODY_SECONDS: Final = 60.0
+"""A body that takes longer to arrive is given up: it would hold a connection for ever."""
+
 MAX_MESSAGES: Final = 1000
 MAX_DECISIONS: Final = 1000
 WHOLE_LIMITS: Final = frozenset({"steps", "tokens", "bytes"})
@@ -188,18 +191,16 @@ def refuse(faults: list[FieldError]) -> None:
         raise field_problem(*faults)
 
 
-async def read_body(request: Request, settings: Settings) -> bytes:
-    """The whole body. Raises a 413 problem above `max_body` bytes (the rest is read and thrown away, up
-    to 8 MiB), a 408 problem when it does not arrive within `body_timeout`: it would hold a connection
-    for ever."""
-    limit = settings.max_body
+async def read_body(request: Request, limit: int, seconds: float = BODY_SECONDS) -> bytes:
+    """The whole body. Raises a 413 problem above `limit` bytes (the rest is read and thrown away, up
+    to 8 MiB), a 408 problem when it does not arrive within `seconds`."""
     declared = request.headers.get("content-length", "")
     if declared.isdecimal() and int(declared) > limit and "expect" in request.headers:
         raise _too_large(limit)  # the client asks before it sends
     chunks: list[bytes] = []
     size = 0
     try:
-        async with asyncio.timeout(settings.body_timeout):
+        async with asyncio.timeout(seconds):
             async for chunk in request.stream():
                 size += len(chunk)
                 if size <= limit:
@@ -246,7 +247,7 @@ def parse(body: bytes, shape: type[_Body]) -> _Body:
 
 async def read_json(request: Request, shape: type[_Body], settings: Settings) -> tuple[_Body, bytes]:
     """Read, check and parse the body; the raw bytes too, for digests."""
-    body = await read_body(request, settings)
+    body = await read_body(request, settings.max_body, settings.body_timeout)
     if body:
         check_json(request)
     return parse(body, shape), body
@@ -254,7 +255,7 @@ async def read_json(request: Request, shape: type[_Body], settings: Settings) ->
 
 async def read_optional_json(request: Request, shape: type[_Body], settings: Settings) -> tuple[_Body, bytes]:
     """The same, for a body that may be left out when every member has a default."""
-    body = await read_body(request, settings)
+    body = await read_body(request, settings.max_body, settings.body_timeout)
     if not body:
         return shape(), body
     check_json(request)

@@ -123,7 +123,7 @@ class CarefulHttp(HttpToolsProtocol):
         self._unanswered = 0
         self._rested = False
         """A request has become whole: the connection may rest again once it is answered."""
-        self._received = 0
+        self._bytes = 0
         self._payload = 0
         self._fault: tuple[Problem, Refusal] | None = None
         self._last_word: Problem | None = None
@@ -146,19 +146,18 @@ class CarefulHttp(HttpToolsProtocol):
         """The client is gone."""
         self._unset_keepalive_if_required()
         super().connection_lost(exc)
-        place = self.place
         self.end_care()
-        if place is not None:
-            place.leave()
+        if self.place is not None:
+            self.place.leave()
+            self.place = None
 
     def abort(self) -> None:
         """Close at once."""
         self.transport.abort()
 
     def end_care(self) -> None:
-        """The connection is gone, or somebody else's, and its place with it."""
+        """The connection is gone, or somebody else's."""
         self._arm("")
-        self.place = None
         if self._stall is not None:
             self._stall.close()
             self._stall = None
@@ -166,8 +165,8 @@ class CarefulHttp(HttpToolsProtocol):
     def data_received(self, data: bytes) -> None:
         """Bytes of a request, or what calls itself one."""
         if self._over:
-            self._received += len(data)
-            if self._received > _LINGER_BYTES:
+            self._bytes += len(data)
+            if self._bytes > _LINGER_BYTES:
                 self.transport.abort()
             return
         requests, part = self._requests, self._part
@@ -177,7 +176,7 @@ class CarefulHttp(HttpToolsProtocol):
         # Whether all of it was one request's.
         alone = self._requests == requests + 1 if not part else self._requests == requests
         if alone and self._part and part in ("", self._part):
-            self._received += len(data)
+            self._bytes += len(data)
             self._check_size()
         if not self._over:
             self._await_more()
@@ -189,9 +188,9 @@ class CarefulHttp(HttpToolsProtocol):
 
     def _check_size(self) -> None:
         """No part of a request that comes in pieces may come without end."""
-        if self._part == "head" and self._received > self.care.max_head:
+        if self._part == "head" and self._bytes > self.care.max_head:
             self._give_up(self._too_large(), "head_size")
-        elif self._part == "body" and self._received > _OVERHEAD * self._payload + self.care.max_head:
+        elif self._part == "body" and self._bytes > _OVERHEAD * self._payload + self.care.max_head:
             self._give_up(Problem(400, "the chunks of the body hold hardly anything"), "malformed")
 
     def _await_more(self) -> None:
@@ -262,7 +261,7 @@ class CarefulHttp(HttpToolsProtocol):
         """A request begins."""
         self._part = "head"
         self._requests += 1
-        self._received = self._payload = 0
+        self._bytes = self._payload = 0
         super().on_message_begin()
         if self.place is not None and self.place.reason is not None:
             scope = cast("MutableMapping[str, Any]", self.scope)
@@ -282,7 +281,7 @@ class CarefulHttp(HttpToolsProtocol):
             raise _Refused
         super().on_headers_complete()
         self._part = "body"
-        self._received = 0
+        self._bytes = 0
         self._unanswered += 1
         if self._upgrades or (self.place is not None and self.place.reason is not None):
             self.cycle.keep_alive = False
@@ -363,7 +362,7 @@ class CarefulHttp(HttpToolsProtocol):
                 self.cycle.disconnected = True
                 self.cycle.message_event.set()
             self._unanswered -= 1
-        self._received = 0
+        self._bytes = 0
         if self._unanswered:
             self._last_word = problem
         else:

@@ -15,6 +15,7 @@ from starlette.responses import Response
 from jackline.web import frames
 from jackline.web.addresses import Proxies
 from jackline.web.auth import LOCAL, PRINCIPAL, Principal
+from jackline.web.headers import stream_headers
 from jackline.web.problems import Problem
 
 if TYPE_CHECKING:
@@ -25,14 +26,6 @@ if TYPE_CHECKING:
 
 RETRY_SECONDS: Final = (5, 15)
 """When who was sent away may come back: each at a time of its own."""
-
-STREAM_HEADERS: Final = (
-    (b"content-type", b"text/event-stream; charset=utf-8"),
-    # no-store: a cache replays one client's stream to another; no-transform: compressors that obey
-    # it do not hold events back. NGINX obeys only the next one.
-    (b"cache-control", b"no-store, no-cache, no-transform"),
-    (b"x-accel-buffering", b"no"),
-)
 
 SEAT: Final = "jackline.seat"
 """The scope's key under which a request's seat stands."""
@@ -65,7 +58,7 @@ class Full(Problem):
             return super().response()
         shortest, longest = RETRY_SECONDS
         response = Response(frames.shutdown(random.randint(shortest * 1000, longest * 1000)))
-        response.raw_headers.extend(STREAM_HEADERS)
+        response.raw_headers.extend(stream_headers(identity=False))
         return response
 
 

@@ -11,12 +11,14 @@ version that is locked, except `_unset_keepalive_if_required`; the tests would t
 from __future__ import annotations
 
 import asyncio
+import sys
 from functools import partial
 from typing import TYPE_CHECKING, Any, Final, cast
 
 from jackline.web.care import CarefulHttp
 from jackline.web.ring import as_chunk
 from jackline.web.stall import Stall, waiting
+from jackline.web.turns import Turns
 
 if TYPE_CHECKING:
     from collections.abc import MutableMapping
@@ -47,6 +49,7 @@ class Connection(asyncio.Protocol):
         "_stall",
         "_state",
         "_transport",
+        "_turns",
         "_unread",
         "_viewer",
     )
@@ -58,6 +61,7 @@ class Connection(asyncio.Protocol):
         self._config, self._server, self._state = http.careful, http.server_state, http.app_state
         self._place = http.place
         self._stall: Stall | None = None
+        self._turns = http.turns
         self._chunked = cycle.chunked_encoding is not False
         self._keeps = self._chunked and cycle.keep_alive
         self._full = http.flow.write_paused
@@ -92,7 +96,7 @@ class Connection(asyncio.Protocol):
         return self._transport.get_write_buffer_size()
 
     def _give_back(self) -> None:
-        http = Http(self._config, self._server, self._state)
+        http = Http(self._config, self._server, self._state, turns=self._turns)
         http.place = self._place
         http.connection_made(self._transport)
         self._transport.set_protocol(http)
@@ -162,6 +166,14 @@ class Handover:
         if self._protocol is not None and self._protocol.scope["http_version"] == "1.0":
             self._protocol.cycle.chunked_encoding = False  # such a client does not know chunks
 
+    def prepare_sends(self) -> bool:
+        """The same for an answer that goes through ASGI's `send`: whether its end is told by `cut` alone."""
+        self.prepare()
+        if self._protocol is None or self._protocol.cycle.chunked_encoding is not False:
+            return False
+        self._protocol.cycle.expected_content_length = sys.maxsize  # what is not counted has no length
+        return True
+
     @property
     def possible(self) -> bool:
         """Whether the server has nothing else to do with the connection. It has while the request's body
@@ -180,6 +192,7 @@ class Handover:
         if protocol is None or protocol.cycle.disconnected or protocol.transport.is_closing():
             return False
         connection = Connection(protocol, viewer)
+        protocol.place = None
         protocol.let_go()
         protocol.connections.add(cast("Any", connection))  # a server that ends waits for all of these
         protocol.transport.set_protocol(connection)
@@ -188,9 +201,32 @@ class Handover:
         viewer.begin(connection)
         return True
 
+    def cut(self) -> None:
+        """End the connection in the middle of the answer, or before it, as a server does that is killed:
+        what was written leaves, and nothing says that it is not all."""
+        protocol, self._protocol = self._protocol, None
+        if protocol is not None and not protocol.cycle.disconnected:
+            protocol.let_go()
+            protocol.transport.close()
+
 
 class Http(CarefulHttp):
-    """uvicorn's HTTP/1.1, with the hand-over in each request's scope."""
+    """uvicorn's HTTP/1.1, with the hand-over in each request's scope. `turns`: the server's."""
+
+    def __init__(self, *args: Any, turns: Turns, **options: Any) -> None:
+        super().__init__(*args, **options)
+        self.turns = turns
+
+    def data_received(self, data: bytes) -> None:
+        """A request, or a part of it: it has its turn."""
+        self.turns.take(partial(self._taken, data))
+
+    def _taken(self, data: bytes) -> None:
+        protocol = cast("asyncio.Protocol", self.transport.get_protocol())
+        if protocol is not self:
+            protocol.data_received(data)  # the connection was handed over while this waited
+        elif not self.transport.is_closing():
+            super().data_received(data)
 
     handover: Handover | None = None
     """Of the newest request, of which perhaps only a part has come."""
@@ -212,3 +248,8 @@ class Http(CarefulHttp):
         self.cycle.message_event.set()
         self.parser = None
         self.handover = None
+
+
+def protocol() -> type[asyncio.Protocol]:
+    """What a server of its own makes its connections with: they share their turns."""
+    return cast("type[asyncio.Protocol]", partial(Http, turns=Turns()))

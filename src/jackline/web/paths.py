@@ -4,7 +4,19 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
-from jackline.web.routes import agents, approvals, chat, conversations, health, metrics, page, runs, stop
+from jackline.web.routes import (
+    agents,
+    approvals,
+    chat,
+    conversations,
+    events,
+    health,
+    metrics,
+    page,
+    probe,
+    runs,
+    stop,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -12,6 +24,7 @@ if TYPE_CHECKING:
     from jackline.web.site import Handler
 
 API: Final = "/api/v1/agent"
+PROBE: Final = "/api/v1/probe"
 
 HEALTH: Final = ("/healthz", "/readyz")
 """All that a worker's own port answers."""
@@ -23,13 +36,17 @@ ROUTES: Final[Mapping[str, Mapping[str, Handler]]] = {
     f"{API}/stop": {"POST": stop.stop_any},
     f"{API}/runs": {"GET": runs.listed},
     f"{API}/runs/{{run_id}}": {"GET": runs.snapshot_of, "DELETE": runs.delete},
-    f"{API}/runs/{{run_id}}/events": {"GET": runs.events},
+    f"{API}/runs/{{run_id}}/events": {"GET": events.events},
     f"{API}/runs/{{run_id}}/stop": {"POST": stop.stop_run},
     f"{API}/runs/{{run_id}}/artifacts/{{artifact_id}}": {"GET": runs.artifact},
     f"{API}/conversations": {"GET": conversations.listed},
     f"{API}/conversations/{{conversation_id}}": {"GET": conversations.one, "DELETE": conversations.delete},
     f"{API}/agents": {"GET": agents.agents},
     f"{API}/tools": {"GET": agents.tools},
+    f"{PROBE}/echo": {"GET": probe.echo, "POST": probe.echo},
+    f"{PROBE}/stream": {"GET": probe.stream, "POST": probe.stream},
+    f"{PROBE}/count/{{nonce}}": {"GET": probe.count, "POST": probe.count},
+    f"{PROBE}/report/{{id}}": {"GET": probe.report},
     "/healthz": {"GET": health.alive},
     "/readyz": {"GET": health.ready},
     "/metrics": {"GET": metrics.metrics},

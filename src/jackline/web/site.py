@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from jackline.web.auth import Authority
     from jackline.web.counts import Counts
     from jackline.web.crowd import Crowd
+    from jackline.web.probe.probes import Probes
     from jackline.web.tails import Tails
 
 
@@ -44,6 +45,7 @@ class Site:
     pressure: Pressure
     counts: Counts
     crowd: Crowd
+    probes: Probes
 
 
 Handler = Callable[[Site, Request], Awaitable[ASGIApp]]

@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING
 
 import anyio
 
-from jackline.web.crowd import SEAT, STREAM_HEADERS, Seat
+from jackline.web.crowd import SEAT, Seat
 from jackline.web.handover import HANDOVER
+from jackline.web.headers import stream_headers
 from jackline.web.problems import Problem
 from jackline.web.query import Cursor
 from jackline.web.stall import Stall
@@ -49,6 +50,7 @@ class Stream:
         compact: bool,
         until_pause: bool,
         tick: int = 0,
+        poll: bool = False,
         began_here: bool = False,
         begin: int = 0,
     ) -> None:
@@ -58,6 +60,7 @@ class Stream:
         self._compact = compact
         self._until_pause = until_pause
         self._tick = tick
+        self._poll = poll
         self._began_here = began_here
         self._begin = begin
 
@@ -121,14 +124,14 @@ class Stream:
             compact=self._compact,
             until_pause=self._until_pause,
             tick=self._tick,
+            poll=self._poll,
         )
 
     def _headers(self) -> list[tuple[bytes, bytes]]:
-        headers = [*STREAM_HEADERS, (b"x-run-id", self._run_id.encode())]
+        headers = stream_headers(identity=self._site.settings.encoding_identity)
+        headers.append((b"x-run-id", self._run_id.encode()))
         if self._began_here:
             headers.append((b"location", events_path(self._run_id).encode()))
-        if self._site.settings.encoding_identity:
-            headers.append((b"content-encoding", b"identity"))
         return headers
 
 
