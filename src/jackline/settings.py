@@ -124,6 +124,14 @@ class Settings(BaseModel):
     allowed_hosts: list[str] = Field(
         default_factory=list, description="Public host names to accept when there are no keys."
     )
+    probes: bool = Field(
+        False, description="Answer the probes of `jackline doctor` to everybody who may use the API."
+    )
+    probe_secret: str | None = Field(
+        None,
+        min_length=32,
+        description="Signs the tokens of `jackline doctor --grant`, which open the probes for a while.",
+    )
     encoding_identity: bool = Field(False, description="Send `Content-Encoding: identity` on streams.")
     retention: float | None = Field(
         7 * 86400.0,

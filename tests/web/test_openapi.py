@@ -67,6 +67,8 @@ async def _exchange(case: Any, kind: str) -> tuple[Answer, requests.PreparedRequ
                 "call_id": f"{run_id}.1",
                 "conversation_id": run_id.split(".")[0],
                 "artifact_id": "none",
+                "nonce": "of-a-count",
+                "id": "of-a-probe",
             }
             case.path_parameters = {name: real[name] for name in case.path_parameters}
         # A segment of dots would be resolved away by the client and reach another route.

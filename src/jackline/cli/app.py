@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
+from jackline.cli.doctor import doctor
 from jackline.cli.options import (
     DEFAULT_URL,
     Call,
@@ -340,6 +341,7 @@ def drill(
 
 
 app.command()(proxy)
+app.command()(doctor)
 
 
 @app.command()

@@ -32,6 +32,14 @@ def parse_json(option: str, text: str | None) -> object:
         raise typer.BadParameter(f"not JSON: {error}", param_hint=option) from error
 
 
+def parse_address(option: str, text: str) -> tuple[str, int]:
+    """Host and port of `HOST:PORT`. Exits with 2 for what is none."""
+    host, _, port = text.rpartition(":")
+    if not host or not port.isascii() or not port.isdigit() or int(port) > 65535:  # noqa: PLR2004
+        raise typer.BadParameter("not HOST:PORT", param_hint=option)
+    return host.strip("[]"), int(port)
+
+
 def parse_object(option: str, text: str | None) -> dict[str, Any] | None:
     """The same where the value must be an object."""
     value = parse_json(option, text)

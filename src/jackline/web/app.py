@@ -17,6 +17,8 @@ from jackline.pressure import Pressure
 from jackline.web.auth import Authority
 from jackline.web.guards import Guard, Identify
 from jackline.web.paths import HEALTH, ROUTES
+from jackline.web.probe.grants import Grants
+from jackline.web.probe.probes import Probes
 from jackline.web.problems import HANDLED, Problem, on_error
 from jackline.web.ring import RING_BYTES
 from jackline.web.site import Site
@@ -82,16 +84,19 @@ def create_app(
             "set keys, or listen on 127.0.0.1"
         )
     clock = StoreClock(store)
+    grants = Grants(settings.probe_secret)
+    tails = Tails(store, heartbeat=settings.heartbeat, now=clock.now, ring_bytes=ring_bytes, linger=linger)
     site = Site(
         settings=settings,
         store=store,
         commands=commands,
-        authority=Authority(store, settings.keys),
-        tails=Tails(store, heartbeat=settings.heartbeat, now=clock.now, ring_bytes=ring_bytes, linger=linger),
+        authority=Authority(store, settings.keys, grants, probes=settings.probes),
+        tails=tails,
         default_agent=default_agent,
         needs_worker=needs_worker,
         own_worker=own_worker,
         pressure=pressure or Pressure(store, settings.store_full),
+        probes=Probes(going=lambda: tails.draining),
     )
 
     @asynccontextmanager

@@ -14,25 +14,37 @@ from typing import TYPE_CHECKING, Final
 
 from jackline.errors import NotFound, UnknownRun
 from jackline.ids import is_call_id, is_conversation_id, is_run_id, run_of
+from jackline.web.probe.grants import HEADER
 from jackline.web.problems import Problem
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from starlette.datastructures import Headers
     from starlette.requests import Request
 
     from jackline.log.base import Conversation, Head, Store
     from jackline.settings import ApiKey
+    from jackline.web.probe.grants import Grants
 
 PRINCIPAL: Final = "jackline.principal"
 """The scope's key under which the caller's principal stands."""
 
+PROBES: Final = "/api/v1/probe/"
+"""The paths that a grant opens."""
+
+PROBES_OFF: Final = (
+    "the probes are off; set `probes = true`, or send a token of `jackline doctor --grant` in X-Probe-Token"
+)
+
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Principal:
-    """Who calls: `user:ana`, or `local` where there are no keys."""
+    """Who calls: `user:ana`, or `local` where there are no keys. `prober`: they hold a grant, which opens
+    the probes and nothing else."""
 
     name: str
+    prober: bool = False
 
 
 LOCAL: Final = Principal(name="local")
@@ -47,10 +59,13 @@ def principal_of(request: Request) -> Principal:
 
 
 class Authority:
-    """Who calls, and what they may do. `keys` empty: everybody who can connect is `local`."""
+    """Who calls, and what they may do. `keys` empty: everybody who can connect is `local`. `probes`: whether
+    every principal may use the probes; holders of `grants` may in any case."""
 
-    def __init__(self, store: Store, keys: Sequence[ApiKey]) -> None:
+    def __init__(self, store: Store, keys: Sequence[ApiKey], grants: Grants, *, probes: bool = False) -> None:
         self._store = store
+        self._grants = grants
+        self._probes = probes
         self._keys = [(bytes.fromhex(key.sha256), Principal(name=key.principal)) for key in keys]
 
     @property
@@ -76,7 +91,21 @@ class Authority:
             raise _unauthorised("this key is not known", error="invalid_token")
         return found
 
+    def prober(self, headers: Headers) -> Principal | None:
+        """Who holds the grant that a request to a probe carries."""
+        tokens = (headers.get(HEADER), headers.get("authorization", "").partition(" ")[2].strip())
+        for token in tokens:
+            holder = self._grants.holder(token)
+            if holder is not None:
+                return Principal(name=holder, prober=True)
+        return None
+
     # -- what may be done: one function per kind of action -----------------------------------
+
+    def may_probe(self, principal: Principal) -> None:
+        """Use the probes. Raises a 404 problem that says how to switch them on."""
+        if not self._probes and not principal.prober:
+            raise Problem(404, PROBES_OFF)
 
     def may_start(self, principal: Principal) -> None:
         """Start a run in a new conversation: every principal may."""

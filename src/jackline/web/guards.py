@@ -10,7 +10,7 @@ from urllib.parse import urlsplit
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.responses import Response
 
-from jackline.web.auth import PRINCIPAL
+from jackline.web.auth import PRINCIPAL, PROBES
 from jackline.web.problems import Problem
 
 if TYPE_CHECKING:
@@ -119,8 +119,10 @@ class Identify:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """See the class."""
         if scope["type"] == "http" and scope["path"].startswith(self._prefix):
+            headers = Headers(scope=scope)
             try:
-                principal = self._authority.identify(Headers(scope=scope).get("authorization"))
+                principal = self._authority.prober(headers) if scope["path"].startswith(PROBES) else None
+                principal = principal or self._authority.identify(headers.get("authorization"))
             except Problem as problem:
                 await problem.response()(scope, receive, send)
                 return

@@ -11,6 +11,7 @@ version that is locked, except `_unset_keepalive_if_required`; the tests would t
 from __future__ import annotations
 
 import asyncio
+import sys
 from typing import TYPE_CHECKING, Any, Final, cast
 
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
@@ -130,6 +131,14 @@ class Handover:
         if self._protocol is not None and self._protocol.scope["http_version"] == "1.0":
             self._protocol.cycle.chunked_encoding = False  # such a client does not know chunks
 
+    def prepare_sends(self) -> bool:
+        """The same for an answer that goes through ASGI's `send`: whether its end is told by `cut` alone."""
+        self.prepare()
+        if self._protocol is None or self._protocol.cycle.chunked_encoding is not False:
+            return False
+        self._protocol.cycle.expected_content_length = sys.maxsize  # what is not counted has no length
+        return True
+
     @property
     def possible(self) -> bool:
         """Whether the server has nothing else to do with the connection. It has while the request's body
@@ -155,6 +164,14 @@ class Handover:
             viewer.hold()
         viewer.begin(connection)
         return True
+
+    def cut(self) -> None:
+        """End the connection in the middle of the answer, or before it, as a server does that is killed:
+        what was written leaves, and nothing says that it is not all."""
+        protocol, self._protocol = self._protocol, None
+        if protocol is not None and not protocol.cycle.disconnected:
+            protocol.let_go()
+            protocol.transport.close()
 
 
 class Http(HttpToolsProtocol):

@@ -124,6 +124,7 @@ _PHRASES: Final = {
     413: "the body is too large",
     415: "the body is not declared as JSON",
     422: "a field is at fault",
+    429: "too much at once, or in a minute",
     500: "the server failed",
     503: "the store is away, or nobody is ready",
 }

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, get_args
 
 from jackline.web.bodies import AnswerBody, ChatBody, DecisionsBody, StopAnyBody, StopBody
+from jackline.web.probe.ledger import Report
+from jackline.web.probe.plan import MAX_MS, Ending, Mode, Protection
+from jackline.web.probe.probes import Mirror
 from jackline.web.query import MAX_PAGE, MAX_TICK_MS, MAX_WAIT_SECONDS
 from jackline.web.routes.agents import AgentsPage, ToolsPage
 from jackline.web.routes.approvals import FILTERS, ApprovalsPage, DecidedItem, DecidedPage
@@ -23,6 +26,7 @@ if TYPE_CHECKING:
     from jackline.events import Json
 
 API: Final = "/api/v1/agent"
+PROBE: Final = "/api/v1/probe"
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -41,8 +45,9 @@ class Operation:
     media: str | None = None
 
 
-def _query(name: str, schema: Json, description: str) -> Json:
-    return {"name": name, "in": "query", "schema": schema, "description": description}
+def _query(name: str, schema: Json, description: str, *, required: bool = False) -> Json:
+    query: dict[str, Json] = {"name": name, "in": "query", "schema": schema, "description": description}
+    return {**query, "required": True} if required else query
 
 
 def _header(name: str, schema: Json, description: str) -> Json:
@@ -74,6 +79,26 @@ _WAIT: Final = _query(
 _READ: Final = (401, 403, 404, 500, 503)
 _LIST: Final = (400, 401, 403, 422, 500, 503)
 _WRITE: Final = (400, 401, 403, 404, 406, 408, 409, 413, 415, 422, 500, 503)
+_PROBE: Final = (400, 401, 403, 404, 408, 413, 422, 429, 500, 503)
+_MS: Final = {"type": "integer", "minimum": 0, "maximum": MAX_MS, "default": 0}
+_NAME: Final = {"type": "string", "pattern": "^[A-Za-z0-9_-]{8,64}$"}
+_NONCE: Final = _header("X-Probe-Nonce", _NAME, "comes in each event")
+_PLAN: Final = (
+    _query("id", _NAME, "its report's name", required=True),
+    _query("plan", {"type": "string"}, "events as OFFSET_MS:PADDING, by commas", required=True),
+    _query("delay", _MS, "milliseconds before the headers"),
+    _query("beat", _MS, "milliseconds between heartbeats, 0 for none"),
+    _query("ending", {"enum": list(get_args(Ending)), "default": "frame"}, "how it ends"),
+    _query(
+        "without", {"type": "string"}, "headers to leave out, by commas: " + ", ".join(get_args(Protection))
+    ),
+    _query("identity", {"enum": ["0", "1"]}, "whether to say Content-Encoding: identity"),
+    _NONCE,
+)
+_COUNT: Final = (
+    _query("mode", {"enum": list(get_args(Mode)), "default": "ok"}, "how to answer"),
+    _query("delay", _MS, "milliseconds before the answer, with `slow`"),
+)
 _STREAM_PARAMETERS: Final = (_COMPACT, _TICK, _UNTIL, _AFTER, _LAST_EVENT_ID)
 
 OPERATIONS: Final[Mapping[tuple[str, str], Operation]] = {
@@ -194,6 +219,43 @@ OPERATIONS: Final[Mapping[tuple[str, str], Operation]] = {
         summary="Their tools, with the policy's verdict",
         answers={200: ToolsPage},
         problems=(401, 403, 500, 503),
+    ),
+    ("GET", f"{PROBE}/echo"): Operation(
+        name="probeEcho", summary="What arrived of this request", answers={200: Mirror}, problems=_PROBE
+    ),
+    ("POST", f"{PROBE}/echo"): Operation(
+        name="probeEchoBody", summary="The same, with a body", answers={200: Mirror}, problems=_PROBE
+    ),
+    ("GET", f"{PROBE}/stream"): Operation(
+        name="probeStream",
+        summary="A stream of a known timing",
+        stream=True,
+        problems=_PROBE,
+        parameters=_PLAN,
+    ),
+    ("POST", f"{PROBE}/stream"): Operation(
+        name="probeStreamByPost",
+        summary="The same, by POST",
+        stream=True,
+        problems=_PROBE,
+        parameters=_PLAN,
+    ),
+    ("GET", f"{PROBE}/count/{{nonce}}"): Operation(
+        name="probeCount",
+        summary="Count an execution",
+        parameters=_COUNT,
+        problems=_PROBE,
+        media="application/json",
+    ),
+    ("POST", f"{PROBE}/count/{{nonce}}"): Operation(
+        name="probeCountByPost",
+        summary="The same, by POST",
+        parameters=_COUNT,
+        problems=_PROBE,
+        media="application/json",
+    ),
+    ("GET", f"{PROBE}/report/{{id}}"): Operation(
+        name="probeReport", summary="What became of a probe", answers={200: Report}, problems=_PROBE
     ),
     ("GET", "/healthz"): Operation(
         name="healthz", summary="Liveness", media="application/json", problems=(500,)

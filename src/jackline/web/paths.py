@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
-from jackline.web.routes import agents, approvals, chat, conversations, health, page, runs, stop
+from jackline.web.routes import agents, approvals, chat, conversations, health, page, probe, runs, stop
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from jackline.web.site import Handler
 
 API: Final = "/api/v1/agent"
+PROBE: Final = "/api/v1/probe"
 
 HEALTH: Final = ("/healthz", "/readyz")
 """All that a worker's own port answers."""
@@ -30,6 +31,10 @@ ROUTES: Final[Mapping[str, Mapping[str, Handler]]] = {
     f"{API}/conversations/{{conversation_id}}": {"GET": conversations.one, "DELETE": conversations.delete},
     f"{API}/agents": {"GET": agents.agents},
     f"{API}/tools": {"GET": agents.tools},
+    f"{PROBE}/echo": {"GET": probe.echo, "POST": probe.echo},
+    f"{PROBE}/stream": {"GET": probe.stream, "POST": probe.stream},
+    f"{PROBE}/count/{{nonce}}": {"GET": probe.count, "POST": probe.count},
+    f"{PROBE}/report/{{id}}": {"GET": probe.report},
     "/healthz": {"GET": health.alive},
     "/readyz": {"GET": health.ready},
     "/openapi.json": {"GET": health.document},

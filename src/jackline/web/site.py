@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from jackline.pressure import Pressure
     from jackline.settings import Settings
     from jackline.web.auth import Authority
+    from jackline.web.probe.probes import Probes
     from jackline.web.tails import Tails
 
 
@@ -40,6 +41,7 @@ class Site:
     needs_worker: bool
     own_worker: Callable[[], bool]
     pressure: Pressure
+    probes: Probes
 
 
 Handler = Callable[[Site, Request], Awaitable[ASGIApp]]

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 
 import anyio
 
 from jackline.web.handover import HANDOVER
+from jackline.web.headers import stream_headers
 from jackline.web.problems import Problem
 from jackline.web.query import Cursor
 from jackline.web.viewers import Viewer, Wish
@@ -20,14 +21,6 @@ if TYPE_CHECKING:
     from jackline.web.ring import Joined
     from jackline.web.site import Site
     from jackline.web.tail import Tail
-
-_HEADERS: Final = (
-    (b"content-type", b"text/event-stream; charset=utf-8"),
-    # no-store: a cache replays one client's stream to another; no-transform: compressors that obey
-    # it do not hold events back. NGINX obeys only the next one.
-    (b"cache-control", b"no-store, no-cache, no-transform"),
-    (b"x-accel-buffering", b"no"),
-)
 
 
 def events_path(run_id: str) -> str:
@@ -120,11 +113,10 @@ class Stream:
         )
 
     def _headers(self) -> list[tuple[bytes, bytes]]:
-        headers = [*_HEADERS, (b"x-run-id", self._run_id.encode())]
+        headers = stream_headers(identity=self._site.settings.encoding_identity)
+        headers.append((b"x-run-id", self._run_id.encode()))
         if self._began_here:
             headers.append((b"location", events_path(self._run_id).encode()))
-        if self._site.settings.encoding_identity:
-            headers.append((b"content-encoding", b"identity"))
         return headers
 
 
