@@ -60,3 +60,14 @@ def test_the_worker_of_an_agent_without_mcp_imports_neither_mcp_nor_a_providers_
 ) -> None:
     """An agent without a model of its own gets the demo's, which needs none either."""
     assert imported(load(tmp_path, PYDANTIC, name)) & AGENTS == {"pydantic_ai"}
+
+
+def test_the_help_and_a_configuration_import_neither_a_client_nor_a_server() -> None:
+    code = (
+        "import jackline.cli.app, typer.testing\n"
+        "for args in (['--help'], ['proxy', 'nginx']):\n"
+        "    done = typer.testing.CliRunner().invoke(jackline.cli.app.app, args)\n"
+        "    assert done.exit_code == 0, done\n"
+    )
+    libraries = {"httpx2", "starlette", "uvicorn", "msgspec", "anyio"}  # typer itself needs pydantic
+    assert imported(code) & (AGENTS | libraries) == set()

@@ -8,7 +8,6 @@ from typing import Annotated, Final
 
 import typer
 
-from jackline.cli import exits
 from jackline.errors import ConfigError
 
 _PLACE: Final = re.compile(r"\[(?P<six>[^\]]*)\](?::(?P<sixth>\d+))?|(?P<host>[^:]*)(?::(?P<port>\d+))?")
@@ -19,11 +18,9 @@ def proxy(
         str | None, typer.Argument(metavar="NAME", help="Which one; all are listed without.")
     ] = None,
     *,
-    upstream: Annotated[
-        str, typer.Option(metavar="HOST:PORT", help="A web process.  [127.0.0.1:8787]")
-    ] = "127.0.0.1:8787",
+    upstream: Annotated[str, typer.Option(metavar="HOST:PORT", help="A web process.")] = "127.0.0.1:8787",
     listen: Annotated[
-        str, typer.Option(metavar="HOST:PORT", help="Where the proxy listens.  [127.0.0.1:8080]")
+        str, typer.Option(metavar="HOST:PORT", help="Where the proxy listens.")
     ] = "127.0.0.1:8080",
     heartbeat: Annotated[
         float, typer.Option(metavar="SECONDS", help="The server's setting, which limits must bear.")
@@ -33,35 +30,29 @@ def proxy(
     ] = None,
 ) -> None:
     """Print a proxy's configuration through which streams work, with what each line is for."""
-    try:
-        raise typer.Exit(_show(name, upstream, listen, heartbeat, tls))
-    except ConfigError as error:
-        print(f"jackline proxy: {error}", file=sys.stderr)
-        raise typer.Exit(exits.USAGE) from None
-
-
-def _show(name: str | None, upstream: str, listen: str, heartbeat: float, tls: tuple[str, str] | None) -> int:
-    """The exit code. Raises `ConfigError`."""
-    from jackline.proxies import Wish, render
-
     if name is None:
         _list()
-    else:
+        return
+    from jackline.proxies import Wish, render
+
+    try:
         wish = Wish(
-            upstream=_place("--upstream", upstream, 8787),
-            listen=_place("--listen", listen, 8080),
+            upstream=_place("upstream", upstream, 8787),
+            listen=_place("listen", listen, 8080),
             heartbeat=heartbeat,
             tls=tls,
         )
-        sys.stdout.write(render(name, wish))
-    return exits.COMPLETED
+        text = render(name, wish)
+    except ConfigError as error:
+        raise typer.BadParameter(str(error)) from None
+    sys.stdout.write(text)
 
 
-def _place(option: str, text: str, port: int) -> tuple[str, int]:
+def _place(what: str, text: str, port: int) -> tuple[str, int]:
     """What `HOST:PORT` says; the port may be missing. An IPv6 address stands in brackets."""
     found = _PLACE.fullmatch(text)
     if found is None:
-        raise ConfigError(f"{option}: {text!r} is not HOST:PORT")
+        raise ConfigError(f"{what}: {text!r} is not HOST:PORT")
     digits = found["port"] or found["sixth"]
     return found["six"] or found["host"] or "", int(digits) if digits else port
 

@@ -27,7 +27,8 @@ LoadModule proxy_http_module /usr/lib/apache2/modules/mod_proxy_http.so
 # No mod_cache: it could give one person's stream to another.
 
 Listen @listen@
-ServerName @listen_in_brackets@
+# It wants one. It is not used: people's own goes on, see ProxyPreserveHost.
+ServerName localhost
 # So that it also runs for an ordinary user, from FOLDER.
 DefaultRuntimeDir .
 PidFile apache2.pid

@@ -147,7 +147,7 @@ _FLY: Final = """\
     # Beyond hard_limit new streams wait: each open one counts.
     type = "connections"
     soft_limit = 2000
-    hard_limit = 4000
+    hard_limit = 2500
 
   [http_service.http_options]
     # A stream that is silent for so long is cut; 60 s by default. Jackline sends something every @heartbeat@ s.

@@ -13,12 +13,14 @@ if TYPE_CHECKING:
 _ENVOYS_STREAM_IDLE: Final = 300
 """Seconds of silence after which Envoy cuts a stream by default; Istio has no resource of its own for it."""
 
+_ISTIO_NAMESPACE: Final = "istio-system"
+
 _HEAD: Final = """\
 #   kubectl apply -f THIS_FILE
 # @service@ is the Service of your web processes (--upstream SERVICE.NAMESPACE:PORT), @host@ the name that people
 # ask for (--listen NAME:PORT). Written from the vendor's documentation; not run here.
 [tls] # The certificate lies in a Secret:
-[tls] #   kubectl create secret tls jackline-tls --namespace @namespace@ --cert=@certificate@ --key=@key@
+[tls] #   kubectl create secret tls jackline-tls --namespace @secrets@ --cert=@certificate@ --key=@key@
 """
 
 _INGRESS_NGINX: Final = (
@@ -186,8 +188,7 @@ spec:
 [plain]         protocol: HTTP
 [tls]         protocol: HTTPS
       hosts: ["@host@"]
-[tls]       # With TLS browsers speak HTTP/2. Without it they have six connections to a server. The Secret lies in the
-[tls]       # gateway's own namespace.
+[tls]       # With TLS browsers speak HTTP/2. Without it they have six connections to a server.
 [tls]       tls: {mode: SIMPLE, credentialName: jackline-tls}
 ---
 apiVersion: networking.istio.io/v1
@@ -313,7 +314,8 @@ def nginx_gateway_fabric(wish: Wish) -> str:
 def istio(wish: Wish) -> str:
     """A Gateway, a VirtualService and a DestinationRule; an EnvoyFilter where the heartbeat is slow."""
     rest = _ISTIO_SLOW if wish.least > _ENVOYS_STREAM_IDLE else _ISTIO_QUIET
-    return fill(_ISTIO + rest, wish, **_names(wish))
+    # A gateway of Istio's looks for its certificates where it runs itself.
+    return fill(_ISTIO + rest, wish, **_names(wish) | {"secrets": _ISTIO_NAMESPACE})
 
 
 def contour(wish: Wish) -> str:
@@ -326,7 +328,8 @@ def _names(wish: Wish) -> dict[str, str]:
     upstream, listen = wish.upstream[0], wish.listen[0]
     service, _, rest = ("jackline" if _is_address(upstream) else upstream).partition(".")
     host = "jackline.example.com" if _is_address(listen) or listen == "localhost" else listen
-    return {"service": service, "namespace": rest.partition(".")[0] or "default", "host": host}
+    namespace = rest.partition(".")[0] or "default"
+    return {"service": service, "namespace": namespace, "secrets": namespace, "host": host}
 
 
 def _is_address(host: str) -> bool:

@@ -1,0 +1,50 @@
+"""docs/proxies: each proxy has its page, and the page shows what the command prints."""
+
+from __future__ import annotations
+
+import re
+
+import pytest
+
+from jackline.proxies import Wish, render
+from tests.proxies_texts.pages import FOLDER, NAMES, printed
+
+PAGES = {path.stem: path.read_text() for path in FOLDER.glob("*.md")}
+OVERVIEW = PAGES["README"]
+
+
+def test_every_proxy_has_a_page_and_no_other() -> None:
+    assert set(PAGES) == {*NAMES, "README", "matrix"}
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_page_shows_what_the_command_prints(name: str) -> None:
+    """After a change: python -m tests.proxies_texts.pages"""
+    assert f"`jackline proxy {name}`" in PAGES[name]
+    assert printed(PAGES[name]) == render(name, Wish())
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_the_overview_leads_to_every_page(name: str) -> None:
+    assert f"]({name}.md)" in OVERVIEW
+
+
+@pytest.mark.parametrize("name", PAGES)
+def test_every_link_leads_somewhere(name: str) -> None:
+    for target in re.findall(r"\]\((?!https?:)([^)]+)\)", PAGES[name]):
+        path, _, anchor = target.partition("#")
+        file = FOLDER / path if path else FOLDER / f"{name}.md"
+        assert file.is_file(), target
+        titles = re.findall(r"^#+ (.+)$", file.read_text(), re.MULTILINE)
+        slugs = {re.sub(r"[^a-z0-9 -]", "", title.lower()).replace(" ", "-") for title in titles}
+        assert not anchor or anchor in slugs, target
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_the_findings_of_a_page_are_explained_in_the_overview(name: str) -> None:
+    explained = set(re.findall(r"^\| `([a-z0-9-]+)` \|", OVERVIEW, re.MULTILINE))
+    section = PAGES[name].partition("## What goes wrong\n")[2].partition("\n## ")[0]
+    rows = re.findall(r"^\|.*\| ([^|]+) \|$", section, re.MULTILINE)
+    named = {code for row in rows[2:] for code in re.findall(r"`([a-z0-9-]+)`", row)}
+    assert named
+    assert named <= explained
