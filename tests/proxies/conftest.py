@@ -4,42 +4,37 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Callable, Generator
-from typing import Final
 
 import pytest
 
 from jackline.proxies import Wish
 from tests.blackbox.conftest import World, world
 from tests.proxies.cases import CASES, ORDER, Case
+from tests.proxies.documented import TAIL
 from tests.proxies.facts import HEARTBEAT, Place
 from tests.proxies.matrix import Column, Row, record
 from tests.proxies.origin import origin
 from tests.proxies.programs import running
 from tests.support.processes import HOST, free_port
 
-NEVER: Final = "600"
-"""Seconds between heartbeats that no test sees."""
-
 
 @pytest.fixture(scope="session")
 def lively(tmp_path_factory: pytest.TempPathFactory) -> Generator[World]:
     """A server whose heartbeats come often enough for any limit here."""
-    with world(tmp_path_factory.mktemp("lively"), JACKLINE_HEARTBEAT=str(HEARTBEAT)) as made:
-        yield made
-
-
-@pytest.fixture(scope="session")
-def quiet(tmp_path_factory: pytest.TempPathFactory) -> Generator[World]:
-    """A server without heartbeats."""
-    with world(tmp_path_factory.mktemp("quiet"), JACKLINE_HEARTBEAT=NEVER) as made:
+    with world(
+        tmp_path_factory.mktemp("lively"), JACKLINE_HEARTBEAT=str(HEARTBEAT), JACKLINE_PROBES="true"
+    ) as made:
         yield made
 
 
 @contextlib.contextmanager
 def before(behind: World, case: Case, *, scaled: bool = False) -> Generator[Place]:
-    """The proxy of a case before a server."""
-    port = free_port()
-    with origin(behind.port, case.strip) as upstream:
+    """The proxy of a case before a server. `scaled`: for a test of silence, with the times of one."""
+    with origin(behind.port, strip=case.strip, mute=scaled and case.quiet) as upstream:
+        if case.program is None:
+            yield Place(world=behind, port=upstream.port, restart=upstream.cut)
+            return
+        port = free_port()
         wish = Wish(upstream=(HOST, upstream.port), listen=(HOST, port))
         with running(case.program, case.written(wish, scaled=scaled), port) as proxy:
             yield Place(world=behind, port=port, restart=proxy.restart)
@@ -63,8 +58,8 @@ def holds(case: Case) -> Callable[[Column, str], None]:
 
     def check(column: Column, found: str) -> None:
         name, setting = case.key
-        row = Row(proxy=name, configuration=setting, version=case.program.version(), cells={column: found})
-        stood = record(row, ORDER, "")
+        row = Row(proxy=name, configuration=setting, version=case.version, cells={column: found})
+        stood = record(row, ORDER, TAIL)
         assert found == case.expects(column)
         assert stood is not None, "the table had no such row; it has now"
         assert stood.cells[column] == found, "the table said something else; it says this now"

@@ -9,7 +9,10 @@ import contextlib
 import http.client
 import json
 import secrets
+import socket
 import statistics
+import subprocess
+import sys
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -19,7 +22,7 @@ from tests.blackbox.api import ROOT, Api, Check, call, steps
 from tests.blackbox.conftest import World
 from tests.proxies.origin import Fault
 from tests.proxies.viewer import Arrival, Ending, Viewer, watch
-from tests.support.processes import HOST, PATIENCE, eventually
+from tests.support.processes import HOST, PATIENCE, clean_environment, eventually
 
 ROUNDS: Final = 15
 BEFORE: Final = 10
@@ -52,21 +55,23 @@ class Place:
         """The direct path."""
         return self.world.api
 
-    def post(
-        self, path: str, body: object, *, timeout: float = PATIENCE, **headers: str
-    ) -> tuple[int, dict[str, Any]]:
+    def post(self, path: str, body: object, **headers: str) -> tuple[int, dict[str, Any]]:
         """Status and JSON of a POST through the proxy; status 0 where no answer came."""
+        text = json.dumps(body)
         given = {name.replace("_", "-"): value for name, value in headers.items()}
+        given |= {"Host": f"{HOST}:{self.port}", "Content-Length": str(len(text))}
         given |= {"Content-Type": "application/json", "Accept": "application/json"}
-        connection = http.client.HTTPConnection(HOST, self.port, timeout=timeout)
-        with contextlib.closing(connection):
+        head = "".join(f"{name}: {value}\r\n" for name, value in given.items())
+        with socket.create_connection((HOST, self.port), timeout=PATIENCE) as sock:
+            # In one piece: a proxy that has passed on a head without its body cannot send it again.
+            sock.sendall(f"POST {ROOT}{path} HTTP/1.1\r\n{head}\r\n{text}".encode())
             try:
-                connection.request("POST", ROOT + path, body=json.dumps(body), headers=given)
-                with connection.getresponse() as answer:
-                    text = answer.read()
+                with contextlib.closing(http.client.HTTPResponse(sock, method="POST")) as answer:
+                    answer.begin()
+                    said = answer.read()
             except (OSError, http.client.HTTPException):
                 return 0, {}
-        return answer.status, json.loads(text) if answer.status < 300 else {}
+        return answer.status, json.loads(said) if answer.status < 300 else {}
 
 
 def chat(prompt: str) -> dict[str, Any]:
@@ -192,6 +197,19 @@ def duplicates(place: Place) -> str:
         most = max(most, len(place.api.run_ids() - before))
     assert most
     return "none" if most == 1 else "POST is run again"
+
+
+def doctor(place: Place, *, seconds: int = 0) -> str:
+    """What the doctor says: its verdict and its findings. `seconds`: how long it looks for time limits."""
+    args = [sys.executable, "-m", "jackline", "doctor", f"http://{HOST}:{place.port}", "--json"]
+    args += ["--long", "--seconds", str(seconds)] if seconds else []
+    said = subprocess.run(
+        args, capture_output=True, text=True, check=False, timeout=3 * PATIENCE, env=clean_environment()
+    )
+    assert said.stdout, said.stderr
+    diagnosis = json.loads(said.stdout)
+    codes = sorted({finding["code"] for finding in diagnosis["findings"]})
+    return diagnosis["verdict"] + (f": {', '.join(codes)}" if codes else "")
 
 
 def acts(place: Place) -> str:

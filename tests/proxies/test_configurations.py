@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-import pytest
-
 from tests.blackbox.conftest import World
 from tests.proxies import facts
 from tests.proxies.cases import Case
@@ -21,12 +19,9 @@ def test_entries_arrive_as_they_are_made(place: Place, holds: Holds) -> None:
     holds("live", facts.live(place))
 
 
-def test_heartbeats_keep_a_silent_stream_open(
-    case: Case, request: pytest.FixtureRequest, holds: Holds
-) -> None:
+def test_heartbeats_keep_a_silent_stream_open(case: Case, lively: World, holds: Holds) -> None:
     """G9: however long a run is silent, its viewers stay."""
-    behind: World = request.getfixturevalue("quiet" if case.quiet else "lively")
-    with before(behind, case, scaled=True) as place:
+    with before(lively, case, scaled=True) as place:
         holds("idle", facts.idle(place))
 
 
@@ -43,3 +38,8 @@ def test_a_post_is_carried_out_once(place: Place, holds: Holds) -> None:
 def test_approvals_and_stops_pass(place: Place, holds: Holds) -> None:
     """G4, G5: a person sees a question and answers it, and sees what becomes of the run."""
     holds("acts", facts.acts(place))
+
+
+def test_the_doctor_names_what_is_wrong(case: Case, place: Place, holds: Holds) -> None:
+    """What is good it calls good."""
+    holds("doctor", facts.doctor(place, seconds=case.long))
