@@ -30,6 +30,7 @@ from jackline.errors import (
     Fenced,
     FieldError,
     IllegalTransition,
+    InDoubt,
     Invalid,
     Moved,
     NotFound,
@@ -320,8 +321,8 @@ class Commands:
                     changed += 1
                 elif await self._expire(state):
                     changed += 1
-            except (Moved, Fenced, RunClosed, UnknownRun, NotFound):
-                continue  # somebody else was faster, which is as good
+            except (Moved, Fenced, RunClosed, UnknownRun, NotFound, InDoubt):
+                continue  # somebody else was faster, which is as good; or it is its worker's turn first
             except IllegalTransition:
                 continue  # a log that cannot be read must not keep the others from their ending
         return changed
@@ -380,7 +381,7 @@ class Commands:
 
 
 async def read_state(log: EventLog, run_id: str) -> RunState:
-    """The fold of a run's whole log. Raises `NotFound`."""
+    """The fold of a run's whole log. Raises `NotFound`, and `InDoubt` where entries are missing from it."""
     state = RunState(run_id)
     if not is_run_id(run_id):
         raise NotFound(f"no run {run_id}")
@@ -394,6 +395,8 @@ async def read_state(log: EventLog, run_id: str) -> RunState:
             state.bytes += weight(entry, event)
         if state.seq >= page.last:
             return state
+        if not page.entries:
+            raise InDoubt(run_id)
 
 
 def _stopping(attempt: int, by: str, reason: str | None, mode: StopMode, ts: str) -> Workflow:

@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
+import asyncio
 import signal
 from collections.abc import Generator
 from pathlib import Path
 
 import pytest
 
-from jackline.client import Client, Entry, FollowState
-from tests.blackbox.api import ROOT, Api, Check, steps
+from jackline.client import Client, Decision, Entry, FollowState, Pace
+from jackline.sse import Decoder
+from tests.blackbox.api import ROOT, Api, Check, call, steps
 from tests.blackbox.conftest import World
 from tests.blackbox.transcript import Seen, assert_whole
 from tests.support.nginx import nginx, proxy
-from tests.support.processes import HOST, free_port
+from tests.support.processes import HOST, PATIENCE, free_port
 
 HTTP_1_1 = 'proxy_http_version 1.1; proxy_set_header Connection "";'
 
@@ -114,3 +116,70 @@ async def test_a_reload_in_the_middle_loses_nothing(replicas: World, tmp_path: P
     log = replicas.api.log(run_id)
     Check(log=log)
     assert [entry.data for entry in seen] == log
+
+
+HOLDS_BACK = (
+    "proxy_http_version 1.0; proxy_buffering on; proxy_buffer_size 64k; proxy_buffers 8 64k;"
+    "proxy_busy_buffers_size 128k; proxy_ignore_headers X-Accel-Buffering;"
+)
+"""What holds a stream back to its end, whatever its headers say."""
+
+EAGER = Pace(ready_s=0.5, tick_s=0.05)
+
+
+@pytest.fixture
+def dam(embedded: World, tmp_path: Path) -> Generator[str]:
+    """The address of an NGINX that holds streams back."""
+    port = free_port()
+    with nginx(tmp_path / "nginx", proxy(port, embedded.server.url, HOLDS_BACK), port):
+        yield f"http://{HOST}:{port}"
+
+
+@pytest.mark.anyio
+async def test_where_streams_are_held_back_the_client_polls_and_misses_nothing(
+    dam: str, embedded: World, tmp_path: Path
+) -> None:
+    """G1, G9: the run goes on only when the test has seen what came before, and the approval is given on
+    the way: a client that waited for the stream would wait for ever."""
+    gates = [f"dam-{number}-{tmp_path.name}" for number in range(2)]
+    prompt = steps(
+        {"say": "first ", "times": 3, "gate": gates[0], **call("note", text="x")},
+        {"say": "second ", "times": 3, "gate": gates[1], **call("delete", path="x")},
+        {"say": "third "},
+    )
+    told: list[tuple[FollowState, str]] = []
+    seen: list[Entry] = []
+    async with Client(dam, pace=EAGER) as client, asyncio.timeout(PATIENCE):
+        follow = client.chat(prompt, compact=False, on_state=lambda phase, why: told.append((phase, why)))
+        async for frame in follow:
+            if isinstance(frame, Entry):
+                seen.append(frame)
+                texts = [entry.data["text"] for entry in seen if entry.type == "token"]
+                if frame.type == "token" and len(texts) in {3, 6}:
+                    embedded.open_gate(gates[len(texts) // 3 - 1])
+                if frame.type == "approval" and frame.data["state"] == "pending":
+                    decided = client.decide_and_follow(Decision(call_id=frame.data["call_id"], approve=True))
+                    first = await anext(entry async for entry in decided if isinstance(entry, Entry))
+                    assert (first.type, first.data["state"]) == ("approval", "granted")
+    assert follow.run_id is not None
+    assert [entry.data for entry in seen] == embedded.api.log(follow.run_id)
+    assert any(phase == "live" and "polling" in why for phase, why in told)
+
+
+def test_an_eventsource_polls_where_streams_are_held_back(dam: str, embedded: World, tmp_path: Path) -> None:
+    """G9: with `?poll=1` each answer is whole as soon as there is something in it."""
+    gate = f"dam-{tmp_path.name}"
+    front = embedded.client(dam)
+    run_id = embedded.api.start(steps({"gate": gate, "say": "late"}))
+    last, seen = "0", 0
+    while True:
+        headers = {"Accept": "text/event-stream", "Last-Event-ID": last}
+        answer = front.http.get(f"{ROOT}/runs/{run_id}/events?poll=1&compact=0", headers=headers)
+        events = Decoder().feed(answer.content)
+        ids = [event.id for event in events if event.id is not None]
+        last, seen = (ids or [last])[-1], seen + len(ids)
+        if events[-1].event == "end":
+            break
+        assert events[-1].event == "shutdown"
+        embedded.open_gate(gate)
+    assert seen == len(embedded.api.log(run_id))

@@ -47,10 +47,10 @@ def test_silence_is_counted_from_the_last_sign() -> None:
     """G9"""
     pulse = Pulse(Pace(heartbeat_s=10))
     pulse.opened(0)
-    assert not pulse.silent(25)
-    assert pulse.silent(25.1)
+    assert not pulse.silent(25, pulse.limit_s)
+    assert pulse.silent(25.1, pulse.limit_s)
     pulse.heard(20)
-    assert not pulse.silent(45)
+    assert not pulse.silent(45, pulse.limit_s)
 
 
 def test_a_faster_heart_shortens_the_patience_and_a_slower_one_lengthens_it() -> None:
@@ -79,5 +79,5 @@ def test_a_heart_slower_than_assumed_is_waited_for_longer_each_time() -> None:
 def test_a_clock_set_back_does_not_lengthen_the_patience() -> None:
     pulse = Pulse(Pace(heartbeat_s=10))
     pulse.opened(1000)
-    assert not pulse.silent(0)
-    assert pulse.silent(26)
+    assert not pulse.silent(0, pulse.limit_s)
+    assert pulse.silent(26, pulse.limit_s)

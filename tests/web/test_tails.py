@@ -9,10 +9,13 @@ from typing import Any
 
 import pytest
 
+from jackline.commands import read_state
+from jackline.errors import InDoubt
 from jackline.events import Workflow, encode
 from jackline.log.base import Appended, News, Page
 from jackline.web.pages import PAGE_ENTRIES
 from jackline.web.tails import Tails
+from jackline.web.viewers import Viewer
 from tests.web.harness import API, TS, FlakyStore, data_of, eventually, running
 
 pytestmark = pytest.mark.anyio
@@ -155,3 +158,51 @@ async def test_viewers_and_heartbeats_end_with_an_app_that_fails() -> None:
     assert not tails.watched
     with pytest.raises(RuntimeError):
         await tails.enter(run_id)
+
+
+async def test_a_fault_with_one_viewer_cuts_that_one_off_and_no_other(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """G9: the others of the same run go on; the one that is cut comes back with its cursor."""
+    async with running() as setup:
+        run_id = await setup.client.chat()
+        worker = setup.worker(run_id)
+        path = f"{API}/runs/{run_id}/events"
+        async with setup.client.open("GET", path) as faulty, setup.client.open("GET", path) as other:
+            await faulty.until("workflow")
+            await other.until("workflow")
+            (tail,) = setup.site.tails._tails.values()  # pyright: ignore[reportPrivateUsage]
+            (flock,) = tail.flocks.values()
+            first = next(iter(flock.viewers))
+            look = Viewer.look
+
+            def fail(viewer: Viewer) -> None:
+                if viewer is first:
+                    raise ZeroDivisionError
+                look(viewer)
+
+            monkeypatch.setattr(Viewer, "look", fail)
+            await worker.execute()
+            await other.until("workflow", state="executing")
+            await faulty.whole()
+            await worker.complete()
+            await other.until("end")
+        assert "ZeroDivisionError" in caplog.text
+
+
+async def test_a_decision_on_a_log_without_its_entries_is_answered_and_not_waited_for() -> None:
+    """G8: the store came back without what the run's head says; who asks is told to come back."""
+    async with running() as setup:
+        run_id = await setup.client.chat()
+        worker = setup.worker(run_id)
+        await worker.execute()
+        call_id = await worker.ask()
+        setup.store.trimmed = 100
+        async with asyncio.timeout(20):
+            answer = await setup.client.post(f"{API}/approvals/{call_id}", {"approve": True})
+            with pytest.raises(InDoubt):
+                await read_state(setup.store, run_id)
+        answer.problem(503)
+        setup.store.trimmed = 0
+        answer = await setup.client.post(f"{API}/approvals/{call_id}", {"approve": True})
+        assert answer.status == 200

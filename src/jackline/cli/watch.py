@@ -163,6 +163,8 @@ class _Watch:
     def _tell(self, happening: _Phase) -> None:
         said, self._said = self._said, happening.reason
         match happening.phase:
+            case "live" if happening.reason:
+                self._notice(f"connected {one_line(happening.reason)}")
             case "live" if said:
                 self._notice("connected again")
             case _ if happening.reason == said:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections import deque
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Any, Final, Literal, Self, assert_never
 
@@ -13,8 +13,9 @@ import httpx2
 
 from jackline.client.errors import ProtocolViolation
 from jackline.client.frames import End, Entry, Frame, Gap, Heartbeat, Ready, Shutdown, parse
-from jackline.client.http import Call, Failed, Server, segment
+from jackline.client.http import Call, Failed, Server, read_json, segment
 from jackline.client.pace import Backoff, Pulse, sent_at
+from jackline.client.polling import REASON, read_page
 from jackline.sse import Decoder, EventTooLarge
 
 if TYPE_CHECKING:
@@ -73,6 +74,9 @@ class Follow:
         self._accepted = False
         self._compact: bool = True
         self._was_open = False
+        self._greeted = False
+        """Whether anything came on this connection."""
+        self._watched_in_vain = False
         self._holes = 0
         self._failed: Failed | None = None
         self._failing_since: float | None = None
@@ -123,14 +127,20 @@ class Follow:
             if self._failed is not None:
                 await self._pause(self._failed)
             try:
-                response = await self._server.open(self._call(), self._pulse.limit_s)
+                if self._server.holds_back:
+                    await self._poll()
+                    return
+                self._greeted = False
+                response = await self._server.open(self._call(), self._patience_s)
             except Failed as failed:
-                self._failed = failed
+                self._learn(failed)
                 continue
             except ProtocolViolation as violation:
-                if not self._was_open:
+                if not self._was_open and not self._server.holds_back:
                     raise
-                # A gateway's page in the place of the stream; it was a Jackline a moment ago.
+                # A gateway's page in the place of the stream; it was a Jackline a moment ago. Or one that
+                # does not poll.
+                self._server.holds_back = False
                 self._failed = Failed(str(violation))
                 continue
             self._failed = None
@@ -148,6 +158,43 @@ class Follow:
         wait = self._server.wait_s(failed, self._backoff, self._failing_since, budget)
         self._tell("reconnecting" if self._was_open else "connecting", failed.reason)
         await anyio.sleep(wait)
+
+    @property
+    def _patience_s(self) -> float:
+        """How much silence is too much on this connection."""
+        limit = self._pulse.limit_s
+        return limit if self._greeted else min(limit, self._server.pace.ready_s)
+
+    def _learn(self, failed: Failed) -> None:
+        """No answer to a request for a stream may mean that streams are held back; none to a poll, that
+        there is nobody, or another way to the server by now."""
+        self._failed = failed
+        if self._server.holds_back:
+            self._server.holds_back = failed.connected and not failed.silent
+        else:
+            self._server.holds_back = failed.silent
+
+    async def _poll(self) -> None:
+        """Ask for what is new; it stands in `_frames`. Raises `Failed`, `Refused`, `ProtocolViolation`."""
+        call = self._call()
+        if call.method == "POST":
+            answer = await self._server.once(call, self._pulse.limit_s)
+            run_id = answer.headers.get("x-run-id")
+            if run_id is None:
+                raise ProtocolViolation("the answer to a POST does not name its run")
+            self.run_id, self._accepted = run_id, True
+            self.cursor = self.cursor or answer.headers.get("last-event-id", "0")
+            self._seq = self._seq if self._seq is not None else int(self.cursor)
+            call = self._call()
+        call = replace(call, params={**call.params, "poll": 1})
+        page = read_page(read_json(await self._server.once(call, self._pulse.limit_s)))
+        if not page:
+            raise Failed("the server does not wait for news")
+        self._failed = self._failing_since = None
+        self._was_open = True
+        if self.phase != "live":
+            self._tell("live", REASON)
+        self._frames.extend(page)
 
     def _call(self) -> Call:
         params = dict(self._source.params)
@@ -184,7 +231,8 @@ class Follow:
         """Read once; what came stands in `_frames`, what went wrong in `_failed`."""
         assert self._body is not None
         chunk: bytes | None = None
-        reason = f"silent for {self._pulse.limit_s:g} s"
+        reason = f"silent for {self._patience_s:g} s"
+        self._watched_in_vain = False
         # What the reader did before it began to listen is no silence of the server's.
         self._pulse.heard(self._server.clock())
         async with anyio.create_task_group() as group:
@@ -197,8 +245,9 @@ class Follow:
                 reason = str(error) or type(error).__name__
             group.cancel_scope.cancel()
         if chunk is None:
-            self._failed = Failed(reason)
+            self._learn(Failed(reason, silent=self._watched_in_vain and not self._greeted))
             return
+        self._greeted = True
         self._pulse.heard(self._server.clock())
         try:
             events = self._decoder.feed(chunk)
@@ -215,9 +264,11 @@ class Follow:
     async def _watch(self, reading: anyio.CancelScope) -> None:
         pace = self._server.pace
         # There is nothing to wait for but time: what is watched is a clock that others can set.
-        while not self._pulse.silent(self._server.clock()):  # noqa: ASYNC110
-            await anyio.sleep(min(pace.tick_s, self._pulse.limit_s / 4))
-        self._pulse.gave_up()
+        while not self._pulse.silent(self._server.clock(), self._patience_s):  # noqa: ASYNC110
+            await anyio.sleep(min(pace.tick_s, self._patience_s / 4))
+        self._watched_in_vain = True
+        if self._greeted:
+            self._pulse.gave_up()
         reading.cancel()
 
     # -- frames --------------------------------------------------------------------------------

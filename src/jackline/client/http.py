@@ -32,13 +32,16 @@ _STREAM: Final = "text/event-stream"
 
 class Failed(Exception):  # noqa: N818
     """A try that failed in a way that another may not: `reason`, how long the server asked to wait,
-    and whether there was a connection at all."""
+    whether there was a connection at all, and whether nothing came on it in time."""
 
-    def __init__(self, reason: str, at_least_s: float = 0.0, *, connected: bool = True) -> None:
+    def __init__(
+        self, reason: str, at_least_s: float = 0.0, *, connected: bool = True, silent: bool = False
+    ) -> None:
         super().__init__(reason)
         self.reason = reason
         self.at_least_s = at_least_s
         self.connected = connected
+        self.silent = silent
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -69,6 +72,8 @@ class Server:
     ) -> None:
         self.url = check_url(url)
         self.pace = pace or Pace()
+        self.holds_back = False
+        """Whether something on the way to it was seen to hold streams back."""
         self.clock = clock
         self.chance = chance
         headers = {"User-Agent": "jackline"}
@@ -120,13 +125,23 @@ class Server:
             with anyio.fail_after(patience_s):
                 response = await self._send(call, _STREAM)
         except TimeoutError:
-            raise Failed(f"no answer within {patience_s:g} s") from None
+            raise Failed(f"no answer within {patience_s:g} s", silent=True) from None
         media_type = response.headers.get("content-type", "").partition(";")[0].strip().lower()
         if response.status_code != HTTPStatus.NO_CONTENT and media_type != _STREAM:
             await response.aclose()
             raise ProtocolViolation(
                 f"{self.url} answers {media_type or 'no media type'}, not an event stream"
             )
+        return response
+
+    async def once(self, call: Call, patience_s: float) -> httpx2.Response:
+        """One try for a whole answer in JSON. Raises `Failed` and `Refused`."""
+        try:
+            with anyio.fail_after(patience_s):
+                response = await self._send(call, "application/json")
+                await self._whole(response)
+        except TimeoutError:
+            raise Failed(f"no answer within {patience_s:g} s", silent=True) from None
         return response
 
     def wait_s(self, failed: Failed, backoff: Backoff, since: float, budget_s: float) -> float:

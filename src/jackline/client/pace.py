@@ -30,6 +30,9 @@ class Pace:
     connect_budget_s: float = 30.0
     follow_budget_s: float = 300.0
     connect_s: float = 10.0
+    ready_s: float = 10.0
+    """How long a stream's first frame may take. A path that has none by then may hold streams back: the
+    run is followed by polling if that works."""
     backoff_s: float = 0.5
     backoff_cap_s: float = 20.0
     tick_s: float = 1.0
@@ -106,10 +109,10 @@ class Pulse:
         # The longest of the last few: one that came early must not make the next look late.
         self._interval = max(self._seen)
 
-    def silent(self, now: float) -> bool:
-        """Whether it is time to give the connection up."""
+    def silent(self, now: float, limit_s: float) -> bool:
+        """Whether there was nothing for so long."""
         self._heard = min(self._heard, now)  # the clock may have been set back
-        return now - self._heard > self.limit_s
+        return now - self._heard > limit_s
 
     def gave_up(self) -> None:
         """A connection was given up. If no heartbeat was ever timed, the server's may be slower than

@@ -35,7 +35,8 @@ _END_SHARE: Final = 0.9
 _SAME_TIME: Final = 0.15
 _SHORT_LIFE_S: Final = 60.0
 _GET_REPEATS: Final = 2
-"""HTTP allows to repeat a GET, and many proxies do once, on a connection that turns out to be dead."""
+"""HTTP allows to repeat a GET, and many proxies do once, on a connection that turns out to be dead. Nothing
+of Jackline's begins by a GET; other services' work does."""
 
 _Found = tuple["Code", "Severity", str]
 
@@ -48,7 +49,12 @@ def diagnose(measured: Measurements, baseline: Diagnosis | None = None, *, plain
     name = ranked[0].name if ranked and ranked[0].score >= _KNOWN_FROM else None
     found: dict[Code, Finding] = {}
     order: tuple[Severity, ...] = ("dangerous", "broken", "degraded")
-    everything = [*_shipped(measured), *_once(measured), *_long(measured), *_taken_off(measured, plain=plain)]
+    everything = [
+        *_shipped(measured),
+        *_once(measured, plain=plain),
+        *_long(measured),
+        *_taken_off(measured, plain=plain),
+    ]
     for severity in order:
         for code, its_severity, text in everything:
             if its_severity == severity and code not in found:
@@ -180,11 +186,11 @@ def _carrier(measured: Measurements) -> str:
 # -- what is right once, and only once -------------------------------------------------------------
 
 
-def _once(measured: Measurements) -> Iterable[_Found]:
+def _once(measured: Measurements, *, plain: bool) -> Iterable[_Found]:
     """Leaks, repetitions, truncation, workers, rewriting."""
     for code, text in _leaks(measured, "readers"):
         yield code, "dangerous", text
-    yield from _repeated(measured.counts)
+    yield from _repeated(measured.counts, plain=plain)
     for stream in measured.streams:
         own = stream.server.executions
         if stream.method == "POST" and own > 1:
@@ -208,7 +214,7 @@ def _leaks(measured: Measurements, name: str) -> Iterable[tuple[Code, str]]:
             yield code, text
 
 
-def _repeated(counts: Iterable[Count]) -> Iterable[_Found]:
+def _repeated(counts: Iterable[Count], *, plain: bool) -> Iterable[_Found]:
     how = {
         "503": "answered with 503",
         "cut": "cut before its answer",
@@ -219,7 +225,7 @@ def _repeated(counts: Iterable[Count]) -> Iterable[_Found]:
         text = f"a {count.method} that was {how[count.mode]} was executed {count.executions} times"
         if count.method == "POST" and count.executions > 1:
             yield "repeated-request", "dangerous", text
-        elif count.executions > _GET_REPEATS:
+        elif plain and count.executions > _GET_REPEATS:
             yield "repeated-request", "degraded", text
 
 
@@ -262,10 +268,10 @@ def _long(measured: Measurements) -> Iterable[_Found]:
     idle, life = _cut_after(silent), _cut_after(beats)
     if life is not None:
         severity: Severity = "broken" if life < _SHORT_LIFE_S else "degraded"
-        yield "lifetime-cap", severity, f"every stream is cut after {life:.0f} s, heartbeats or not"
+        yield "lifetime-cap", severity, f"every stream is cut after {_s(life)}, heartbeats or not"
     if idle is not None and (life is None or idle < life * (1 - _SAME_TIME)):
         severity = "broken" if idle < 2 * HEARTBEAT_S else "degraded"
-        yield "idle-limit", severity, f"a stream that is silent for {idle:.0f} s is cut"
+        yield "idle-limit", severity, f"a stream that is silent for {_s(idle)} is cut"
     for stream in (silent, beats):
         if _cut_after(stream) is not None and stream.ended == "clean":
             yield "masked-end", "degraded", "a stream that the proxy cuts ends as if it were whole"
@@ -273,15 +279,15 @@ def _long(measured: Measurements) -> Iterable[_Found]:
             one for one in stream.server.seen if one.ended == "left" and one.ms < _END_SHARE * stream.plan[-1]
         ]
         if left and stream.ended == "open":
-            text = f"after {left[0].ms / 1000:.0f} s the server's side was closed, the client's stayed open"
+            text = f"after {_s(left[0].ms / 1000)} the server's side was closed, the client's stayed open"
             yield "zombie", "broken", text
     if late is not None and not late.events:
-        what = str(late.status) if late.status else (late.error or late.ended)
-        at = late.ended_ms / 1000
+        what = f"{late.status}" if late.status else "the end of the connection"
+        at = _s(late.ended_ms / 1000)
         yield (
             "error-before-headers",
             "degraded",
-            f"a stream that begins late is answered with {what} after {at:.0f} s",
+            f"a stream that begins late is answered with {what} after {at}",
         )
 
 
@@ -290,3 +296,8 @@ def _cut_after(stream: Stream) -> float | None:
     if stream.last_frame or stream.ended == "open" or stream.ended_ms >= _END_SHARE * stream.plan[-1]:
         return None
     return stream.ended_ms / 1000
+
+
+def _s(seconds: float) -> str:
+    """Seconds as people say them."""
+    return f"{seconds:.1f} s" if seconds < 10 else f"{seconds:.0f} s"  # noqa: PLR2004

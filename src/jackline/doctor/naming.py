@@ -132,7 +132,8 @@ def _ways(measured: Measurements) -> list[tuple[str, float, str]]:
     sizes = [size for stream in measured.streams for size in stream.sizes if int(size, 16)]
     silent = "server" not in headers and "via" not in headers
     if any(size.startswith("0") for size in sizes):
-        found.append(("varnish", 0.6, "its chunk sizes have leading zeros"))
+        found.append(("varnish", 0.5, "its chunk sizes have leading zeros"))
+        found.append(("lighttpd", 0.3, "its chunk sizes have leading zeros"))
     elif any(size.upper() == size and size.lower() != size for size in sizes):
         found.append(("haproxy", 0.6 if silent else 0.2, "its chunk sizes are in upper case"))
         found.append(("squid", 0.2, "its chunk sizes are in upper case"))

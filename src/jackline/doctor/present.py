@@ -96,7 +96,7 @@ def _proxy(diagnosis: Diagnosis) -> list[str]:
         lines.append(f"Or: {others}.")
     text = paste(diagnosis)
     if text:
-        lines += ["", f"A configuration that works (jackline proxy {guess.name}):", "", *text.splitlines()]
+        lines += ["", f"To paste or to set (jackline proxy {guess.name}):", "", *text.splitlines()]
     return lines
 
 

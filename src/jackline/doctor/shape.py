@@ -72,7 +72,9 @@ def _paused(events: Sequence[Arrival], lateness: Sequence[float]) -> Shape | Non
     if median(by / pause for by, pause in pauses) >= _BEHIND:
         return "one-behind" if max(by / pause for by, pause in pauses) < 1 + _BEHIND else "blocks"
     low, high = _HELD_MS
-    return "held" if all(low <= by <= high for by, _ in pauses) else None
+    # The first of them may have been held together with the event before it.
+    waited = [by for by, _ in pauses]
+    return "held" if low <= median(waited) and max(waited) <= high else None
 
 
 def _pairs(events: Sequence[Arrival]) -> list[tuple[Arrival, Arrival]]:

@@ -61,12 +61,15 @@ ProxyPreserveHost On
 ProxyPass / http://@upstream@/ timeout=@idle@ connectiontimeout=5 ttl=60 retry=0 nocanon
 AllowEncodedSlashes NoDecode
 
-# What a client claims about itself ends here. Apache sets X-Forwarded-For by itself.
+# What a client claims about itself ends here. Apache sets X-Forwarded-For by itself; Jackline believes it of proxies
+# in its setting `trusted_proxies`, else all viewers count as one address.
 RequestHeader unset X-Forwarded-For early
 RequestHeader set X-Forwarded-Proto @scheme@
 
 # Apache notices that a viewer has left when it writes to it next: with the heartbeats, after @heartbeat@ s.
 [tls]
+[tls] # HTTP/1.1: a browser has six connections to a server, the seventh stream hangs. Where pages watch many
+[tls] # runs, take a proxy with HTTP/2.
 [tls] SSLEngine on
 [tls] SSLCertificateFile @certificate@
 [tls] SSLCertificateKeyFile @key@

@@ -56,7 +56,8 @@ _TEXT: Final = """\
       # No read_timeout: there is no limit on silence by default (Jackline sends something every @heartbeat@ s),
       # and 2.6 ends a stream that reached one as if it were complete.
     }
-    # Caddy itself passes Host on, and sets X-Forwarded-For and X-Forwarded-Proto anew.
+    # Caddy itself passes Host on, and sets X-Forwarded-For and X-Forwarded-Proto anew. Jackline believes them of
+    # proxies in its setting `trusted_proxies`; else all viewers count as one address.
   }
 }
 """

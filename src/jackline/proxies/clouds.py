@@ -12,13 +12,8 @@ if TYPE_CHECKING:
 _HEAD: Final = """\
 # @name@ before Jackline on @upstream@, for what people reach as @scheme@://@listen@.
 # From the vendor's documentation; not run here. `jackline doctor URL` tells what it really does.
+# Its addresses belong into Jackline's setting `trusted_proxies`, else all viewers count as one address.
 [tls] # @certificate@ and @key@ are what the vendor's own certificate takes the place of, or what you upload there.
-"""
-
-_KEPT_TOO_LONG: Final = """\
-# It keeps unused connections to the server for @kept@, Jackline closes them after 75 s: now and then a POST goes to
-# one that is just being closed and gets 502. Start with an Idempotency-Key and send it again, or put something
-# between that keeps them longer: jackline proxy nginx, with `keepalive_timeout @longer@;` in its server.
 """
 
 _CLOUDFLARE: Final = """\
@@ -100,6 +95,8 @@ gcloud compute backend-services update jackline --global --timeout=@idle@ --conn
 gcloud compute health-checks create http jackline --port=@upstream_port@ --request-path=/readyz \\
   --check-interval=5s --timeout=2s
 
+# It keeps unused connections to the server for 600 s, Jackline closes them after 75 s: now and then a POST goes to one
+# that is just being closed and gets 502. Let Jackline keep them longer: JACKLINE_KEEP_ALIVE=620
 """
 
 _AZURE: Final = """\
@@ -130,8 +127,8 @@ worker: jackline serve --role worker
 # @bears@
 # A dyno that is told to end has 30 s; Jackline's `drain` is shorter.
 # The router keeps unused connections to a dyno for 90 s, Jackline closes them after 75 s: now and then a POST goes to
-# one that is just being closed and gets 503. This turns keeping them off:
-heroku labs:enable http-disable-keepalive-to-dyno
+# one that is just being closed and gets 503. Let Jackline keep them longer:
+heroku config:set JACKLINE_KEEP_ALIVE=100
 """
 
 _FLY: Final = """\
@@ -187,8 +184,7 @@ def api_gateway(wish: Wish) -> str:
 
 def gcp(wish: Wish) -> str:
     """The application load balancers of Google Cloud."""
-    text = _GCP + _KEPT_TOO_LONG
-    return _note(text, wish, "An application load balancer of Google", limit=0, kept="600 s", longer="620s")
+    return _note(_GCP, wish, "An application load balancer of Google", limit=0)
 
 
 def azure(wish: Wish) -> str:

@@ -39,7 +39,8 @@ static_resources:
                     - name: jackline
                       domains: ["*"]
                       request_headers_to_add:
-                        # Set, not added to: what a client claims about itself ends here.
+                        # Set, not added to: what a client claims about itself ends here. Jackline believes it of
+                        # proxies in its setting `trusted_proxies`; else all viewers count as one address.
                         - header: {key: x-forwarded-for, value: "%DOWNSTREAM_REMOTE_ADDRESS_WITHOUT_PORT%"}
                           append_action: OVERWRITE_IF_EXISTS_OR_ADD
                       routes:
@@ -72,7 +73,7 @@ static_resources:
       connect_timeout: 5s
       # New streams go where the fewest are.
       lb_policy: LEAST_REQUEST
-      # 1024 by default, one for each stream: the next one gets 503.
+      # One for each stream, 1024 by default: further ones, and every other request, wait until a stream ends.
       circuit_breakers:
         thresholds:
           - {max_connections: 100000, max_pending_requests: 100000, max_requests: 100000}

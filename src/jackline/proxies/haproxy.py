@@ -31,16 +31,17 @@ defaults
   # every @heartbeat@ s.
   timeout client @idle@s
   timeout server @idle@s
-  # A viewer that closed one half of its connection is gone: without it such a one is kept for the whole
-  # time above.
-  timeout client-fin 30s
+  # A viewer that has left is let go at once. Without it Jackline learns of it when it writes to it next: with
+  # the heartbeats, after @heartbeat@ s.
+  option abortonclose
   # No `compression`: that of 2.6 gives out each entry only when the next one comes.
 
 frontend front
 [plain]   bind @listen@
 [tls]   # Without HTTP/2 a browser has six connections to a server: the seventh stream hangs.
 [tls]   bind @listen@ ssl crt haproxy.pem alpn h2,http/1.1 ssl-min-ver TLSv1.2
-  # Set, not added to: what a client claims about itself ends here.
+  # Set, not added to: what a client claims about itself ends here. Jackline believes it of proxies in its
+  # setting `trusted_proxies`; else all viewers count as one address.
   http-request set-header X-Forwarded-For %[src]
   http-request set-header X-Forwarded-Proto @scheme@
   # A POST is sent once, whatever `retry-on` says here or in `defaults`: `all-retryable-errors` ran one three

@@ -18,7 +18,8 @@ _ISTIO_NAMESPACE: Final = "istio-system"
 _HEAD: Final = """\
 #   kubectl apply -f THIS_FILE
 # @service@ is the Service of your web processes (--upstream SERVICE.NAMESPACE:PORT), @host@ the name that people
-# ask for (--listen NAME:PORT). Written from the vendor's documentation; not run here.
+# ask for (--listen NAME:PORT). The network of the proxy's pods belongs into Jackline's setting `trusted_proxies`, else
+# all viewers count as one address. Written from the vendor's documentation; not run here.
 [tls] # The certificate lies in a Secret:
 [tls] #   kubectl create secret tls jackline-tls --namespace @secrets@ --cert=@certificate@ --key=@key@
 """

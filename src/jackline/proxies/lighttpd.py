@@ -25,7 +25,7 @@ server.port = @listen_port@
 server.document-root = "/var/empty"
 
 # The one that matters. By default (0) an answer is collected whole before its first byte goes out, and gets a
-# Content-Length: a stream arrives when it is over.
+# Content-Length: a stream arrives when it is over, and goes on for viewers who have left.
 server.stream-response-body = 1
 # Request bodies are collected before they go on (0, the default): a slow client does not hold a connection of
 # Jackline's.
@@ -35,11 +35,13 @@ server.stream-request-body = 0
 server.max-write-idle = @idle@
 # A request must have come in this time: else a few slow clients hold all connections.
 server.max-read-idle = 60
-# A stream takes two open files; the number of connections is a third of this by default. Beyond it new ones wait.
+# A stream takes two open files; the number of connections is a third of this by default. Beyond it new ones wait
+# until a stream ends.
 server.max-fds = 16384
 server.max-connections = 8192
 
-# What a client claims about itself ends here: taken away, before mod_proxy adds the address.
+# What a client claims about itself ends here: taken away, before mod_proxy adds the address. Jackline believes it of
+# proxies in its setting `trusted_proxies`, else all viewers count as one address.
 setenv.set-request-header = ( "X-Forwarded-For" => "" )
 # Paths go on as they were asked for; by default %2F becomes / and %7E becomes ~.
 server.http-parseopts = ( "url-normalize" => "disable" )
@@ -49,7 +51,6 @@ proxy.server = ( "" => (
 ) )
 # New streams go where the fewest are.
 proxy.balance = "least-connection"
-# lighttpd notices that a viewer has left when it writes to it next: with the heartbeats, after @heartbeat@ s.
 [tls]
 [tls] ssl.engine = "enable"
 [tls] ssl.pemfile = "@certificate@"

@@ -19,8 +19,8 @@ worker_processes auto;
 # it cuts them (clients come back by themselves).
 
 events {
-  # A stream takes two: with the default of 512 the 257th viewer of a worker gets nothing. The limit of open
-  # files (ulimit -n) must be above it.
+  # A stream takes two. Beyond half of it (the default is 512, for each worker) further connections are closed
+  # without an answer. The limit of open files (ulimit -n) must be above it.
   worker_connections 4096;
 }
 
@@ -87,7 +87,9 @@ http {
 
       # With the port. Else Jackline is told the name `jackline`, which every foreign page could use.
       proxy_set_header Host $http_host;
-      # Set, not added to: what a client claims about itself ends here.
+      # Set, not added to: what a client claims about itself ends here. Jackline believes it of proxies in its
+      # setting `trusted_proxies`; else all viewers count as one address.
+      # Behind another proxy of yours: $proxy_add_x_forwarded_for, and both in `trusted_proxies`.
       proxy_set_header X-Forwarded-For $remote_addr;
       proxy_set_header X-Forwarded-Proto $scheme;
 

@@ -16,6 +16,8 @@ _TEXT: Final = """\
 
 # vhost: the name that was asked for goes on; without it Jackline is told the proxy's own.
 [plain] http_port @listen@ accel vhost
+[tls] # HTTP/1.1: a browser has six connections to a server, the seventh stream hangs. Where pages watch many
+[tls] # runs, take a proxy with HTTP/2.
 [tls] https_port @listen@ accel vhost tls-cert=@certificate@ tls-key=@key@
 # One line for each web process.
 # login=PASSTHRU: without it Squid drops Authorization, and everybody gets 401.
@@ -43,7 +45,8 @@ retry_on_error off
 # A stream takes two open files. The limit (ulimit -n) must allow it.
 max_filedescriptors 16384
 
-# Set, not added to: what a client claims about itself ends here.
+# Set, not added to: what a client claims about itself ends here. Jackline believes it of proxies in its
+# setting `trusted_proxies`; else all viewers count as one address.
 forwarded_for truncate
 request_header_access X-Forwarded-Proto deny all
 request_header_add X-Forwarded-Proto "@scheme@" all

@@ -29,7 +29,8 @@ entryPoints:
       lifeCycle:
         # On SIGTERM open streams have so long to end by themselves.
         graceTimeOut: 10s
-    # No forwardedHeaders.insecure: then what a client claims about itself is believed.
+    # No forwardedHeaders.insecure: then what a client claims about itself is believed. Traefik sets X-Forwarded-For;
+    # Jackline believes it of proxies in its setting `trusted_proxies`, else all viewers count as one address.
 providers:
   file:
     filename: traefik.yml

@@ -37,7 +37,8 @@ backend jackline {
 }
 
 sub vcl_recv {
-  # Set, not added to: what a client claims about itself ends here.
+  # Set, not added to: what a client claims about itself ends here. Jackline believes it of proxies in its
+  # setting `trusted_proxies`; else all viewers count as one address.
   set req.http.X-Forwarded-For = client.ip;
   set req.http.X-Forwarded-Proto = "http";
   # Streams are piped: from then on Varnish only moves bytes. Otherwise a live GET may be shared with other

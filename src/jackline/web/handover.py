@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import asyncio
 import sys
+from functools import partial
 from typing import TYPE_CHECKING, Any, Final, cast
 
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
     from collections.abc import MutableMapping
 
     from jackline.web.ring import Joined
+    from jackline.web.turns import Turns
     from jackline.web.viewers import Viewer
 
 HANDOVER: Final = "jackline.handover"
@@ -44,6 +46,7 @@ class Connection(asyncio.Protocol):
         "_server",
         "_state",
         "_transport",
+        "_turns",
         "_unread",
         "_viewer",
     )
@@ -53,6 +56,7 @@ class Connection(asyncio.Protocol):
         self._transport = http.transport
         self._viewer = viewer
         self._config, self._server, self._state = http.config, http.server_state, http.app_state
+        self._turns = http.turns
         self._chunked = cycle.chunked_encoding is not False
         self._keeps = self._chunked and cycle.keep_alive
         self._full = http.flow.write_paused
@@ -82,7 +86,7 @@ class Connection(asyncio.Protocol):
         self._transport.abort()
 
     def _give_back(self) -> None:
-        http = Http(self._config, self._server, self._state)
+        http = Http(self._config, self._server, self._state, turns=self._turns)
         http.connection_made(self._transport)
         self._transport.set_protocol(http)
         if self._full:
@@ -175,7 +179,22 @@ class Handover:
 
 
 class Http(HttpToolsProtocol):
-    """uvicorn's HTTP/1.1, with the hand-over in each request's scope."""
+    """uvicorn's HTTP/1.1, with the hand-over in each request's scope. `turns`: the server's."""
+
+    def __init__(self, *args: Any, turns: Turns, **options: Any) -> None:
+        super().__init__(*args, **options)
+        self.turns = turns
+
+    def data_received(self, data: bytes) -> None:
+        """A request, or a part of it: it has its turn."""
+        self.turns.take(partial(self._received, data))
+
+    def _received(self, data: bytes) -> None:
+        protocol = cast("asyncio.Protocol", self.transport.get_protocol())
+        if protocol is not self:
+            protocol.data_received(data)  # the connection was handed over while this waited
+        elif not self.transport.is_closing():
+            super().data_received(data)
 
     handover: Handover | None = None
     """Of the newest request, of which perhaps only a part has come."""

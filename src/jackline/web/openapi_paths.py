@@ -14,7 +14,8 @@ from jackline.web.routes.agents import AgentsPage, ToolsPage
 from jackline.web.routes.approvals import FILTERS, ApprovalsPage, DecidedItem, DecidedPage
 from jackline.web.routes.chat import Accepted
 from jackline.web.routes.conversations import ConversationsPage, History
-from jackline.web.routes.runs import STATES, EntriesPage, RunsPage
+from jackline.web.routes.events import EntriesPage
+from jackline.web.routes.runs import STATES, RunsPage
 from jackline.web.routes.stop import StopAnswer
 from jackline.web.snapshot import ApprovalItem, RunSnapshot
 
@@ -63,6 +64,11 @@ _TICK: Final = _query(
 )
 _COMPACT: Final = _query("compact", {"enum": ["0", "1"]}, "whether consecutive tokens of a replay go as one")
 _UNTIL: Final = _query("until", {"enum": ["pause"]}, "end the stream when the run waits for a person")
+_POLL: Final = _query(
+    "poll",
+    {"enum": ["0", "1"]},
+    "answer as soon as there is something to say, and end: a page, or a short stream",
+)
 _EVENT_CURSOR: Final = {"type": "string", "pattern": r"^(0|[1-9][0-9]{0,14})(\.[1-9][0-9]{0,8})?$"}
 _AFTER: Final = _query("after", _EVENT_CURSOR, "the entry to go on after")
 _LAST_EVENT_ID: Final = _header("Last-Event-ID", _EVENT_CURSOR, "the same, and stronger")
@@ -174,7 +180,7 @@ OPERATIONS: Final[Mapping[tuple[str, str], Operation]] = {
         answers={200: EntriesPage, 204: None},
         stream=True,
         problems=(*_READ, 400, 406, 422),
-        parameters=(*_STREAM_PARAMETERS, _LIMIT),
+        parameters=(*_STREAM_PARAMETERS, _LIMIT, _POLL),
     ),
     ("POST", f"{API}/runs/{{run_id}}/stop"): Operation(
         name="stopRun",

@@ -4,7 +4,18 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
-from jackline.web.routes import agents, approvals, chat, conversations, health, page, probe, runs, stop
+from jackline.web.routes import (
+    agents,
+    approvals,
+    chat,
+    conversations,
+    events,
+    health,
+    page,
+    probe,
+    runs,
+    stop,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -24,7 +35,7 @@ ROUTES: Final[Mapping[str, Mapping[str, Handler]]] = {
     f"{API}/stop": {"POST": stop.stop_any},
     f"{API}/runs": {"GET": runs.listed},
     f"{API}/runs/{{run_id}}": {"GET": runs.snapshot_of, "DELETE": runs.delete},
-    f"{API}/runs/{{run_id}}/events": {"GET": runs.events},
+    f"{API}/runs/{{run_id}}/events": {"GET": events.events},
     f"{API}/runs/{{run_id}}/stop": {"POST": stop.stop_run},
     f"{API}/runs/{{run_id}}/artifacts/{{artifact_id}}": {"GET": runs.artifact},
     f"{API}/conversations": {"GET": conversations.listed},

@@ -163,21 +163,26 @@ def digest(request: Request, body: bytes) -> str:
     return hashlib.sha256(head + body).hexdigest()
 
 
-def wants_stream(request: Request) -> bool:
+def poll(request: Request) -> bool:
+    """`?poll=1`: an answer that is complete as soon as there is something to say. Raises a 422 problem."""
+    return choice(request, "poll", ("0", "1")) == "1"
+
+
+def wants_stream(request: Request, *, unnamed: bool = True) -> bool:
     """Whether the answer is to be the stream (else JSON), by `Accept` (RFC 9110, section 12.5.1).
 
-    Missing or `*/*` means the stream, and so does a tie, unless JSON was asked for by name and the
-    stream only by a wildcard. Raises a 406 problem when neither is acceptable.
+    Missing or `*/*` means the stream (`unnamed` says so), and so does a tie, unless JSON was asked for
+    by name and the stream only by a wildcard. Raises a 406 problem when neither is acceptable.
     """
     accept = ",".join(request.headers.getlist("accept"))
     if not accept.strip():
-        return True
+        return unnamed
     ranges = [_media_range(part) for part in accept.split(",") if part.strip()]
     stream = _quality(ranges, "text", "event-stream")
     page = _quality(ranges, "application", "json")
     if stream[0] <= 0 and page[0] <= 0:
         raise Problem(406, "there is text/event-stream and application/json; ask for one of them")
-    return stream >= page
+    return stream >= page if unnamed or stream[1] else stream > page
 
 
 def _media_range(part: str) -> tuple[str, float]:

@@ -8,13 +8,15 @@ import signal
 import socket
 import threading
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Final
+from functools import partial
+from typing import TYPE_CHECKING, Final, cast
 
 import uvicorn
 
 from jackline.errors import ConfigError
 from jackline.web.app import site_of
 from jackline.web.handover import Http
+from jackline.web.turns import Turns
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator, Sequence
@@ -170,7 +172,7 @@ def _port(settings: Settings) -> int:
 def _config(app: Starlette, settings: Settings) -> uvicorn.Config:
     return uvicorn.Config(
         app,
-        http=Http,
+        http=cast("type[asyncio.Protocol]", partial(Http, turns=Turns())),
         ws="none",
         lifespan="on",
         log_config=None,

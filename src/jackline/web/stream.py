@@ -46,6 +46,7 @@ class Stream:
         compact: bool,
         until_pause: bool,
         tick: int = 0,
+        poll: bool = False,
         began_here: bool = False,
         begin: int = 0,
     ) -> None:
@@ -55,6 +56,7 @@ class Stream:
         self._compact = compact
         self._until_pause = until_pause
         self._tick = tick
+        self._poll = poll
         self._began_here = began_here
         self._begin = begin
 
@@ -110,6 +112,7 @@ class Stream:
             compact=self._compact,
             until_pause=self._until_pause,
             tick=self._tick,
+            poll=self._poll,
         )
 
     def _headers(self) -> list[tuple[bytes, bytes]]:

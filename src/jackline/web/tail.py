@@ -7,6 +7,7 @@ costs nobody anything and, once it is older than the ring, reads the log again (
 from __future__ import annotations
 
 import asyncio
+import logging
 from contextlib import suppress
 from typing import TYPE_CHECKING, Final
 
@@ -34,6 +35,7 @@ _WARM_ENTRIES: Final = 256
 _PORTION: Final = 256
 """Viewers served in one turn of the loop: requests and other runs are not kept waiting by a crowd."""
 
+_LOG: Final = logging.getLogger(__name__)
 _AWAY_PAUSE_SECONDS: Final = 0.25
 _HEAD_TIMEOUT_SECONDS: Final = (0.5, 5.0)
 """How long a heartbeat may wait for the store, at least and at most, before it says `away`."""
@@ -71,7 +73,11 @@ class Flock:
 
     def _portion(self, viewers: Sequence[Viewer], at: int) -> None:
         for viewer in viewers[at : at + _PORTION]:
-            viewer.look()
+            try:
+                viewer.look()
+            except Exception:  # noqa: BLE001 (a fault with one viewer must not end the others' turns)
+                _LOG.exception("a viewer failed, and is cut off: it comes back with its cursor")
+                viewer.abort()
         if at + _PORTION < len(viewers):
             self._handle = self._loop.call_soon(self._portion, viewers, at + _PORTION)
             return
@@ -105,6 +111,8 @@ class Tail:
         self.watchers = 0
         self.beats = 0
         self.beat = b""
+        self.heartbeat: frames.Heartbeat | None = None
+        """The newest one, which `beat` is the frame of."""
         self.flocks: dict[int, Flock] = {}
         self.following: asyncio.Task[None] | None = None
         self.reading: asyncio.Future[None] | None = None
@@ -318,7 +326,8 @@ class Tail:
     async def pulse(self) -> None:
         """Make a heartbeat."""
         reachable = await self._read_head()
-        self.beat = frames.heartbeat(self._make_beat(reachable=reachable))
+        self.heartbeat = self._make_beat(reachable=reachable)
+        self.beat = frames.heartbeat(self.heartbeat)
         self.beats += 1
         self.wake()
 

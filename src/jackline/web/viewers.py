@@ -13,7 +13,7 @@ from __future__ import annotations
 import asyncio
 import random
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final, Protocol
+from typing import TYPE_CHECKING, Final, Literal, Protocol
 
 from jackline.errors import StoreUnavailable, UnknownRun
 from jackline.web import frames
@@ -35,6 +35,7 @@ _DRAIN_PER_SECOND: Final = 500
 
 _RETRY_MS: Final = (500, 2500)
 _RETRY_MORE_MS: Final = 10_000
+_POLL_RETRY_MS: Final = 100
 
 # Why a viewer does not go on by itself: each is ended by who began it.
 _FULL: Final = 1  # its connection takes no more
@@ -47,13 +48,15 @@ _OVER: Final = 16  # its last frame is written, or will be at its time
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Wish:
     """What a viewer asks for. `after`: the seq of the entry after which it begins; `epoch`: of the
-    log that gave it this cursor; `tick`: it is told of news only every so many ms."""
+    log that gave it this cursor; `tick`: it is told of news only every so many ms; `poll`: it is to end
+    once it has said something, for a client that must poll."""
 
     after: int
     epoch: int
     compact: bool = True
     until_pause: bool = False
     tick: int = 0
+    poll: bool = False
 
 
 class Connection(Protocol):
@@ -87,6 +90,7 @@ class Viewer:
         "_drain_seconds",
         "_epoch",
         "_held",
+        "_poll",
         "_replay_to",
         "_tail",
         "_tails",
@@ -103,6 +107,7 @@ class Viewer:
         self._compact = wish.compact
         self._until_pause = wish.until_pause
         self._tick = wish.tick
+        self._poll: Literal["no", "silent", "said"] = "silent" if wish.poll else "no"
         self._drain_seconds = drain_seconds
         self._epoch = wish.epoch
         self._beats = tail.beats
@@ -161,12 +166,19 @@ class Viewer:
             if self._beats != tail.beats:
                 self._beats = tail.beats
                 connection.write(tail.beat)
+                wrote = True
             if self._ended:
                 self._held |= _OVER
                 connection.write(frames.end(tail.run_id, tail.name, tail.last))
                 connection.end()
                 return
+            if wrote and self._poll == "silent":
+                self._poll = "said"
             if not wrote or self.cursor >= tail.ring.last:
+                if self._poll == "said":
+                    self._held |= _OVER
+                    connection.write(frames.shutdown(_POLL_RETRY_MS))
+                    connection.end()
                 return
             if not self._held:
                 self._held |= _QUEUED
@@ -258,6 +270,8 @@ class Viewer:
             until = max(self.cursor, state.seq)
             self._epoch, self.cursor = epoch, state.seq
             self._connection.write(frames.gap(first, until, snapshot(state), epoch))
+            if self._poll == "silent":
+                self._poll = "said"
         self.look()
 
     def _leave(self) -> None:

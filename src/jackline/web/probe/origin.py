@@ -11,8 +11,10 @@ from starlette.applications import Starlette
 from starlette.datastructures import Headers
 from starlette.middleware import Middleware
 from starlette.requests import Request
+from starlette.responses import Response
 from starlette.routing import Route
 
+from jackline.web.guards import Guard
 from jackline.web.handover import Http
 from jackline.web.probe.grants import HEADER, MAX_SECONDS, Grants
 from jackline.web.probe.probes import Probes
@@ -25,6 +27,8 @@ if TYPE_CHECKING:
     from starlette.types import ASGIApp, Receive, Scope, Send
 
 _HOLDER: Final = "jackline.probe.holder"
+_HEALTH: Final = ("/healthz", "/readyz")
+"""What balancers ask before they send anything on; open to all, and it tells nothing."""
 _END_SECONDS: Final = 2
 """How long streams may take to end once the origin was told to."""
 
@@ -37,7 +41,7 @@ class _Held:
         self._grants = grants
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] != "http":
+        if scope["type"] != "http" or scope["path"] in _HEALTH:
             await self._app(scope, receive, send)
             return
         headers = Headers(scope=scope)
@@ -67,6 +71,11 @@ class _Endpoint:
         await answer(scope, receive, send)
 
 
+async def _healthy(request: Request) -> Response:
+    del request
+    return Response(b'{"status":"ok"}', media_type="application/json")
+
+
 def origin_app(grants: Grants, probes: Probes) -> Starlette:
     """The probes as an app of their own, for who holds one of `grants`."""
     path = "/api/v1/probe"
@@ -79,8 +88,12 @@ def origin_app(grants: Grants, probes: Probes) -> Starlette:
             ),
             Route(f"{path}/count/{{nonce}}", _Endpoint({"GET": probes.count, "POST": probes.count})),
             Route(f"{path}/report/{{id}}", _Endpoint({"GET": probes.report})),
+            *(Route(health, _healthy) for health in _HEALTH),
         ],
-        middleware=[Middleware(_Held, grants=grants)],
+        middleware=[
+            Middleware(Guard, keyless=False, allowed_hosts=(), cors_origins=()),
+            Middleware(_Held, grants=grants),
+        ],
         exception_handlers=dict.fromkeys((Exception, Problem, *HANDLED), on_error),
     )
     app.router.redirect_slashes = False

@@ -135,8 +135,10 @@ def _answer(
     answers: DecidedItem | DecidedPage,
 ) -> ASGIApp:
     run_id = decided[0].run_id
+    begin = min(answer.seq for answer in decided) - 1
     if not choices.streaming:
-        headers = {"X-Run-Id": run_id, "Location": events_path(run_id)}
+        # Whoever cannot take the stream knows by the cursor where it would have begun.
+        headers = {"X-Run-Id": run_id, "Location": events_path(run_id), "Last-Event-ID": str(begin)}
         return json_response(answers, headers=headers)
     return Stream(
         site,
@@ -146,7 +148,7 @@ def _answer(
         until_pause=choices.until_pause,
         tick=choices.tick,
         began_here=True,
-        begin=min(answer.seq for answer in decided) - 1,
+        begin=begin,
     )
 
 

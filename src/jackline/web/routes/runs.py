@@ -5,27 +5,26 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING, Final, get_args
 
-from msgspec import Raw, Struct
+from msgspec import Struct
 from starlette.responses import Response
 
-from jackline.errors import InDoubt, NotFound
-from jackline.events import RunStateName, frame_data, timestamp
+from jackline.errors import NotFound
+from jackline.events import RunStateName, timestamp
 from jackline.ids import is_conversation_id
 from jackline.summary import read_summary
-from jackline.web import frames, query
+from jackline.web import query
 from jackline.web.auth import principal_of
 from jackline.web.lists import visible_page
 from jackline.web.problems import Problem
 from jackline.web.site import json_response
 from jackline.web.snapshot import snapshot, with_reason
-from jackline.web.stream import Stream, check_cursor
 from jackline.web.waiting import Reasons, Waiting
 
 if TYPE_CHECKING:
     from starlette.requests import Request
     from starlette.types import ASGIApp
 
-    from jackline.log.base import Head, Page
+    from jackline.log.base import Head
     from jackline.web.site import Site
 
 STATES: Final[tuple[RunStateName, ...]] = get_args(RunStateName)
@@ -59,23 +58,6 @@ class RunsPage(Struct, frozen=True, kw_only=True):
 
     runs: list[RunItem]
     next: str | None
-
-
-class EntryItem(Struct, frozen=True, kw_only=True):
-    """An entry: what its frame on a stream says, with the same bytes in `data`."""
-
-    id: str
-    type: str
-    data: Raw
-
-
-class EntriesPage(Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """Entries in order. `next`: what to give to `?after=` for the following ones, null when the run
-    has finished and all is read. `gap`: entries that cannot be given any more."""
-
-    entries: list[EntryItem]
-    next: int | str | None
-    gap: frames.Gap | None = None
 
 
 async def listed(site: Site, request: Request) -> ASGIApp:
@@ -128,67 +110,6 @@ async def snapshot_of(site: Site, request: Request) -> ASGIApp:
     head = await site.authority.may_read_run(principal_of(request), run_id)
     waiting = await Reasons(site.store).of(head)
     return json_response(with_reason(snapshot(await site.tails.state(run_id)), waiting))
-
-
-async def events(site: Site, request: Request) -> ASGIApp:
-    """The run's entries: as a stream, or as a page."""
-    run_id = request.path_params["run_id"]
-    await site.authority.may_read_run(principal_of(request), run_id)
-    cursor = query.cursor(request)
-    until_pause = query.until_pause(request)
-    tick = query.tick(request)
-    limit = query.page_limit(request, default=query.MAX_PAGE)
-    if query.wants_stream(request):
-        compact = query.compact(request, default=True)
-        return Stream(site, run_id, cursor, compact=compact, until_pause=until_pause, tick=tick)
-    compact = query.compact(request, default=False)
-    return json_response(await _page(site, run_id, cursor, limit=limit, compact=compact))
-
-
-async def _page(
-    site: Site, run_id: str, cursor: query.Cursor | None, *, limit: int, compact: bool
-) -> EntriesPage:
-    after = 0 if cursor is None else cursor.seq
-    page = await site.store.read(run_id, after, limit)
-    if cursor is not None and cursor.seq > page.last and cursor.epoch == page.epoch:
-        page = await _seen_more(site, page, run_id, after, limit)
-    if cursor is not None:
-        check_cursor(cursor, last=page.last, epoch=page.epoch)
-    cuts = page.cuts[cursor.epoch :] if cursor is not None else ()
-    first = min((after, *cuts)) + 1
-    if first <= after or page.first > first:
-        state = await site.tails.state(run_id)
-        gap = frames.Gap(from_=first, to=max(after, state.seq), snapshot=snapshot(state))
-        following = None if state.ended else _next(state.seq, page.epoch)
-        return EntriesPage(entries=[], next=following, gap=gap)
-    numbered = list(enumerate(page.entries, page.first))
-    shown = frames.merged(numbered) if compact else numbered
-    reached = numbered[-1][0] if numbered else after
-    finished = page.closed and reached >= page.last
-    return EntriesPage(
-        entries=[
-            EntryItem(
-                id=frames.cursor_id(seq, page.epoch),
-                type=entry.type,
-                data=Raw(frame_data(run_id, seq, entry.body)),
-            )
-            for seq, entry in shown
-        ],
-        next=None if finished else _next(reached, page.epoch),
-    )
-
-
-async def _seen_more(site: Site, page: Page, run_id: str, after: int, limit: int) -> Page:
-    """The cursor lies beyond the log's end: it may have come back from its store shorter."""
-    if page.doubt:
-        raise InDoubt(run_id)
-    if page.restored:
-        await site.store.cut(run_id, page)
-    return await site.store.read(run_id, after, limit)
-
-
-def _next(seq: int, epoch: int) -> int | str:
-    return frames.cursor_id(seq, epoch) if epoch else seq
 
 
 async def artifact(site: Site, request: Request) -> ASGIApp:
