@@ -67,7 +67,8 @@ def node_package(name: str) -> Callable[[], str]:
 
 def python_package(environment: str, name: str) -> Callable[[], str]:
     """The version of a package in one of the environments in `CACHE`."""
-    return lambda: cached(f"{environment}/lib/*/site-packages/{name}-*.dist-info").split("-")[-2]
+    folder = f"{environment}/lib/*/site-packages/{name}-*.dist-info"
+    return lambda: cached(folder).removesuffix(".dist-info").rpartition("-")[2]
 
 
 def debian(name: str) -> str:

@@ -42,4 +42,4 @@ def test_approvals_and_stops_pass(place: Place, holds: Holds) -> None:
 
 def test_the_doctor_names_what_is_wrong(case: Case, place: Place, holds: Holds) -> None:
     """What is good it calls good."""
-    holds("doctor", facts.doctor(place, seconds=case.long))
+    holds("doctor", facts.doctor(place, case.expects("doctor"), seconds=case.long))
