@@ -9,7 +9,8 @@ import pytest
 
 from jackline.proxies import Wish
 from tests.blackbox.conftest import World, world
-from tests.proxies.cases import CASES, ORDER, Case
+from tests.proxies.case import Case
+from tests.proxies.cases import CASES, ORDER
 from tests.proxies.documented import TAIL
 from tests.proxies.facts import HEARTBEAT, Place
 from tests.proxies.matrix import Column, Row, record

@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 from tests.blackbox.conftest import World
 from tests.proxies import facts
-from tests.proxies.cases import Case
+from tests.proxies.case import Case
 from tests.proxies.conftest import before
 from tests.proxies.facts import Place
 from tests.proxies.matrix import Column
