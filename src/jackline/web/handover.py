@@ -18,12 +18,12 @@ from typing import TYPE_CHECKING, Any, Final, cast
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from jackline.web.ring import as_chunk
+from jackline.web.turns import Turns
 
 if TYPE_CHECKING:
     from collections.abc import MutableMapping
 
     from jackline.web.ring import Joined
-    from jackline.web.turns import Turns
     from jackline.web.viewers import Viewer
 
 HANDOVER: Final = "jackline.handover"
@@ -215,3 +215,8 @@ class Http(HttpToolsProtocol):
         self.cycle.message_event.set()
         self.parser = None
         self.handover = None
+
+
+def protocol() -> type[asyncio.Protocol]:
+    """What a server of its own makes its connections with: they share their turns."""
+    return cast("type[asyncio.Protocol]", partial(Http, turns=Turns()))

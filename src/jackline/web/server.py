@@ -8,15 +8,13 @@ import signal
 import socket
 import threading
 from contextlib import contextmanager
-from functools import partial
-from typing import TYPE_CHECKING, Final, cast
+from typing import TYPE_CHECKING, Final
 
 import uvicorn
 
 from jackline.errors import ConfigError
 from jackline.web.app import site_of
-from jackline.web.handover import Http
-from jackline.web.turns import Turns
+from jackline.web.handover import protocol
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator, Sequence
@@ -172,7 +170,7 @@ def _port(settings: Settings) -> int:
 def _config(app: Starlette, settings: Settings) -> uvicorn.Config:
     return uvicorn.Config(
         app,
-        http=cast("type[asyncio.Protocol]", partial(Http, turns=Turns())),
+        http=protocol(),
         ws="none",
         lifespan="on",
         log_config=None,

@@ -15,7 +15,7 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from jackline.web.guards import Guard
-from jackline.web.handover import Http
+from jackline.web.handover import protocol
 from jackline.web.probe.grants import HEADER, MAX_SECONDS, Grants
 from jackline.web.probe.probes import Probes
 from jackline.web.problems import HANDLED, Problem, on_error
@@ -109,7 +109,7 @@ async def serve_origin(host: str, port: int, *, on_ready: Callable[[str, str], N
     listeners = listen(host, port)
     config = uvicorn.Config(
         origin_app(grants, Probes(going=going.is_set)),
-        http=Http,
+        http=protocol(),
         ws="none",
         lifespan="off",
         log_config=None,
