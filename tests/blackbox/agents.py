@@ -5,6 +5,7 @@ Each step is one model response, an object of these keys, which may be combined:
 - `{"say": text, "times": n, "pace": seconds}` streams tokens;
 - `{"tell": "returns"}` says what the last calls gave, `{"tell": "prompts"}` what was asked before;
 - `{"silent": seconds}` says nothing for a while, `{"gate": name}` until the test opens that gate;
+- `{"paced": name, "times": n}` streams n tokens, each when the test opens its gate: `name-0`, `name-1` …;
 - `{"fail": status}` breaks off with an HTTP status, with `{"until": name}` until the test opens that gate;
 - `{"calls": [[tool, args], …]}` asks for tools.
 
@@ -97,7 +98,10 @@ async def respond(messages: list[ModelMessage], info: AgentInfo) -> AsyncIterato
     steps, at = plan(messages)
     effect("model")
     step: dict[str, Any] = steps[at] if at < len(steps) else {"say": "done"}
-    for _ in range(step.get("times", 1)):
+    for number in range(step.get("times", 1)):
+        if "paced" in step:
+            await opened(f"{step['paced']}-{number}")
+            yield f"{number} "
         if "say" in step:
             yield step["say"]
             await asyncio.sleep(step.get("pace", 0))
@@ -111,7 +115,7 @@ async def respond(messages: list[ModelMessage], info: AgentInfo) -> AsyncIterato
         raise ModelHTTPError(status_code=step["fail"], model_name="scripted")
     for number, (name, args) in enumerate(step.get("calls", ())):
         yield {number: DeltaToolCall(name=name, json_args=json.dumps(args), tool_call_id=f"c{at}-{number}")}
-    if not step.keys() & {"say", "calls", "tell"}:
+    if not step.keys() & {"say", "calls", "tell", "paced"}:
         yield "…"
 
 

@@ -12,7 +12,8 @@ import pytest
 ROOT = Path(__file__).parents[2]
 LOCKS = ("requirements.lock", "requirements-dev.lock", "requirements-model.lock")
 BENCHMARKS = tuple(f"benchmarks/locks/{name}.lock" for name in ("agno", "langgraph", "peers"))
-PACKAGE_LOCK = ROOT / "tests/support/node/package-lock.json"
+PROXIES = ("tests/proxies/locks/mitmproxy.lock", "tests/proxies/locks/programs.lock")
+PACKAGE_LOCKS = ("tests/support/node/package-lock.json", "tests/proxies/node/package-lock.json")
 
 
 def requirements(lock: str) -> dict[str, str]:
@@ -26,22 +27,23 @@ def names(lock: str) -> set[str]:
     return {requirement.split("==")[0] for requirement in requirements(lock)}
 
 
-@pytest.mark.parametrize("lock", LOCKS + BENCHMARKS)
+@pytest.mark.parametrize("lock", LOCKS + BENCHMARKS + PROXIES)
 def test_every_requirement_is_exact_and_hashed(lock: str) -> None:
     for requirement, hashes in requirements(lock).items():
         assert re.match(r"[a-z0-9-]+==[0-9]\S*( ; .+)?$", requirement), requirement
         assert hashes.startswith("sha256:"), requirement
 
 
-@pytest.mark.parametrize("lock", LOCKS + BENCHMARKS)
+@pytest.mark.parametrize("lock", LOCKS + BENCHMARKS + PROXIES)
 def test_no_lock_file_names_an_index(lock: str) -> None:
     text = (ROOT / lock).read_text()
     assert "://" not in text
     assert "--index" not in text
 
 
-def test_node_packages_are_hashed_and_name_no_registry() -> None:
-    packages = json.loads(PACKAGE_LOCK.read_text())["packages"]
+@pytest.mark.parametrize("lock", PACKAGE_LOCKS)
+def test_node_packages_are_hashed_and_name_no_registry(lock: str) -> None:
+    packages = json.loads((ROOT / lock).read_text())["packages"]
     del packages[""]
     assert packages
     assert [name for name, package in packages.items() if "resolved" in package] == []

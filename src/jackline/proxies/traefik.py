@@ -46,7 +46,7 @@ http:
       rule: PathPrefix(`/`)
       entryPoints: [front]
       service: jackline
-      # No middlewares: `buffering` gives the whole stream out at its end, `retry` sends a POST again, and
+      # No middlewares: `buffering` gives the whole stream out at its end, `retry` can send a POST again, and
       # `compress` must have text/event-stream among its excludedContentTypes.
 [tls]       tls: {}
   services:
