@@ -24,7 +24,7 @@ _SAFE: Final = frozenset({"GET", "HEAD", "OPTIONS"})
 _OPEN: Final = frozenset({"/healthz", "/readyz"})
 _METHODS: Final = "GET, POST, DELETE"
 _ALLOWED_HEADERS: Final = "Accept, Authorization, Content-Type, Idempotency-Key, Last-Event-ID"
-_EXPOSED_HEADERS: Final = "X-Run-Id, Location, Retry-After"
+_EXPOSED_HEADERS: Final = "X-Run-Id, Location, Retry-After, Last-Event-ID"
 _PREFLIGHT_SECONDS: Final = "600"
 
 

@@ -4,7 +4,18 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
-from jackline.web.routes import agents, approvals, chat, conversations, events, health, page, runs, stop
+from jackline.web.routes import (
+    agents,
+    approvals,
+    chat,
+    conversations,
+    events,
+    health,
+    page,
+    runs,
+    script,
+    stop,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -33,6 +44,7 @@ ROUTES: Final[Mapping[str, Mapping[str, Handler]]] = {
     "/healthz": {"GET": health.alive},
     "/readyz": {"GET": health.ready},
     "/openapi.json": {"GET": health.document},
+    "/jackline.js": {"GET": script.script},
     "/": {"GET": page.page},
 }
 """The document in `openapi.py` has each of them; a test holds the two together."""
