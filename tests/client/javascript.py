@@ -157,10 +157,10 @@ def browsing() -> Generator[tuple[BlockingPortal, Browser]]:
         yield portal, browser
 
 
-async def _open_page(browser: Browser, url: str) -> Any:
+async def _open_page(browser: Browser, url: str, served: bool) -> Any:
     context = await browser.new_context()
     page = await context.new_page()
-    files = {"jackline.js": MODULE, "driver.mjs": HERE / "driver.mjs"}
+    files = {"driver.mjs": HERE / "driver.mjs"} | ({} if served else {"jackline.js": MODULE})
 
     async def answer(route: Route) -> None:
         path = files.get(urlsplit(route.request.url).path[1:])
@@ -182,11 +182,13 @@ async def _open_page(browser: Browser, url: str) -> Any:
 
 
 @asynccontextmanager
-async def page(browser: tuple[BlockingPortal, Browser], url: str) -> AsyncGenerator[PageDriver]:
-    """A page of the origin of `url`; its files do not come from there."""
+async def page(
+    browser: tuple[BlockingPortal, Browser], url: str, *, served: bool = False
+) -> AsyncGenerator[PageDriver]:
+    """A page of the origin of `url`. Unless `served`, jackline.js does not come from there."""
     portal, program = browser
     origin = "://".join(urlsplit(url)[:2])
-    opening = portal.start_task_soon(_open_page, program, origin)
+    opening = portal.start_task_soon(_open_page, program, origin, served)
     opened = await asyncio.wrap_future(opening)
     try:
         yield PageDriver(page=opened, portal=portal)
