@@ -2,7 +2,6 @@
 /**
  * Jackline in JavaScript: start runs, follow them, answer their questions, stop them. One module without
  * dependencies, for browsers and Node. All times are milliseconds.
- *
  * @module
  */
 
@@ -16,7 +15,6 @@
  * @typedef {{kind: 'entry', type: string, seq: number, first: number, id: string, data: Data}} Entry
  *   An entry of the log. `first` … `seq` is what it stands for: more than one where tokens were merged.
  * @typedef {Sign | Gap | Entry} Frame
- *
  * @typedef {(phase: Phase, reason: string, retryInMs: number | null) => void} OnState
  *   Told whenever the connection's state changes; `retryInMs`: when the next try is.
  * @typedef {{signal?: AbortSignal, key?: string}} Sending
@@ -28,14 +26,12 @@
  * @property {'fetch' | 'eventsource'} [via] how streams are read
  * @property {OnState} [onState]
  * @property {AbortSignal} [signal]
- *
  * @typedef {object} Wish What a run is started with.
  * @property {string} [conversationId] go on with this conversation
  * @property {string} [agent]
  * @property {'queue' | 'stop'} [onBusy] what to do where the conversation has an active run; else 409
  * @property {Data} [metadata]
  * @property {Data} [limits]
- *
  * @typedef {{approve: boolean, args?: Data, reason?: string}
  *   | {outcome: 'retry' | 'done' | 'abort', result?: unknown, reason?: string}} Decision
  * @typedef {object} StopOptions
@@ -140,34 +136,27 @@ class Failed extends Error {
 /** Reads one stream as the WHATWG HTML standard says, however it was cut into chunks. */
 export class Decoder {
   lastEventId = '';
-  /** @type {number | null} */
-  retryMs = null;
+  /** @type {number | null} */ retryMs = null;
   #utf8 = new TextDecoder();
   #partial = '';
   #afterCr = false;
   #id = '';
   #size = 0;
-  /** @type {string[]} */
-  #data = [];
+  /** @type {string[]} */ #data = [];
   #event = '';
-  /** @type {string | null} */
-  #ownId = null;
+  /** @type {string | null} */ #ownId = null;
   #limit;
 
   /** @param {number} [limit] characters that an unfinished event may have: a broken server must not fill the memory */
-  constructor(limit = 64 << 20) {
-    this.#limit = limit;
-  }
+  constructor(limit = 64 << 20) { this.#limit = limit; }
 
   /**
    * The events that `chunk` completes, in order. Throws RangeError for one above the limit.
-   *
    * @param {Uint8Array} chunk
    */
   feed(chunk) {
     let text = this.#utf8.decode(chunk, {stream: true});
-    /** @type {ServerSentEvent[]} */
-    const events = [];
+    /** @type {ServerSentEvent[]} */ const events = [];
     if (text === '') return events;
     if (this.#afterCr && text[0] === '\n') text = text.slice(1);
     // A CR ends its line at once; whether it was half of a CRLF only the next chunk tells.
@@ -220,7 +209,6 @@ export class Decoder {
 /**
  * The frame of an event, null for one that this version does not know. Throws ProtocolViolation for a known
  * one that lacks what it must have.
- *
  * @param {string} name @param {string | null} id @param {string | Data} json
  * @returns {Frame | null}
  */
@@ -268,14 +256,11 @@ class Backoff {
   }
 
   /** The stream works: the next failure is a first one. */
-  progress() {
-    this.#failures = 0;
-  }
+  progress() { this.#failures = 0; }
 
   /**
    * How long to wait now. Throws Unreachable where the budget is used up, or would be while waiting for as
    * long as the server asked.
-   *
    * @param {Failed} failed @param {number} since @param {number} budgetMs
    */
   next(failed, since, budgetMs) {
@@ -293,10 +278,8 @@ class Backoff {
 class Pulse {
   #interval;
   #factor;
-  /** @type {number[]} */
-  #seen = [];
-  /** @type {number | null} */
-  #last = null;
+  /** @type {number[]} */ #seen = [];
+  /** @type {number | null} */ #last = null;
 
   /** @param {Pace} pace */
   constructor(pace) {
@@ -304,13 +287,9 @@ class Pulse {
     this.#factor = pace.silentHeartbeats;
   }
 
-  get limitMs() {
-    return this.#interval * this.#factor;
-  }
+  get limitMs() { return this.#interval * this.#factor; }
 
-  opened() {
-    this.#last = null;
-  }
+  opened() { this.#last = null; }
 
   /** @param {number} sent when, by the server's clock: a slow network changes nothing between two of them */
   beat(sent) {
@@ -332,7 +311,6 @@ class Pulse {
 
 /**
  * A promise that `signal` rejects. What `arrange` sets up is undone by `over`, once it is settled.
- *
  * @template T @param {AbortSignal} signal
  * @param {(resolve: (value: T) => void, reject: (reason: unknown) => void, over: AbortSignal) => void} arrange
  * @returns {Promise<T>}
@@ -387,10 +365,8 @@ const mediaType = (response) => (response.headers.get('content-type') ?? '').spl
 
 /** A server over HTTP: what is sent, tried again, and given up. No frames here. */
 class Server {
-  /** Whether something on the way was seen to hold streams back. */
-  holdsBack = false;
-  /** How often the network came back: what was opened before is not to be trusted. */
-  network = 0;
+  /** Whether something on the way was seen to hold streams back. */ holdsBack = false;
+  /** How often the network came back: what was opened before is not to be trusted. */ network = 0;
   #wakes = new EventTarget();
 
   /** @param {string} url @param {Options} options */
@@ -429,7 +405,6 @@ class Server {
    * What `work` comes to, which `trying` aborts. Throws Failed once nothing came of it for `limitMs`, or when it
    * is not to be trusted any more. This goes by the wall clock, looked at often: timers sleep with a laptop,
    * and in the tabs that nobody looks at.
-   *
    * @template T @param {Promise<T>} work @param {number} limitMs @param {AbortController} trying
    * @param {string} silent the reason
    * @returns {Promise<T>}
@@ -459,8 +434,7 @@ class Server {
 
   /** One try. Throws Failed, Refused. @param {Call} call @param {string} accept @param {AbortSignal} signal */
   async send(call, accept, signal) {
-    /** @type {Record<string, string>} */
-    const headers = {Accept: accept, ...call.headers};
+    /** @type {Record<string, string>} */ const headers = {Accept: accept, ...call.headers};
     // A proxy that compresses a stream holds it back until its buffer is full. Browsers do not let us say so.
     if (accept === STREAM) headers['Accept-Encoding'] = 'identity';
     if (call.body !== undefined) headers['Content-Type'] = JSON_TYPE;
@@ -496,7 +470,6 @@ class Server {
 
   /**
    * One try for a whole answer: the response, and its body read by `how`. Throws Failed, Refused.
-   *
    * @template T @param {Call} call @param {number} limitMs @param {AbortController} trying
    * @param {string} accept @param {(response: Response) => Promise<T>} how
    */
@@ -515,7 +488,6 @@ class Server {
 
   /**
    * The whole answer, tried again within the budget. Throws Refused, Unreachable, ProtocolViolation.
-   *
    * @template T @param {Call} call
    * @param {{signal?: AbortSignal | undefined, waitMs?: number, accept?: string}} options
    *   `waitMs`: how much longer than usual it may take
@@ -541,9 +513,7 @@ class Server {
   }
 
   /** @param {Call} call @param {{signal?: AbortSignal, waitMs?: number}} [options] @returns {Promise<Data>} */
-  async json(call, options = {}) {
-    return (await this.request(call, options, readObject)).body;
-  }
+  async json(call, options = {}) { return (await this.request(call, options, readObject)).body; }
 }
 
 /** A controller that `signal` aborts too. @param {AbortSignal | undefined} signal */
@@ -586,9 +556,7 @@ class FetchStream {
     this.#trying = trying;
   }
 
-  get retryMs() {
-    return this.#decoder.retryMs;
-  }
+  get retryMs() { return this.#decoder.retryMs; }
 
   async read() {
     try {
@@ -599,9 +567,7 @@ class FetchStream {
     }
   }
 
-  close() {
-    this.#trying.abort(LEFT);
-  }
+  close() { this.#trying.abort(LEFT); }
 }
 
 /** A stream over EventSource. Only the first of its connections: to come back is not left to it. @implements {Stream} */
@@ -609,10 +575,8 @@ class EventSourceStream {
   retryMs = null;
   #source;
   #lastId = '';
-  /** @type {ServerSentEvent[]} */
-  #events = [];
-  /** @type {Failed | null} */
-  #failed = null;
+  /** @type {ServerSentEvent[]} */ #events = [];
+  /** @type {Failed | null} */ #failed = null;
   #told = () => {};
 
   /** @param {EventSource} source @param {() => void} onRefusal */
@@ -645,9 +609,7 @@ class EventSourceStream {
     return this.#events.splice(0);
   }
 
-  close() {
-    this.#source.close();
-  }
+  close() { this.#source.close(); }
 }
 
 /** @typedef {object} Source Where a followed stream comes from.
@@ -660,49 +622,35 @@ class EventSourceStream {
  * A run's frames, as an async iterator: entries in order, none twice, none missing, over any number of cuts,
  * deploys and time-outs. It throws Refused, Unreachable, ProtocolViolation, and the signal's reason. The run is
  * not changed by any of it. Nothing is sent before the first iteration.
- *
  * @implements {AsyncIterable<Frame>}
  */
 export class Follow {
-  /** The run's id; null until the answer to a POST has come. @type {string | null} */
-  runId;
-  /** @type {string | null} */
-  conversationId = null;
-  /** The run's state as of the last frame. @type {string | null} */
-  state = null;
-  /** The opaque id to resume from: of the last entry handed out. @type {string | null} */
-  cursor;
-  /** The connection's state. @type {Phase} */
-  phase = 'connecting';
-  /** When anything was last heard of the server, by this machine's clock. @type {number | null} */
-  heardAt = null;
+  /** The run's id; null until the answer to a POST has come. @type {string | null} */ runId;
+  /** @type {string | null} */ conversationId = null;
+  /** The run's state as of the last frame. @type {string | null} */ state = null;
+  /** The opaque id to resume from: of the last entry handed out. @type {string | null} */ cursor;
+  /** The connection's state. @type {Phase} */ phase = 'connecting';
+  /** When anything was last heard of the server, by this machine's clock. @type {number | null} */ heardAt = null;
   #server;
   #source;
   #options;
-  /** @type {number | null} */
-  #seq;
+  /** @type {number | null} */ #seq;
   #newest = 0;
-  /** @type {Frame[]} */
-  #queue = [];
+  /** @type {Frame[]} */ #queue = [];
   #over = false;
   #accepted = false;
   #wasOpen = false;
-  /** Whether anything came on this connection. */
-  #greeted = false;
+  /** Whether anything came on this connection. */ #greeted = false;
   #compact = true;
   #holes = 0;
   #via;
-  /** Whether fetch must find out why EventSource was closed. */
-  #askWhy = false;
+  /** Whether fetch must find out why EventSource was closed. */ #askWhy = false;
   #network = 0;
-  /** @type {Failed | null} */
-  #failed = null;
-  /** @type {number | null} */
-  #failingSince = null;
+  /** @type {Failed | null} */ #failed = null;
+  /** @type {number | null} */ #failingSince = null;
   #backoff;
   #pulse;
-  /** @type {Stream | null} */
-  #stream = null;
+  /** @type {Stream | null} */ #stream = null;
   #leaving;
   #frames;
 
@@ -730,14 +678,10 @@ export class Follow {
   }
 
   /** The next frame; `done` where the stream has ended. */
-  next() {
-    return this.#frames.next();
-  }
+  next() { return this.#frames.next(); }
 
   /** Let the connection go: the iteration ends. The run goes on. */
-  close() {
-    this.#leaving.abort(LEFT);
-  }
+  close() { this.#leaving.abort(LEFT); }
 
   async *#iterate() {
     try {
@@ -821,7 +765,6 @@ export class Follow {
   /**
    * No answer to a request for a stream may mean that streams are held back; none to a poll, that there is
    * nobody, or another way to the server by now.
-   *
    * @param {Failed} failed
    */
   #learn(failed) {
@@ -886,8 +829,7 @@ export class Follow {
   /** @returns {Call} */
   #call() {
     const {until, compact} = this.#options;
-    /** @type {Query} */
-    const query = {until, compact: this.#compact && compact !== false ? undefined : 0};
+    /** @type {Query} */ const query = {until, compact: this.#compact && compact !== false ? undefined : 0};
     const {post} = this.#source;
     if (post !== null && (!this.#accepted || this.runId === null || this.cursor === null)) return {...post, query};
     const path = `${API}/runs/${segment(this.runId ?? '')}/events`;
@@ -1057,20 +999,15 @@ export class Jackline {
   }
 
   /** Listen to the page no longer. What is followed goes on until it is closed. */
-  close() {
-    this.#closing.abort();
-  }
+  close() { this.#closing.abort(); }
 
   /** Look at once: whoever waits for the next try tries now. A page's events `online` and `pageshow` do this. */
-  wake() {
-    this.#server.wake(false);
-  }
+  wake() { this.#server.wake(false); }
 
   // -- starting and following
 
   /**
    * Start a run and follow it from its first entry. A string is one message of the user's.
-   *
    * @param {string | {role: string, content: string}[]} messages the new ones only
    * @param {Wish & FollowOptions & Sending} [options]
    */
@@ -1081,9 +1018,7 @@ export class Jackline {
 
   /** Start a run without watching it. @param {string | {role: string, content: string}[]} messages
    * @param {Wish & Sending} [options] */
-  start(messages, options = {}) {
-    return this.#post('/chat', wish(messages, options), options);
-  }
+  start(messages, options = {}) { return this.#post('/chat', wish(messages, options), options); }
 
   /** Follow a run. @param {string} runId @param {FollowOptions} [options] */
   follow(runId, options = {}) {
@@ -1105,15 +1040,11 @@ export class Jackline {
   }
 
   /** Any answer to a question. @param {string} callId @param {Decision} decision @param {Sending} [options] */
-  decide(callId, decision, options = {}) {
-    return this.#post(`/approvals/${segment(callId)}`, decision, options);
-  }
+  decide(callId, decision, options = {}) { return this.#post(`/approvals/${segment(callId)}`, decision, options); }
 
   /** Several answers of one run, all or none. @param {({call_id: string} & Decision)[]} decisions
    * @param {Sending} [options] */
-  decideAll(decisions, options = {}) {
-    return this.#post('/approvals', {decisions}, options);
-  }
+  decideAll(decisions, options = {}) { return this.#post('/approvals', {decisions}, options); }
 
   /** Decide, and follow the run from the decision's entry on. @param {string} callId @param {Decision} decision
    * @param {FollowOptions & Sending} [options] */
@@ -1138,47 +1069,29 @@ export class Jackline {
   // -- reading; a list is a page, whose `next` is the `cursor` of the following one
 
   /** @param {{state?: string, conversation_id?: string, limit?: number, cursor?: string}} [query] */
-  runs(query = {}) {
-    return this.#get('/runs', query);
-  }
+  runs(query = {}) { return this.#get('/runs', query); }
 
   /** How a run stands. @param {string} runId */
-  run(runId) {
-    return this.#get(`/runs/${segment(runId)}`);
-  }
+  run(runId) { return this.#get(`/runs/${segment(runId)}`); }
 
   /** Entries after a cursor. @param {string} runId @param {{after?: string | number, limit?: number}} [query] */
-  page(runId, query = {}) {
-    return this.#get(`/runs/${segment(runId)}/events`, query);
-  }
+  page(runId, query = {}) { return this.#get(`/runs/${segment(runId)}/events`, query); }
 
   /** @param {{limit?: number, cursor?: string}} [query] */
-  conversations(query = {}) {
-    return this.#get('/conversations', query);
-  }
+  conversations(query = {}) { return this.#get('/conversations', query); }
 
   /** @param {string} conversationId @param {{limit?: number, cursor?: string}} [query] */
-  conversation(conversationId, query = {}) {
-    return this.#get(`/conversations/${segment(conversationId)}`, query);
-  }
+  conversation(conversationId, query = {}) { return this.#get(`/conversations/${segment(conversationId)}`, query); }
 
   /** @param {{state?: string, limit?: number, cursor?: string}} [query] pending ones if no `state` is given */
-  approvals(query = {}) {
-    return this.#get('/approvals', query);
-  }
+  approvals(query = {}) { return this.#get('/approvals', query); }
 
   /** @param {string} callId */
-  approval(callId) {
-    return this.#get(`/approvals/${segment(callId)}`);
-  }
+  approval(callId) { return this.#get(`/approvals/${segment(callId)}`); }
 
-  agents() {
-    return this.#get('/agents');
-  }
+  agents() { return this.#get('/agents'); }
 
-  tools() {
-    return this.#get('/tools');
-  }
+  tools() { return this.#get('/tools'); }
 
   /** A result that was stored aside. @param {string} runId @param {string} artifactId @returns {Promise<Blob>} */
   async artifact(runId, artifactId) {
@@ -1188,19 +1101,13 @@ export class Jackline {
   }
 
   /** Remove a finished run everywhere. @param {string} runId */
-  async deleteRun(runId) {
-    await this.#delete(`/runs/${segment(runId)}`);
-  }
+  async deleteRun(runId) { await this.#delete(`/runs/${segment(runId)}`); }
 
   /** Remove a conversation whose runs have finished. @param {string} conversationId */
-  async deleteConversation(conversationId) {
-    await this.#delete(`/conversations/${segment(conversationId)}`);
-  }
+  async deleteConversation(conversationId) { await this.#delete(`/conversations/${segment(conversationId)}`); }
 
   /** @param {string} path @param {Query} [query] */
-  #get(path, query = {}) {
-    return this.#server.json({method: 'GET', path: API + path, query});
-  }
+  #get(path, query = {}) { return this.#server.json({method: 'GET', path: API + path, query}); }
 
   /** @param {string} path @param {object} body @param {Sending} sending @param {number} [waitMs] */
   #post(path, body, {key, signal}, waitMs) {
