@@ -113,6 +113,37 @@ class Settings(BaseModel):
         default_factory=lambda: Limits.model_validate({}), description="Limits of each run."
     )
     max_body: int = Field(1 << 20, gt=0, description="Largest request body.")
+    max_head: int = Field(
+        32 * 1024, ge=1024, description="Largest head of a request: its target and its header fields."
+    )
+    head_timeout: float = Field(20.0, gt=0, description="Time in which a request's head must arrive.")
+    body_timeout: float = Field(60.0, gt=0, description="Time in which a request's body must arrive.")
+    write_timeout: float = Field(
+        60.0, gt=0, description="Who takes nothing of what waits for it for so long is cut; a viewer resumes."
+    )
+    keep_alive: float = Field(
+        75.0,
+        gt=0,
+        description="Time that a connection waits for its next request. Proxies must keep theirs for less.",
+    )
+    max_connections: int | None = Field(
+        20_000, gt=0, description="Connections of one web process; or `none`. The system may allow fewer."
+    )
+    max_connections_address: int | None = Field(
+        1000, gt=0, description="Of them, from one address; or `none`."
+    )
+    max_streams: int | None = Field(10_000, gt=0, description="Open streams of one web process; or `none`.")
+    max_streams_address: int | None = Field(500, gt=0, description="Of them, to one address; or `none`.")
+    max_streams_principal: int | None = Field(
+        500, gt=0, description="Of them, to one principal; or `none`. Without keys there are no principals."
+    )
+    trusted_proxies: list[str] = Field(
+        default_factory=lambda: ["127.0.0.1", "::1"],
+        description="Addresses and networks of proxies whose `X-Forwarded-For` is believed.",
+    )
+    metrics: Literal["keys", "all"] = Field(
+        "keys", description="Who may read `/metrics`: who has a key, or `all` who can connect."
+    )
     max_entry: int = Field(
         64 * 1024, ge=1024, description="Largest entry; a larger tool result is stored aside."
     )
@@ -155,7 +186,7 @@ class Settings(BaseModel):
     )
     sqlite_synchronous: Literal["FULL", "NORMAL"] = Field("FULL", description="How SQLite commits.")
 
-    @field_validator("cors_origins", "allowed_hosts", mode="before")
+    @field_validator("cors_origins", "allowed_hosts", "trusted_proxies", mode="before")
     @classmethod
     def _split(cls, value: object) -> object:
         """A variable holds a comma-separated list."""
@@ -175,7 +206,24 @@ class Settings(BaseModel):
         """`kill_grace`, or what it is when nothing is set."""
         return 0.4 * self.stop_grace if self.kill_grace is None else self.kill_grace
 
-    @field_validator("retention", "compact_after", "store_full", mode="before")
+    @field_validator("trusted_proxies")
+    @classmethod
+    def _networks(cls, value: list[str]) -> list[str]:
+        for network in value:
+            ipaddress.ip_network(network)
+        return value
+
+    @field_validator(
+        "retention",
+        "compact_after",
+        "store_full",
+        "max_connections",
+        "max_connections_address",
+        "max_streams",
+        "max_streams_address",
+        "max_streams_principal",
+        mode="before",
+    )
     @classmethod
     def _none(cls, value: object) -> object:
         """Neither a variable nor TOML has a null."""

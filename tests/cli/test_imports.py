@@ -62,6 +62,28 @@ def test_the_worker_of_an_agent_without_mcp_imports_neither_mcp_nor_a_providers_
     assert imported(load(tmp_path, PYDANTIC, name)) & AGENTS == {"pydantic_ai"}
 
 
+def test_the_doctor_is_as_light_as_a_client() -> None:
+    names = imported("import jackline.cli.diagnosis, jackline.doctor.measure, jackline.doctor.present")
+    heavy = AGENTS | {"starlette", "uvicorn", "pydantic", "jsonschema", "structlog", "psutil"}
+    assert names & heavy == set()
+
+
+def test_a_throw_away_origin_has_no_store_and_no_worker() -> None:
+    tail = "\nimport sys\nprint(*[name for name in sys.modules if name.startswith('jackline.')])"
+    code = "import jackline.cli.diagnosis, jackline.web.probe.origin"
+    done = subprocess.run([sys.executable, "-c", code + tail], check=True, capture_output=True, text=True)
+    modules = set(done.stdout.split())
+    assert "jackline.web.probe.origin" in modules
+    rooms = (
+        "jackline.log.sqlite",
+        "jackline.log.redis",
+        "jackline.worker",
+        "jackline.agents",
+        "jackline.drive",
+    )
+    assert [name for name in modules if name.startswith(rooms)] == []
+
+
 def test_the_help_and_a_configuration_import_neither_a_client_nor_a_server() -> None:
     code = (
         "import jackline.cli.app, typer.testing\n"

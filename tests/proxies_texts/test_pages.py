@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import re
+from typing import get_args
 
 import pytest
 
+from jackline.doctor.finding import Code
 from jackline.proxies import Wish, render
 from tests.proxies_texts.pages import FOLDER, NAMES, printed
 
 PAGES = {path.stem: path.read_text() for path in FOLDER.glob("*.md")}
 OVERVIEW = PAGES["README"]
+EXPLAINED = set(re.findall(r"^\| `([a-z0-9-]+)` \|", OVERVIEW, re.MULTILINE))
 
 
 def test_every_proxy_has_a_page_and_no_other() -> None:
@@ -42,9 +45,12 @@ def test_every_link_leads_somewhere(name: str) -> None:
 
 @pytest.mark.parametrize("name", NAMES)
 def test_the_findings_of_a_page_are_explained_in_the_overview(name: str) -> None:
-    explained = set(re.findall(r"^\| `([a-z0-9-]+)` \|", OVERVIEW, re.MULTILINE))
     section = PAGES[name].partition("## What goes wrong\n")[2].partition("\n## ")[0]
     rows = re.findall(r"^\|.*\| ([^|]+) \|$", section, re.MULTILINE)
     named = {code for row in rows[2:] for code in re.findall(r"`([a-z0-9-]+)`", row)}
     assert named
-    assert named <= explained
+    assert named <= EXPLAINED
+
+
+def test_every_finding_of_the_doctor_is_explained_and_no_other() -> None:
+    assert set(get_args(Code)) == EXPLAINED

@@ -14,12 +14,14 @@ from pathlib import Path
 
 import httpx2
 import pytest
+import uvloop
 
 from jackline.commands import Commands
 from jackline.errors import ConfigError
 from jackline.sse import Decoder
 from jackline.web.app import create_app, site_of
 from jackline.web.server import listen, serve_web
+from jackline.web.site import Site
 from jackline.web.tails import Tails
 from tests.support.processes import HOST, Process, eventually, start
 from tests.web.harness import (
@@ -45,12 +47,18 @@ class Served:
     store: FlakyStore
     stop: asyncio.Event
     task: asyncio.Task[int | None]
-    tails: Tails
+    site: Site
     drained: list[bool] = field(default_factory=list[bool])
+
+    @property
+    def tails(self) -> Tails:
+        return self.site.tails
 
 
 @asynccontextmanager
-async def serving(**values: object) -> AsyncGenerator[Served, None]:
+async def serving(
+    *, patience: float = DEADLINE_SECONDS * 2, **values: object
+) -> AsyncGenerator[Served, None]:
     store = FlakyStore()
 
     async def default_agent() -> str:
@@ -61,7 +69,7 @@ async def serving(**values: object) -> AsyncGenerator[Served, None]:
     stop = asyncio.Event()
     ready: asyncio.Future[str] = asyncio.get_running_loop().create_future()
     drained: list[bool] = []
-    async with asyncio.timeout(DEADLINE_SECONDS * 2), asyncio.TaskGroup() as group:
+    async with asyncio.timeout(patience), asyncio.TaskGroup() as group:
         task = group.create_task(
             serve_web(
                 app,
@@ -81,7 +89,7 @@ async def serving(**values: object) -> AsyncGenerator[Served, None]:
                 store=store,
                 stop=stop,
                 task=task,
-                tails=site_of(app).tails,
+                site=site_of(app),
                 drained=drained,
             )
         finally:
@@ -202,6 +210,26 @@ async def test_a_port_that_is_taken_is_a_setting_to_change() -> None:
         listen(HOST, taken.getsockname()[1])
     with pytest.raises(ConfigError, match="--host"):
         listen("no.such.host.invalid", 0)
+
+
+class _FaultError(Exception):
+    pass
+
+
+def test_a_server_that_is_cut_short_leaves_nothing_that_keeps_its_loop_from_closing() -> None:
+    """A fault beside it ends the whole process, also while viewers are connected."""
+
+    async def fail() -> None:
+        async with serving() as served:
+            run_id = await chat(served)
+            reader, writer = await asyncio.open_connection(HOST, served.port)
+            writer.write(f"GET {API}/runs/{run_id}/events HTTP/1.1\r\nHost: localhost\r\n\r\n".encode())
+            await reader.readuntil(b"event: ready")
+            writer.transport.abort()
+            raise _FaultError
+
+    with pytest.raises(ExceptionGroup), asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        runner.run(fail())
 
 
 SCRIPT = """

@@ -27,7 +27,7 @@ HEARTBEAT_S: Final = 15.0
 _KNOWN_FROM: Final = 0.5
 """A proxy's own words are only told where it is so likely that one."""
 _BUFFERED: Final[frozenset[Shape]] = frozenset({"whole", "blocks", "none"})
-_FRAME_BYTES: Final = 700
+_FRAME_BYTES: Final = 680
 """A frame of the probe with large events."""
 _EARLY: Final = 0.5
 _END_SHARE: Final = 0.9
@@ -37,6 +37,8 @@ _SHORT_LIFE_S: Final = 60.0
 _GET_REPEATS: Final = 2
 """HTTP allows to repeat a GET, and many proxies do once, on a connection that turns out to be dead. Nothing
 of Jackline's begins by a GET; other services' work does."""
+
+_COMPRESSION: Final = frozenset({"compressed-early", "compressed-late", "first-write", "one-behind"})
 
 _Found = tuple["Code", "Severity", str]
 
@@ -58,7 +60,8 @@ def diagnose(measured: Measurements, baseline: Diagnosis | None = None, *, plain
     for severity in order:
         for code, its_severity, text in everything:
             if its_severity == severity and code not in found:
-                found[code] = Finding(code=code, severity=severity, text=text, fix=fix_for(code, name))
+                fix = fix_for(code, name) + _or_identity(measured, code)
+                found[code] = Finding(code=code, severity=severity, text=text, fix=fix)
     without = {finding.code for finding in baseline.findings} if baseline is not None else set[str]()
     findings = [finding for finding in found.values() if finding.code not in without]
     return Diagnosis(verdict=verdict_of(findings), findings=findings, guesses=ranked)
@@ -181,6 +184,14 @@ def _carrier(measured: Measurements) -> str:
         if len(stream.without) == 1 and stream.name.startswith("no-") and shape_of(stream) in _BUFFERED
     ]
     return f"; {' and '.join(carriers)} alone keeps it from that" if carriers else ""
+
+
+def _or_identity(measured: Measurements, code: Code) -> str:
+    """Whether Jackline's own setting helps against a compressor that cannot be changed."""
+    said = measured.stream("identity")
+    if code not in _COMPRESSION or said is None or shape_of(said) != "live":
+        return ""
+    return "; or the setting `encoding_identity` of Jackline, which helps here"
 
 
 # -- what is right once, and only once -------------------------------------------------------------

@@ -73,6 +73,8 @@ class Doctor:
         self._tell("the same with what protects them taken off, one by one and together")
         off = [Ask(name=f"no-{name}", plan=LIVE, gzip=True, query={"without": name}) for name in _PROTECTIONS]
         plain = Ask(name="plain", plan=LIVE, query=_ALL)
+        said = {"identity": "1"}
+        off.append(Ask(name="identity", plan=LIVE, gzip=True, first=_FIRST_PAD, query=said))
         found += await self._streams(*off, plain, Ask(name="plain-gzip", plan=LIVE, gzip=True, query=_ALL))
         self._tell("two readers of one address, and a third one later")
         for readers in await _together(self._readers("readers", {}), self._readers("plain-readers", _ALL)):

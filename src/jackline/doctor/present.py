@@ -54,6 +54,8 @@ def report(measured: Measurements, diagnosis: Diagnosis, baseline: Diagnosis | N
     if baseline is not None and baseline.findings:
         codes = ", ".join(finding.code for finding in baseline.findings)
         lines.append(f"  Found without the proxy too, and not counted: {codes}.")
+    if measured.echo.host_changed:
+        lines.append("  Host does not arrive as it was sent. Have it passed on where the server checks it.")
     return [*lines, "", *_proxy(diagnosis)]
 
 

@@ -55,9 +55,12 @@ def shape_of(stream: Stream) -> Shape:
 
 
 def burst_bytes(stream: Stream, event_bytes: int) -> int:
-    """About how many bytes came at a time."""
-    groups = 1 + sum(not _is_together(one, next_) for one, next_ in _pairs(stream.events))
-    return len(stream.events) * event_bytes // groups
+    """About how many bytes came at a time: those of the largest group."""
+    largest = size = 1
+    for one, next_ in _pairs(stream.events):
+        size = size + 1 if _is_together(one, next_) else 1
+        largest = max(largest, size)
+    return largest * event_bytes
 
 
 def _paused(events: Sequence[Arrival], lateness: Sequence[float]) -> Shape | None:

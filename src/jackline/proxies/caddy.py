@@ -14,10 +14,13 @@ _TEXT: Final = """\
 #   caddy validate --adapter caddyfile --config THIS_FILE     checks it
 #   caddy run --adapter caddyfile --config THIS_FILE
 {
-  # No port 2019, on which everybody on this host can change the configuration. (`caddy reload` needs it.)
+  # No port 2019, on which everybody on this host can change the configuration. `caddy reload` needs one; a socket
+  # will do: admin unix//FOLDER/admin.sock
   admin off
   # No certificates from outside, no port 80.
   auto_https off
+  # On SIGTERM open streams have so long to end by themselves; without it Caddy waits for them for ever.
+  grace_period 10s
   servers {
     timeouts {
       # A request's head must be complete in this time: else a few slow clients hold all connections.
@@ -54,7 +57,8 @@ _TEXT: Final = """\
       # to one that is just being closed, and gets 502.
       keepalive 60s
       # No read_timeout: there is no limit on silence by default (Jackline sends something every @heartbeat@ s),
-      # and 2.6 ends a stream that reached one as if it were complete.
+      # and 2.6 ends a stream that reached one as if it were complete. (So it does with one that was cut on Jackline's
+      # side; nothing helps against that but a later Caddy. Clients must go by the last frame.)
     }
     # Caddy itself passes Host on, and sets X-Forwarded-For and X-Forwarded-Proto anew. Jackline believes them of
     # proxies in its setting `trusted_proxies`; else all viewers count as one address.

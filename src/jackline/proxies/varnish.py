@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from jackline.proxies.wish import Wish
 
 _TEXT: Final = """\
-# Varnish before Jackline; for 7.x. FOLDER is one that it may make, its path absolute:
+# Varnish before Jackline; for 7.x. FOLDER is one that it may make; both paths absolute:
 #   varnishd -C -f THIS_FILE -n FOLDER     checks it
 #   varnishd -F -f THIS_FILE -n FOLDER -a @listen@ -p pipe_timeout=@idle@
 # pipe_timeout: how long a stream may be silent; 60 s by default. Jackline sends something every @heartbeat@ s.

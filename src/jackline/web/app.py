@@ -15,7 +15,9 @@ from jackline.clock import StoreClock
 from jackline.errors import ConfigError
 from jackline.pressure import Pressure
 from jackline.web.auth import Authority
-from jackline.web.guards import Guard, Identify
+from jackline.web.counts import Counts
+from jackline.web.crowd import Crowd, leave_seat
+from jackline.web.guards import Guard, Identify, Limit
 from jackline.web.paths import HEALTH, ROUTES
 from jackline.web.probe.grants import Grants
 from jackline.web.probe.probes import Probes
@@ -51,8 +53,11 @@ class Endpoint:
         if handler is None:
             allowed = ", ".join(sorted(self._handlers))
             raise Problem(405, f"this path has no {method}", headers={"Allow": allowed})
-        answer = await handler(self._site, Request(scope, receive))
-        await answer(scope, receive, send)
+        try:
+            answer = await handler(self._site, Request(scope, receive))
+            await answer(scope, receive, send)
+        finally:
+            leave_seat(scope)
 
 
 def create_app(
@@ -84,6 +89,7 @@ def create_app(
             "set keys, or listen on 127.0.0.1"
         )
     clock = StoreClock(store)
+    counts = Counts()
     grants = Grants(settings.probe_secret)
     tails = Tails(store, heartbeat=settings.heartbeat, now=clock.now, ring_bytes=ring_bytes, linger=linger)
     site = Site(
@@ -96,6 +102,8 @@ def create_app(
         needs_worker=needs_worker,
         own_worker=own_worker,
         pressure=pressure or Pressure(store, settings.store_full),
+        counts=counts,
+        crowd=Crowd(settings, counts),
         probes=Probes(going=lambda: tails.draining),
     )
 
@@ -122,6 +130,7 @@ def create_app(
                 allowed_hosts=settings.allowed_hosts,
                 cors_origins=settings.cors_origins,
             ),
+            Middleware(Limit),
             Middleware(Identify, authority=site.authority, prefix="/api/"),
         ],
         exception_handlers=dict.fromkeys((Exception, Problem, *HANDLED), on_error),

@@ -18,6 +18,8 @@ from jackline.web.problems import WHOLE_BODY, Problem, field_problem
 if TYPE_CHECKING:
     from starlette.requests import Request
 
+    from jackline.settings import Settings
+
 DRAIN_BYTES: Final = 8 << 20
 """So much of a body that is too large is read and thrown away, so that the client, which is still
 sending, gets to see the answer instead of a reset connection."""
@@ -189,16 +191,16 @@ def refuse(faults: list[FieldError]) -> None:
         raise field_problem(*faults)
 
 
-async def read_body(request: Request, limit: int) -> bytes:
+async def read_body(request: Request, limit: int, seconds: float = BODY_SECONDS) -> bytes:
     """The whole body. Raises a 413 problem above `limit` bytes (the rest is read and thrown away, up
-    to 8 MiB), a 408 problem when it does not arrive."""
+    to 8 MiB), a 408 problem when it does not arrive within `seconds`."""
     declared = request.headers.get("content-length", "")
     if declared.isdecimal() and int(declared) > limit and "expect" in request.headers:
         raise _too_large(limit)  # the client asks before it sends
     chunks: list[bytes] = []
     size = 0
     try:
-        async with asyncio.timeout(BODY_SECONDS):
+        async with asyncio.timeout(seconds):
             async for chunk in request.stream():
                 size += len(chunk)
                 if size <= limit:
@@ -208,7 +210,9 @@ async def read_body(request: Request, limit: int) -> bytes:
                 if size > max(DRAIN_BYTES, limit):
                     break
     except TimeoutError:
-        raise Problem(408, "the request's body did not arrive in time") from None
+        # What is still to come would be taken for the next request, or waited for.
+        detail = "the request's body did not arrive in time"
+        raise Problem(408, detail, headers={"Connection": "close"}) from None
     except ClientDisconnect:
         raise Problem(400, "the client left before its request was whole") from None
     if size > limit:
@@ -241,17 +245,17 @@ def parse(body: bytes, shape: type[_Body]) -> _Body:
         raise Problem(400, f"the body is not JSON: {error}") from None
 
 
-async def read_json(request: Request, shape: type[_Body], limit: int) -> tuple[_Body, bytes]:
+async def read_json(request: Request, shape: type[_Body], settings: Settings) -> tuple[_Body, bytes]:
     """Read, check and parse the body; the raw bytes too, for digests."""
-    body = await read_body(request, limit)
+    body = await read_body(request, settings.max_body, settings.body_timeout)
     if body:
         check_json(request)
     return parse(body, shape), body
 
 
-async def read_optional_json(request: Request, shape: type[_Body], limit: int) -> tuple[_Body, bytes]:
+async def read_optional_json(request: Request, shape: type[_Body], settings: Settings) -> tuple[_Body, bytes]:
     """The same, for a body that may be left out when every member has a default."""
-    body = await read_body(request, limit)
+    body = await read_body(request, settings.max_body, settings.body_timeout)
     if not body:
         return shape(), body
     check_json(request)

@@ -11,6 +11,8 @@ from starlette.datastructures import Headers, MutableHeaders
 from starlette.responses import Response
 
 from jackline.web.auth import PRINCIPAL, PROBES
+from jackline.web.care import OVER
+from jackline.web.crowd import Full
 from jackline.web.problems import Problem
 
 if TYPE_CHECKING:
@@ -22,6 +24,7 @@ if TYPE_CHECKING:
 
 _SAFE: Final = frozenset({"GET", "HEAD", "OPTIONS"})
 _OPEN: Final = frozenset({"/healthz", "/readyz"})
+_NEVER_FULL: Final = _OPEN | {"/metrics"}
 _METHODS: Final = "GET, POST, DELETE"
 _ALLOWED_HEADERS: Final = "Accept, Authorization, Content-Type, Idempotency-Key, Last-Event-ID"
 _EXPOSED_HEADERS: Final = "X-Run-Id, Location, Retry-After"
@@ -106,6 +109,22 @@ class Guard:
             or host in self._hosts
             or "*" in self._hosts
         )
+
+
+class Limit:
+    """Sends away who comes over a connection above a limit. How the server is, is told all the same, and a
+    stop is taken: those who overload a server must not be able to keep its agents running (G4)."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """See the class."""
+        reason = scope.get("extensions", {}).get(OVER)
+        if reason is None or scope["path"] in _NEVER_FULL or scope["path"].endswith("/stop"):
+            await self._app(scope, receive, send)
+        else:
+            await Full(reason, scope).response()(scope, receive, send)
 
 
 class Identify:

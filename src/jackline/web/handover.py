@@ -15,14 +15,15 @@ import sys
 from functools import partial
 from typing import TYPE_CHECKING, Any, Final, cast
 
-from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
-
+from jackline.web.care import CarefulHttp
 from jackline.web.ring import as_chunk
+from jackline.web.stall import Stall, waiting
 from jackline.web.turns import Turns
 
 if TYPE_CHECKING:
     from collections.abc import MutableMapping
 
+    from jackline.web.counts import Cut
     from jackline.web.ring import Joined
     from jackline.web.viewers import Viewer
 
@@ -43,7 +44,9 @@ class Connection(asyncio.Protocol):
         "_config",
         "_full",
         "_keeps",
+        "_place",
         "_server",
+        "_stall",
         "_state",
         "_transport",
         "_turns",
@@ -55,7 +58,9 @@ class Connection(asyncio.Protocol):
         cycle = http.cycle
         self._transport = http.transport
         self._viewer = viewer
-        self._config, self._server, self._state = http.config, http.server_state, http.app_state
+        self._config, self._server, self._state = http.careful, http.server_state, http.app_state
+        self._place = http.place
+        self._stall: Stall | None = None
         self._turns = http.turns
         self._chunked = cycle.chunked_encoding is not False
         self._keeps = self._chunked and cycle.keep_alive
@@ -79,14 +84,20 @@ class Connection(asyncio.Protocol):
         elif not self._transport.is_closing():
             self._server.connections.discard(cast("Any", self))
             self._viewer.close()
+            self._end_stall()
             self._give_back()
 
     def abort(self) -> None:
         """See `viewers.Connection`."""
         self._transport.abort()
 
+    def waiting(self) -> int:
+        """See `viewers.Connection`."""
+        return self._transport.get_write_buffer_size()
+
     def _give_back(self) -> None:
         http = Http(self._config, self._server, self._state, turns=self._turns)
+        http.place = self._place
         http.connection_made(self._transport)
         self._transport.set_protocol(http)
         if self._full:
@@ -105,23 +116,43 @@ class Connection(asyncio.Protocol):
         """The socket takes no more."""
         self._full = True
         self._viewer.hold()
+        if self._stall is None:
+            # It is bounded what waits here for a viewer that does not read, and for how long.
+            seconds = self._config.care.write_timeout
+            self._stall = Stall(seconds, partial(waiting, self._transport), partial(self._cut, "stalled"))
+        self._stall.begin()
 
     def resume_writing(self) -> None:
         """The socket takes more again."""
         self._full = False
+        if self._stall is not None:
+            self._stall.over()
         self._viewer.go_on()
 
     def data_received(self, data: bytes) -> None:
         """The next request has its turn after the stream."""
         self._unread += data
         if len(self._unread) > _UNREAD_BYTES:
-            self._transport.abort()
+            self._cut("flooding")
 
     def connection_lost(self, exc: Exception | None) -> None:
         """The client is gone, or all is written."""
         del exc
         self._server.connections.discard(cast("Any", self))
         self._viewer.close()
+        self._end_stall()
+        if self._place is not None:
+            self._place.leave()
+
+    def _cut(self, reason: Cut) -> None:
+        if not self._transport.is_closing() or reason == "stalled":
+            self._config.care.counts.cut[reason] += 1
+        self._transport.abort()
+
+    def _end_stall(self) -> None:
+        if self._stall is not None:
+            self._stall.close()
+            self._stall = None
 
 
 class Handover:
@@ -161,11 +192,12 @@ class Handover:
         if protocol is None or protocol.cycle.disconnected or protocol.transport.is_closing():
             return False
         connection = Connection(protocol, viewer)
+        protocol.place = None
         protocol.let_go()
         protocol.connections.add(cast("Any", connection))  # a server that ends waits for all of these
         protocol.transport.set_protocol(connection)
         if protocol.flow.write_paused:
-            viewer.hold()
+            connection.pause_writing()
         viewer.begin(connection)
         return True
 
@@ -178,7 +210,7 @@ class Handover:
             protocol.transport.close()
 
 
-class Http(HttpToolsProtocol):
+class Http(CarefulHttp):
     """uvicorn's HTTP/1.1, with the hand-over in each request's scope. `turns`: the server's."""
 
     def __init__(self, *args: Any, turns: Turns, **options: Any) -> None:
@@ -187,9 +219,9 @@ class Http(HttpToolsProtocol):
 
     def data_received(self, data: bytes) -> None:
         """A request, or a part of it: it has its turn."""
-        self.turns.take(partial(self._received, data))
+        self.turns.take(partial(self._taken, data))
 
-    def _received(self, data: bytes) -> None:
+    def _taken(self, data: bytes) -> None:
         protocol = cast("asyncio.Protocol", self.transport.get_protocol())
         if protocol is not self:
             protocol.data_received(data)  # the connection was handed over while this waited
@@ -204,11 +236,12 @@ class Http(HttpToolsProtocol):
         super().on_message_begin()
         scope = cast("MutableMapping[str, Any]", self.scope)
         self.handover = Handover(self)
-        scope["extensions"] = {HANDOVER: self.handover}
+        scope["extensions"] = {**scope.get("extensions", {}), HANDOVER: self.handover}
 
     def let_go(self) -> None:
         """Have nothing to do with the connection any more; the response's task ends by itself."""
         self._unset_keepalive_if_required()
+        self.end_care()
         self.connections.discard(self)
         self.flow.resume_reading()
         self.cycle.disconnected = True  # what is sent goes nowhere, and nothing is missed

@@ -85,6 +85,7 @@ _WAIT: Final = _query(
 _READ: Final = (401, 403, 404, 500, 503)
 _LIST: Final = (400, 401, 403, 422, 500, 503)
 _WRITE: Final = (400, 401, 403, 404, 406, 408, 409, 413, 415, 422, 500, 503)
+_STREAM: Final = (*_WRITE, 429)
 _PROBE: Final = (400, 401, 403, 404, 408, 413, 422, 429, 500, 503)
 _MS: Final = {"type": "integer", "minimum": 0, "maximum": MAX_MS, "default": 0}
 _NAME: Final = {"type": "string", "pattern": "^[A-Za-z0-9_-]{8,64}$"}
@@ -114,7 +115,7 @@ OPERATIONS: Final[Mapping[tuple[str, str], Operation]] = {
         body=ChatBody,
         answers={202: Accepted},
         stream=True,
-        problems=_WRITE,
+        problems=_STREAM,
         parameters=(_KEY, *_STREAM_PARAMETERS),
     ),
     ("GET", f"{API}/approvals"): Operation(
@@ -130,7 +131,7 @@ OPERATIONS: Final[Mapping[tuple[str, str], Operation]] = {
         body=DecisionsBody,
         answers={200: DecidedPage},
         stream=True,
-        problems=_WRITE,
+        problems=_STREAM,
         parameters=(_KEY, *_STREAM_PARAMETERS),
     ),
     ("GET", f"{API}/approvals/{{call_id}}"): Operation(
@@ -145,7 +146,7 @@ OPERATIONS: Final[Mapping[tuple[str, str], Operation]] = {
         body=AnswerBody,
         answers={200: DecidedItem},
         stream=True,
-        problems=_WRITE,
+        problems=_STREAM,
         parameters=(_KEY, *_STREAM_PARAMETERS),
     ),
     ("POST", f"{API}/stop"): Operation(
@@ -179,7 +180,7 @@ OPERATIONS: Final[Mapping[tuple[str, str], Operation]] = {
         summary="A run's entries, as a stream or as a page",
         answers={200: EntriesPage, 204: None},
         stream=True,
-        problems=(*_READ, 400, 406, 422),
+        problems=(*_READ, 400, 406, 422, 429),
         parameters=(*_STREAM_PARAMETERS, _LIMIT, _POLL),
     ),
     ("POST", f"{API}/runs/{{run_id}}/stop"): Operation(
@@ -268,6 +269,9 @@ OPERATIONS: Final[Mapping[tuple[str, str], Operation]] = {
     ),
     ("GET", "/readyz"): Operation(
         name="readyz", summary="Readiness", media="application/json", problems=(500, 503)
+    ),
+    ("GET", "/metrics"): Operation(
+        name="metrics", summary="Metrics for Prometheus", media="text/plain", problems=(401, 403, 500)
     ),
     ("GET", "/openapi.json"): Operation(
         name="openapi", summary="This document", media="application/json", problems=(403, 500)

@@ -11,6 +11,7 @@ from jackline.web.routes import (
     conversations,
     events,
     health,
+    metrics,
     page,
     probe,
     runs,
@@ -48,6 +49,7 @@ ROUTES: Final[Mapping[str, Mapping[str, Handler]]] = {
     f"{PROBE}/report/{{id}}": {"GET": probe.report},
     "/healthz": {"GET": health.alive},
     "/readyz": {"GET": health.ready},
+    "/metrics": {"GET": metrics.metrics},
     "/openapi.json": {"GET": health.document},
     "/": {"GET": page.page},
 }

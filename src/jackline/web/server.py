@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import asyncio
 import math
+import resource
 import signal
 import socket
 import threading
-from contextlib import contextmanager
-from typing import TYPE_CHECKING, Final
+from contextlib import contextmanager, suppress
+from typing import TYPE_CHECKING, Final, cast
 
 import uvicorn
 
 from jackline.errors import ConfigError
 from jackline.web.app import site_of
+from jackline.web.care import Config, care_of
 from jackline.web.handover import protocol
 
 if TYPE_CHECKING:
@@ -23,14 +25,16 @@ if TYPE_CHECKING:
     from starlette.applications import Starlette
 
     from jackline.settings import Settings
+    from jackline.web.care import CarefulHttp
+    from jackline.web.handover import Connection
 
 DEFAULT_PORT: Final = 8787
 
-KEEP_ALIVE_SECONDS: Final = 75
-"""Longer than proxies keep idle connections to us (NGINX: 60): who closes last gets no request on
-a connection that is just going, which a proxy answers with 502."""
-
 _BACKLOG: Final = 2048
+
+_OTHER_DESCRIPTORS: Final = 256
+"""For the store, the worker and its pipes, files, and the connections above the limit that are told so."""
+
 _KEEPALIVE: Final = (30, 10, 3)
 """TCP keep-alive: after so many idle seconds, every so many, so often."""
 
@@ -84,6 +88,13 @@ class Server(uvicorn.Server):
         if self.should_exit and sig == signal.SIGINT:
             self.force_exit = True
         self.stop()
+
+    def abort(self) -> None:
+        """Let go of all that is left, after an end out of order: a loop does not close with it."""
+        for server in self.servers if self.started else ():
+            server.close()
+        for connection in tuple(self.server_state.connections):
+            cast("CarefulHttp | Connection", connection).abort()
 
     def stop(self) -> None:
         """Begin to drain. May be called from a signal handler."""
@@ -143,6 +154,7 @@ async def serve_web(
         if on_ready is not None:
             on_ready(url_of(settings.host, listeners[0]))
 
+    site.crowd.max_connections = _descriptors(settings.max_connections)
     server = Server(_config(app, settings), on_start=announce, on_exit=drain)
     try:
         async with asyncio.TaskGroup() as group:
@@ -153,6 +165,7 @@ async def serve_web(
     finally:
         for listener in listeners:  # the server closes them too, unless it was cancelled
             listener.close()
+        server.abort()
     drain()
     return server.signals[0] if server.signals else None
 
@@ -167,8 +180,31 @@ def _port(settings: Settings) -> int:
     return DEFAULT_PORT if settings.port is None else settings.port
 
 
-def _config(app: Starlette, settings: Settings) -> uvicorn.Config:
-    return uvicorn.Config(
+def _descriptors(wanted: int | None) -> int | None:
+    """How many connections the system lets this process have, at most `wanted`. It is asked for more where
+    it has given less: its default is meant for programs that know nothing newer than select()."""
+    soft, hard = (_known(limit) for limit in resource.getrlimit(resource.RLIMIT_NOFILE))
+    most = math.inf if wanted is None else wanted
+    allowed = min(most + _OTHER_DESCRIPTORS, hard)
+    if soft < allowed:
+        with suppress(OSError, ValueError):  # some systems have a limit beside the hard one
+            values = (
+                resource.RLIM_INFINITY if limit == math.inf else int(limit) for limit in (allowed, hard)
+            )
+            resource.setrlimit(resource.RLIMIT_NOFILE, (next(values), next(values)))
+            soft = allowed
+    room = min(most, max(1, soft - _OTHER_DESCRIPTORS))
+    return None if room == math.inf else int(room)
+
+
+def _known(limit: int) -> float:
+    return math.inf if limit == resource.RLIM_INFINITY else limit
+
+
+def _config(app: Starlette, settings: Settings) -> Config:
+    site = site_of(app)
+    return Config(
+        care_of(settings, site.crowd, site.counts),
         app,
         http=protocol(),
         ws="none",
@@ -176,10 +212,12 @@ def _config(app: Starlette, settings: Settings) -> uvicorn.Config:
         log_config=None,
         access_log=False,
         server_header=False,
-        # Only for addresses and schemes in logs; nothing here decides by them.
+        # For whom a proxy asks is found out where it matters (`crowd.py`), and believed of trusted ones.
         proxy_headers=False,
         backlog=_BACKLOG,
-        timeout_keep_alive=KEEP_ALIVE_SECONDS,
+        # Longer than proxies keep idle connections to us (NGINX: 60): who closes last gets no request
+        # on a connection that is just going, which a proxy answers with 502.
+        timeout_keep_alive=settings.keep_alive,
         timeout_graceful_shutdown=max(1, math.ceil(settings.drain)),
     )
 

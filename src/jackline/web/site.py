@@ -21,6 +21,8 @@ if TYPE_CHECKING:
     from jackline.pressure import Pressure
     from jackline.settings import Settings
     from jackline.web.auth import Authority
+    from jackline.web.counts import Counts
+    from jackline.web.crowd import Crowd
     from jackline.web.probe.probes import Probes
     from jackline.web.tails import Tails
 
@@ -41,6 +43,8 @@ class Site:
     needs_worker: bool
     own_worker: Callable[[], bool]
     pressure: Pressure
+    counts: Counts
+    crowd: Crowd
     probes: Probes
 
 

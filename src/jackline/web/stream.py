@@ -7,13 +7,17 @@ from typing import TYPE_CHECKING
 
 import anyio
 
+from jackline.web.crowd import SEAT, Seat
 from jackline.web.handover import HANDOVER
 from jackline.web.headers import stream_headers
 from jackline.web.problems import Problem
 from jackline.web.query import Cursor
+from jackline.web.stall import Stall
 from jackline.web.viewers import Viewer, Wish
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from starlette.types import Receive, Scope, Send
 
     from jackline.events import Json
@@ -70,15 +74,23 @@ class Stream:
         try:
             wish = await self._opened(tail, scope, send, handover)
             if wish is not None:
-                viewer = Viewer(tails, tail, wish, drain_seconds=self._site.settings.drain)
+                settings = self._site.settings
+                seat = scope.get(SEAT)
+                seat = seat if isinstance(seat, Seat) else None
+                viewer = Viewer(tails, tail, wish, drain_seconds=settings.drain, seat=seat)
                 if handover is None or not handover.possible:
                     kept = True
-                    await _serve(viewer, receive, send)
+                    await _serve(viewer, receive, send, self._cut, settings.write_timeout)
                 else:
                     kept = handover.take(viewer)
+                    if seat is not None:
+                        seat.kept = kept
         finally:
             if not kept:
                 tails.leave(tail)
+
+    def _cut(self) -> None:
+        self._site.counts.cut["stalled"] += 1
 
     async def _opened(self, tail: Tail, scope: Scope, send: Send, handover: Handover | None) -> Wish | None:
         """Send the headers. None when there is no stream to follow them."""
@@ -135,8 +147,9 @@ class _Sender:
     """A viewer's connection where the server has only ASGI's `send`: what was written in one turn leaves
     together, and the viewer waits until the server has taken it."""
 
-    def __init__(self, viewer: Viewer) -> None:
+    def __init__(self, viewer: Viewer, stall: Stall) -> None:
         self._viewer = viewer
+        self._stall = stall
         self._written: list[bytes] = []
         self._over = False
         self._wake = asyncio.Event()
@@ -161,6 +174,10 @@ class _Sender:
         self._written.clear()
         self.end()
 
+    def waiting(self) -> int:
+        """See `viewers.Connection`: what the server holds is not known."""
+        return sum(map(len, self._written))
+
     async def run(self, send: Send) -> None:
         """Send what is written, until the end."""
         while self._written or not self._over:
@@ -168,13 +185,23 @@ class _Sender:
             self._wake.clear()
             written, self._written = self._written, []
             if written:
+                self._stall.begin()
                 await send({"type": "http.response.body", "body": b"".join(written), "more_body": True})
+                self._stall.over()
                 self._viewer.go_on()
         await send({"type": "http.response.body", "body": b"", "more_body": False})
 
 
-async def _serve(viewer: Viewer, receive: Receive, send: Send) -> None:
-    sender = _Sender(viewer)
+async def _serve(
+    viewer: Viewer, receive: Receive, send: Send, on_cut: Callable[[], None], write_timeout: float
+) -> None:
+    def cut() -> None:
+        on_cut()
+        group.cancel_scope.cancel()
+
+    # What the server and the system hold for the client is not known here, but that `send` waits.
+    stall = Stall(write_timeout, lambda: 0, cut)
+    sender = _Sender(viewer, stall)
 
     async def until_gone() -> None:
         while (await receive())["type"] != "http.disconnect":
@@ -188,6 +215,7 @@ async def _serve(viewer: Viewer, receive: Receive, send: Send) -> None:
             await sender.run(send)
             group.cancel_scope.cancel()
     finally:
+        stall.close()
         viewer.close()
 
 

@@ -14,7 +14,7 @@ from jackline.web.ring import RING_BYTES
 from jackline.web.tail import Tail
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator, Callable, Coroutine
+    from collections.abc import AsyncGenerator, Callable, Coroutine, Iterator
 
     from jackline.log.base import EventLog
     from jackline.run import RunState
@@ -46,6 +46,8 @@ class Tails:
         page_bytes: int = CACHE_BYTES,
     ) -> None:
         self.draining = False
+        self.delivered = 0
+        """Entries that were written to viewers who have left since."""
         self.pages = Pages(self.spawn, page_bytes)
         self._log = log
         self._heartbeat = heartbeat
@@ -87,6 +89,21 @@ class Tails:
     def viewers(self) -> int:
         """How many viewers there are, and who waits for an ending."""
         return self._watchers
+
+    @property
+    def entries_delivered(self) -> int:
+        """Entries that were written to viewers, each one's counted. Asks each of them."""
+        return self.delivered + sum(viewer.delivered for viewer in self._here())
+
+    @property
+    def waiting_bytes(self) -> int:
+        """Bytes that wait in this process for viewers to take them. Asks each of them."""
+        return sum(viewer.waiting for viewer in self._here())
+
+    def _here(self) -> Iterator[Viewer]:
+        for tail in self._tails.values():
+            for flock in tail.flocks.values():
+                yield from flock.viewers
 
     @property
     def watched(self) -> tuple[str, ...]:

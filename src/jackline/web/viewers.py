@@ -23,6 +23,7 @@ from jackline.web.snapshot import snapshot
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from jackline.web.crowd import Seat
     from jackline.web.pages import Leaf
     from jackline.web.ring import Joined
     from jackline.web.tail import Tail
@@ -79,6 +80,10 @@ class Connection(Protocol):
         """Close at once."""
         ...
 
+    def waiting(self) -> int:
+        """How many bytes were written here and have not left the process."""
+        ...
+
 
 class Viewer:
     """One stream, from `begin` to `close`."""
@@ -89,9 +94,11 @@ class Viewer:
         "_connection",
         "_drain_seconds",
         "_epoch",
+        "_first",
         "_held",
         "_poll",
         "_replay_to",
+        "_seat",
         "_tail",
         "_tails",
         "_tick",
@@ -100,8 +107,11 @@ class Viewer:
         "cursor",
     )
 
-    def __init__(self, tails: Tails, tail: Tail, wish: Wish, *, drain_seconds: float) -> None:
-        self.cursor = wish.after
+    def __init__(
+        self, tails: Tails, tail: Tail, wish: Wish, *, drain_seconds: float, seat: Seat | None = None
+    ) -> None:
+        self.cursor = self._first = wish.after
+        self._seat = seat
         self._tails = tails
         self._tail = tail
         self._compact = wish.compact
@@ -133,6 +143,19 @@ class Viewer:
             self._connection = None
             self._tail.leave(self, self._tick)
             self._tails.leave(self._tail)
+            self._tails.delivered += self.delivered
+            if self._seat is not None:
+                self._seat.leave()
+
+    @property
+    def delivered(self) -> int:
+        """How many entries were written to it; merged ones count one by one."""
+        return self.cursor - self._first
+
+    @property
+    def waiting(self) -> int:
+        """How many bytes wait in this process for it to take them."""
+        return 0 if self._connection is None else self._connection.waiting()
 
     def abort(self) -> None:
         """End it without another word."""
@@ -268,6 +291,7 @@ class Viewer:
         epoch = tail.fold.epoch
         if state is not None and epoch >= tail.epoch:
             until = max(self.cursor, state.seq)
+            self._first += state.seq - self.cursor
             self._epoch, self.cursor = epoch, state.seq
             self._connection.write(frames.gap(first, until, snapshot(state), epoch))
             if self._poll == "silent":

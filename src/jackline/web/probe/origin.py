@@ -6,7 +6,6 @@ import asyncio
 import secrets
 from typing import TYPE_CHECKING, Final
 
-import uvicorn
 from starlette.applications import Starlette
 from starlette.datastructures import Headers
 from starlette.middleware import Middleware
@@ -14,12 +13,16 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
+from jackline.settings import Settings
+from jackline.web.care import Config, care_of
+from jackline.web.counts import Counts
+from jackline.web.crowd import Crowd
 from jackline.web.guards import Guard
 from jackline.web.handover import protocol
 from jackline.web.probe.grants import HEADER, MAX_SECONDS, Grants
 from jackline.web.probe.probes import Probes
 from jackline.web.problems import HANDLED, Problem, on_error
-from jackline.web.server import KEEP_ALIVE_SECONDS, Server, listen, url_of
+from jackline.web.server import Server, listen, url_of
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Mapping
@@ -107,7 +110,9 @@ async def serve_origin(host: str, port: int, *, on_ready: Callable[[str, str], N
     grants = Grants(secrets.token_hex(32))
     token = grants.make(MAX_SECONDS)
     listeners = listen(host, port)
-    config = uvicorn.Config(
+    settings, counts = Settings.model_validate({}), Counts()
+    config = Config(
+        care_of(settings, Crowd(settings, counts), counts),
         origin_app(grants, Probes(going=going.is_set)),
         http=protocol(),
         ws="none",
@@ -116,7 +121,7 @@ async def serve_origin(host: str, port: int, *, on_ready: Callable[[str, str], N
         access_log=False,
         server_header=False,
         proxy_headers=False,
-        timeout_keep_alive=KEEP_ALIVE_SECONDS,
+        timeout_keep_alive=settings.keep_alive,
         timeout_graceful_shutdown=_END_SECONDS,
     )
     server = Server(config, on_start=lambda: on_ready(url_of(host, listeners[0]), token), on_exit=going.set)

@@ -102,8 +102,10 @@ async def one(site: Site, request: Request) -> ASGIApp:
 async def decide(site: Site, request: Request) -> ASGIApp:
     """Answer one question."""
     choices = query.stream_choices(request)
-    body, raw = await read_json(request, AnswerBody, site.settings.max_body)
+    body, raw = await read_json(request, AnswerBody, site.settings)
     refuse(body.faults())
+    if choices.streaming:
+        site.crowd.sit(request.scope)
     decided = await _decide(site, request, raw, [body.decision(request.path_params["call_id"])])
     return _answer(site, choices, decided, _item(decided[0]))
 
@@ -111,9 +113,11 @@ async def decide(site: Site, request: Request) -> ASGIApp:
 async def decide_several(site: Site, request: Request) -> ASGIApp:
     """Answer several questions of one run, all or none."""
     choices = query.stream_choices(request)
-    body, raw = await read_json(request, DecisionsBody, site.settings.max_body)
+    body, raw = await read_json(request, DecisionsBody, site.settings)
     refuse(body.faults())
     decisions = [decision.answer().decision(decision.call_id) for decision in body.decisions]
+    if choices.streaming:
+        site.crowd.sit(request.scope)
     decided = await _decide(site, request, raw, decisions)
     answers = DecidedPage(run_id=decided[0].run_id, decisions=[_item(answer) for answer in decided])
     return _answer(site, choices, decided, answers)

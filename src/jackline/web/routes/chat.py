@@ -36,10 +36,12 @@ async def start(site: Site, request: Request) -> ASGIApp:
     principal = principal_of(request)
     choices = query.stream_choices(request)
     key = query.idempotency_key(request, principal)
-    body, raw = await read_json(request, ChatBody, site.settings.max_body)
+    body, raw = await read_json(request, ChatBody, site.settings)
     refuse(body.faults())
     await _check_conversation(site, principal, body.conversation_id)
     agent = await _agent(site, body.agent)
+    if choices.streaming:
+        site.crowd.sit(request.scope)
     started = await site.commands.start(
         by=principal.name,
         agent=agent,

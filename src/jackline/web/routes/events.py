@@ -74,7 +74,10 @@ async def events(site: Site, request: Request) -> ASGIApp:
     tick = query.tick(request)
     poll = query.poll(request)
     limit = query.page_limit(request, default=query.MAX_PAGE)
-    if query.wants_stream(request, unnamed=not poll):
+    streaming = query.wants_stream(request, unnamed=not poll)
+    if streaming or poll:
+        site.crowd.sit(request.scope)
+    if streaming:
         return Stream(
             site,
             run_id,

@@ -33,14 +33,14 @@ class StopAnswer(Struct, frozen=True, kw_only=True, omit_defaults=True):
 async def stop_run(site: Site, request: Request) -> ASGIApp:
     """Stop a run."""
     seconds = query.wait_seconds(request)
-    body, raw = await read_optional_json(request, StopBody, site.settings.max_body)
+    body, raw = await read_optional_json(request, StopBody, site.settings)
     return await _stop(site, request, request.path_params["run_id"], body, raw, seconds)
 
 
 async def stop_any(site: Site, request: Request) -> ASGIApp:
     """Stop a run, or all that goes on and waits in a conversation."""
     seconds = query.wait_seconds(request)
-    body, raw = await read_optional_json(request, StopAnyBody, site.settings.max_body)
+    body, raw = await read_optional_json(request, StopAnyBody, site.settings)
     refuse(body.faults())
     if body.conversation_id is not None:
         run_id = await _run_of(site, request, body.conversation_id, body.reason)
