@@ -117,8 +117,10 @@ def test_a_chat_tells_everything_in_order(told: Told) -> None:
         "conversation_id": conversation_id,
         "state": "queued",
         "seq": 0,
+        "newest": ready.data["newest"],
         "protocol": "jackline/1",
     }
+    assert 1 <= ready.data["newest"] <= len(told.entries)
     log = [entry.data for entry in told.entries]
     assert (end.event, end.id) == ("end", None)
     assert end.data == {"run_id": told.run_id, "state": "completed", "seq": len(log)}

@@ -11,6 +11,7 @@ from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
 from jackline.sse import encode
+from tests.support.processes import eventually_async
 
 RUN = "conv0001.1"
 CONVERSATION = "conv0001"
@@ -36,6 +37,11 @@ class Connection:
 
     reader: asyncio.StreamReader
     writer: asyncio.StreamWriter
+    number: int = 0
+    """Of its request."""
+    received: Callable[[int], Awaitable[int]] | None = None
+    sent: int = 0
+    """Bytes of the stream."""
     closed: bool = False
 
     async def json(self, status: int, value: object, **headers: str) -> None:
@@ -52,11 +58,16 @@ class Connection:
         await self._head(status, {} if status == 204 else {"Content-Length": "0"})
 
     async def open_stream(self, **headers: str) -> None:
-        base = {"Content-Type": "text/event-stream; charset=utf-8", "Transfer-Encoding": "chunked"}
+        base = {
+            "Content-Type": "text/event-stream; charset=utf-8",
+            "Transfer-Encoding": "chunked",
+            "X-Number": str(self.number),
+        }
         await self._head(200, base | headers)
 
     async def frames(self, *frames: bytes) -> None:
         block = b"".join(frames)
+        self.sent += len(block)
         await self.send(b"%x\r\n%b\r\n" % (len(block), block))
 
     async def end_stream(self) -> None:
@@ -67,6 +78,16 @@ class Connection:
         """The end of a connection without the last chunk."""
         self.closed = True
         self.writer.transport.abort()
+
+    async def until_received(self) -> None:
+        """A browser throws away what a page has not read yet when a connection is cut."""
+        received = self.received
+        if received is not None:
+
+            async def all_of_it() -> bool:
+                return await received(self.number) >= self.sent
+
+            await eventually_async(all_of_it, what="the page reads what was sent")
 
     async def until_gone(self) -> None:
         """Hold the connection silently until the client lets go."""
@@ -96,6 +117,8 @@ class Server:
     script: list[Answer] = field(default_factory=list[Answer])
     requests: list[Request] = field(default_factory=list[Request])
     faults: list[BaseException] = field(default_factory=list[BaseException])
+    received: Callable[[int], Awaitable[int]] | None = None
+    """How much of a stream, by its request's number, the client has read; where that must be asked."""
 
     def answer(self, *answers: Answer) -> None:
         self.script = list(answers)
@@ -107,6 +130,8 @@ class Server:
             while not connection.closed:
                 request = await _read(reader)
                 self.requests.append(request)
+                connection.number, connection.sent = len(self.requests), 0
+                connection.received = self.received
                 step = self.script[min(len(self.requests), len(self.script)) - 1]
                 await step(request, connection)
         except (asyncio.IncompleteReadError, ConnectionError):
@@ -218,6 +243,7 @@ def stream(*frames: bytes, then: str = "hold", **headers: str) -> Answer:
             await connection.frames(*frames)
         match then:
             case "cut":
+                await connection.until_received()
                 connection.cut()
             case "eof":
                 await connection.end_stream()

@@ -9,7 +9,7 @@ import anyio
 import pytest
 
 from jackline.client import Client, Decision, Entry, Follow, Frame, Refused, Unreachable
-from tests.client.conftest import FAST
+from tests.client.conftest import FAST, Connect, Kind
 from tests.client.server import (
     CONVERSATION,
     EVENTS,
@@ -32,6 +32,12 @@ pytestmark = pytest.mark.anyio
 
 CALL = f"{RUN}.1"
 BEGUN = {"X-Run-Id": RUN, "Location": EVENTS}
+
+
+@pytest.fixture(params=["python", "node"])
+def kind(request: pytest.FixtureRequest) -> Kind:
+    """What is sent is the same in a page; how it arrives is tested in test_follow.py and test_polling.py."""
+    return request.param
 
 
 async def frames_of(follow: Follow) -> list[Frame]:
@@ -208,7 +214,8 @@ async def test_stop_answers_at_once_or_waits(server: Server, client: Client) -> 
     assert second.json == {"conversation_id": CONVERSATION}
 
 
-async def test_a_stop_names_one_thing(client: Client) -> None:
+async def test_a_stop_names_one_thing(server: Server) -> None:
+    client = Client(server.url)
     with pytest.raises(ValueError, match="name a run"):
         await client.stop()
     with pytest.raises(ValueError, match="name a run"):
@@ -234,19 +241,19 @@ async def test_an_answer_cut_in_its_body_is_asked_for_again(server: Server, clie
     assert await client.runs() == {"runs": [], "next": None}
 
 
-async def test_the_budget_ends_a_commands_tries(server: Server) -> None:
+async def test_the_budget_ends_a_commands_tries(server: Server, connect: Connect) -> None:
     """G8: an outage is told, with what the server said of it."""
     server.answer(problem(503, detail="the store is away"))
-    async with Client(server.url, pace=replace(FAST, first_budget_s=0)) as client:
+    async with connect(server.url, pace=replace(FAST, first_budget_s=0)) as client:
         with pytest.raises(Unreachable, match="the store is away"):
             await client.runs()
     assert len(server.requests) == 1
 
 
-async def test_a_silent_server_is_told_when_the_budget_is_over(server: Server) -> None:
+async def test_a_silent_server_is_told_when_the_budget_is_over(server: Server, connect: Connect) -> None:
     server.answer(silence)
     pace = replace(FAST, heartbeat_s=0.05, first_budget_s=0.2)
-    async with Client(server.url, pace=pace) as client:
+    async with connect(server.url, pace=pace) as client:
         with pytest.raises(Unreachable, match="no answer"):
             await frames_of(client.chat("hello"))
 
@@ -312,9 +319,9 @@ async def test_deleting(server: Server, client: Client) -> None:
     ]
 
 
-async def test_an_address_may_have_a_prefix(server: Server) -> None:
+async def test_an_address_may_have_a_prefix(server: Server, connect: Connect) -> None:
     server.answer(reply({"runs": [], "next": None}))
-    async with Client(server.url + "/ops/jackline/", pace=FAST) as client:
+    async with connect(server.url + "/ops/jackline/") as client:
         await client.runs()
     assert server.requests[0].path == "/ops/jackline/api/v1/agent/runs"
 

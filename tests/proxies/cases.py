@@ -71,7 +71,10 @@ def _nginx(program: Program) -> list[Case]:
             twin="retries",
             setting="broken: `proxy_next_upstream error http_503 non_idempotent`, two upstreams",
             edits=(
-                (r"proxy_next_upstream off;", "proxy_next_upstream error timeout http_503 non_idempotent;"),
+                (
+                    r"proxy_next_upstream error timeout;",
+                    "proxy_next_upstream error timeout http_503 non_idempotent;",
+                ),
                 (r"^( *server \S+:\d+ .*\n)", r"\1\1"),
             ),
             scaled=scaled,

@@ -52,5 +52,13 @@ def test_the_findings_of_a_page_are_explained_in_the_overview(name: str) -> None
     assert named <= EXPLAINED
 
 
+@pytest.mark.parametrize("name", [name for name, page in PAGES.items() if "## What the doctor says" in page])
+def test_what_the_doctor_says_is_among_what_goes_wrong(name: str) -> None:
+    table, _, said = PAGES[name].partition("## What the doctor says\n")
+    found = set(re.findall(r"^  ([a-z0-9-]+) \((?:degraded|broken|dangerous)\): ", said, re.MULTILINE))
+    assert found
+    assert found <= set(re.findall(r"`([a-z0-9-]+)`", table.partition("## What goes wrong\n")[2]))
+
+
 def test_every_finding_of_the_doctor_is_explained_and_no_other() -> None:
     assert set(get_args(Code)) == EXPLAINED

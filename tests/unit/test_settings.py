@@ -129,6 +129,25 @@ def test_a_tools_rule_has_a_variable_as_json_or_member_by_member(
     assert [key.principal for key in settings.keys] == ["user:ana"]
 
 
+def test_limits_of_connections_may_be_none_and_networks_must_be_networks(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """G11."""
+    for name in ("CONNECTIONS", "CONNECTIONS_ADDRESS", "STREAMS", "STREAMS_ADDRESS", "STREAMS_PRINCIPAL"):
+        monkeypatch.setenv(f"JACKLINE_MAX_{name}", "none")
+    monkeypatch.setenv("JACKLINE_TRUSTED_PROXIES", "10.0.0.0/8, 2001:db8::/32,192.0.2.1")
+    settings = load()
+    assert (settings.max_connections, settings.max_connections_address) == (None, None)
+    assert (settings.max_streams, settings.max_streams_address, settings.max_streams_principal) == (None,) * 3
+    assert settings.trusted_proxies == ["10.0.0.0/8", "2001:db8::/32", "192.0.2.1"]
+    monkeypatch.setenv("JACKLINE_TRUSTED_PROXIES", "")
+    assert load().trusted_proxies == []
+    for wrong in ("proxy.example", "10.0.0.1/8", "10.0.0.0/40"):
+        monkeypatch.setenv("JACKLINE_TRUSTED_PROXIES", wrong)
+        with pytest.raises(ConfigError, match="trusted_proxies"):
+            load()
+
+
 def test_lists_in_variables_are_parted_by_commas(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("JACKLINE_CORS_ORIGINS", "https://a.example, https://b.example")
     assert load().cors_origins == ["https://a.example", "https://b.example"]

@@ -213,6 +213,7 @@ async def test_cors_opens_for_the_origins_that_are_listed() -> None:
         assert answer.headers["access-control-allow-origin"] == "https://ui.example"
         assert "X-Run-Id" in answer.headers["access-control-expose-headers"]
         assert "Location" in answer.headers["access-control-expose-headers"]
+        assert "Last-Event-ID" in answer.headers["access-control-expose-headers"]
         assert answer.headers["vary"] == "Origin"
         unauthorised = await setup.client.get(f"{API}/runs", origin="https://ui.example")
         assert unauthorised.headers["access-control-allow-origin"] == "https://ui.example"

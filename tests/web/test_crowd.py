@@ -111,6 +111,18 @@ async def test_each_address_behind_a_trusted_proxy_has_its_own_limit() -> None:
                     await other.until("ready")
 
 
+async def test_who_polls_counts_while_it_waits() -> None:
+    """G10: a request that waits costs no less than a stream; a page that does not is none."""
+    async with running(max_streams=1) as setup:
+        path = f"{API}/runs/{await setup.client.chat()}/events?after=1"
+        async with setup.client.open("GET", f"{path}&poll=1", headers=JSON):
+            await eventually(lambda: setup.site.crowd.streams == 1)
+            refused(await setup.client.get(f"{path}&poll=1", **JSON), 503)
+            assert (await setup.client.get(path, **JSON)).status == 200
+            setup.site.tails.drain()
+        assert setup.site.crowd.streams == 0
+
+
 async def test_who_is_no_trusted_proxy_is_not_believed() -> None:
     """G12: nobody gets more by saying that it asks for somebody else."""
     async with running(max_streams_address=1, trusted_proxies=["192.0.2.0/24"]) as setup:

@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import AsyncGenerator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from typing import Any
 
 import pytest
 import uvloop
@@ -60,7 +61,7 @@ class Line:
 
 
 @asynccontextmanager
-async def line(**values: object) -> AsyncGenerator[Line]:
+async def line(**values: Any) -> AsyncGenerator[Line]:
     async with serving(**values) as served:
         run_id = await chat(served)
         reader, writer = await asyncio.open_connection(HOST, served.port, limit=1 << 24)

@@ -4,16 +4,20 @@ from __future__ import annotations
 
 import json
 import re
+from pathlib import Path
 from typing import Any
 
 import jsonschema
 import pytest
 from starlette.routing import Route
 
+import jackline.web
 from jackline.web.openapi import openapi
 from tests.web.harness import ANA, API, KEYS, FlakyStore, as_user, message, running
 
 pytestmark = pytest.mark.anyio
+
+SCRIPT = Path(jackline.web.__file__).parent / "static" / "jackline.js"
 
 
 @pytest.mark.parametrize(
@@ -139,3 +143,17 @@ def test_the_documents_schemas_are_schemas_and_its_references_lead_somewhere() -
     for operation in operations:
         assert operation["summary"]
         assert operation["responses"]
+
+
+async def test_the_javascript_client_is_served_to_everybody_and_asked_about_each_time() -> None:
+    async with running(keys=KEYS) as setup:
+        answer = await setup.client.get("/jackline.js")
+        assert (answer.status, answer.body) == (200, SCRIPT.read_bytes())
+        assert answer.headers["content-type"] == "text/javascript; charset=utf-8"
+        assert answer.headers["x-content-type-options"] == "nosniff"
+        assert answer.headers["cache-control"] == "no-cache"
+        tag = answer.headers["etag"]
+        for known in (tag, f'"other", W/{tag}', "*"):
+            again = await setup.client.get("/jackline.js", if_none_match=known)
+            assert (again.status, again.body, again.headers["etag"]) == (304, b"", tag)
+        assert (await setup.client.get("/jackline.js", if_none_match='"other"')).status == 200

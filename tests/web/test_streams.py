@@ -37,6 +37,7 @@ async def test_a_chat_streams_from_its_first_entry_before_any_agent_works() -> N
             "conversation_id": run_id.split(".")[0],
             "state": "queued",
             "seq": 0,
+            "newest": 1,
             "protocol": "jackline/1",
         }
         assert (queued.event, queued.id) == ("workflow", "1")

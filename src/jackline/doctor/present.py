@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from textwrap import wrap
 from typing import TYPE_CHECKING, Final
 
 from jackline.doctor.shape import late, shape_of
@@ -13,6 +14,7 @@ if TYPE_CHECKING:
     from jackline.doctor.record import Measurements, Stream
     from jackline.doctor.shape import Shape
 
+_COLUMNS: Final = 100
 _WIDTH: Final = 56
 _SHOWN: Final = (
     ("get", "GET"),
@@ -50,7 +52,8 @@ def report(measured: Measurements, diagnosis: Diagnosis, baseline: Diagnosis | N
     lines += _pictures(measured)
     lines += ["", _VERDICTS[diagnosis.verdict]]
     for finding in diagnosis.findings:
-        lines += [f"  {finding.code} ({finding.severity}): {finding.text}", f"      → {finding.fix}"]
+        lines += _wrapped(f"{finding.code} ({finding.severity}): {finding.text}", "  ")
+        lines.append(f"      → {finding.fix}")
     if baseline is not None and baseline.findings:
         codes = ", ".join(finding.code for finding in baseline.findings)
         lines.append(f"  Found without the proxy too, and not counted: {codes}.")
@@ -74,6 +77,10 @@ def _pictures(measured: Measurements) -> list[str]:
     return lines
 
 
+def _wrapped(text: str, indent: str = "") -> list[str]:
+    return wrap(text, _COLUMNS, initial_indent=indent, subsequent_indent=indent)
+
+
 def _end_of(stream: Stream) -> float:
     after = [event.at + by for event, by in zip(stream.events, late(stream.events), strict=True)]
     return max([*after, float(stream.plan[-1])])
@@ -93,7 +100,7 @@ def _proxy(diagnosis: Diagnosis) -> list[str]:
         return ["Which proxy it is cannot be told: nothing in the way gives itself away."]
     sure = next(word for least, word in _SURE if guess.score >= least)
     others = ", ".join(f"{one.name} {one.score:.0%}" for one in diagnosis.guesses[1:4])
-    lines = [f"It is {sure} {guess.name} ({guess.score:.0%}): {'; '.join(guess.because)}."]
+    lines = _wrapped(f"It is {sure} {guess.name} ({guess.score:.0%}): {'; '.join(guess.because)}.")
     if others:
         lines.append(f"Or: {others}.")
     text = paste(diagnosis)

@@ -21,7 +21,7 @@ _BURST_SHARE: Final = 0.3
 """All came at once when they came within this share of the time that writing them took."""
 _PAUSE_MS: Final = 400
 """A pause of the plan: an event before it that has not come by its end is not merely slow."""
-_HELD_MS: Final = (120, 380)
+_HELD_MS: Final = (150, 350)
 """Around the 200 ms for which a kernel holds what its sender says is not all yet (MSG_MORE)."""
 _BEHIND: Final = 0.8
 _MANY: Final = 0.5

@@ -79,9 +79,9 @@ http {
       # How long a viewer may take nothing of what is there for it: after that it is gone.
       send_timeout 60s;
 
-      # A GET is sent again to the next server by default, which is harmless here. With `non_idempotent` a
-      # POST is, too: two runs are started, or one answer is given twice.
-      proxy_next_upstream off;
+      # A server that is gone costs nobody anything: the next one is asked. A POST is asked of it only while nothing
+      # of it was sent. With `non_idempotent` it is sent again: two runs are started, or one answer is given twice.
+      proxy_next_upstream error timeout;
       # A server that vanished without a word is noticed.
       proxy_socket_keepalive on;
 

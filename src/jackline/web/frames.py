@@ -24,12 +24,14 @@ _MERGED_CHARACTERS: Final = 64 * 1024
 
 
 class Ready(Struct, frozen=True, kw_only=True):
-    """Opens every stream. `seq`: the cursor after which the stream begins."""
+    """Opens every stream. `seq`: the cursor after which the stream begins; `newest`: the run's newest
+    entry, so that a viewer can tell what it missed from what is new."""
 
     run_id: str
     conversation_id: str
     state: str
     seq: int
+    newest: int
     protocol: str
 
 
@@ -105,11 +107,16 @@ class Framer:
         return head
 
 
-def opening(run_id: str, state: str, seq: int) -> bytes:
+def opening(run_id: str, state: str, seq: int, newest: int) -> bytes:
     """What every stream begins with: `ready`, with `retry` in the same frame, because httpx-sse makes
     an empty event of a frame that has nothing else."""
     ready = Ready(
-        run_id=run_id, conversation_id=conversation_of(run_id), state=state, seq=seq, protocol=PROTOCOL
+        run_id=run_id,
+        conversation_id=conversation_of(run_id),
+        state=state,
+        seq=seq,
+        newest=newest,
+        protocol=PROTOCOL,
     )
     return sse.encode(event="ready", data=msgspec.json.encode(ready), retry=RETRY_MS)
 

@@ -27,7 +27,7 @@ _OPEN: Final = frozenset({"/healthz", "/readyz"})
 _NEVER_FULL: Final = _OPEN | {"/metrics"}
 _METHODS: Final = "GET, POST, DELETE"
 _ALLOWED_HEADERS: Final = "Accept, Authorization, Content-Type, Idempotency-Key, Last-Event-ID"
-_EXPOSED_HEADERS: Final = "X-Run-Id, Location, Retry-After"
+_EXPOSED_HEADERS: Final = "X-Run-Id, Location, Retry-After, Last-Event-ID"
 _PREFLIGHT_SECONDS: Final = "600"
 
 

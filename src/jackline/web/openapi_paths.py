@@ -276,6 +276,9 @@ OPERATIONS: Final[Mapping[tuple[str, str], Operation]] = {
     ("GET", "/openapi.json"): Operation(
         name="openapi", summary="This document", media="application/json", problems=(403, 500)
     ),
+    ("GET", "/jackline.js"): Operation(
+        name="script", summary="The JavaScript client", media="text/javascript", problems=(403, 500)
+    ),
     ("GET", "/"): Operation(
         name="page", summary="A page for people", media="text/html", problems=(401, 403, 500, 503)
     ),

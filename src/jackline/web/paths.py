@@ -15,6 +15,7 @@ from jackline.web.routes import (
     page,
     probe,
     runs,
+    script,
     stop,
 )
 
@@ -51,6 +52,7 @@ ROUTES: Final[Mapping[str, Mapping[str, Handler]]] = {
     "/readyz": {"GET": health.ready},
     "/metrics": {"GET": metrics.metrics},
     "/openapi.json": {"GET": health.document},
+    "/jackline.js": {"GET": script.script},
     "/": {"GET": page.page},
 }
 """The document in `openapi.py` has each of them; a test holds the two together."""

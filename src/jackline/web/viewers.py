@@ -130,7 +130,7 @@ class Viewer:
         """Write the stream to `connection`, until its last frame or until it is closed."""
         self._connection = connection
         self._tail.join(self, self._tick)
-        connection.write(frames.opening(self._tail.run_id, self._tail.name, self.cursor))
+        connection.write(frames.opening(self._tail.run_id, self._tail.name, self.cursor, self._tail.last))
         self.look()
 
     def close(self) -> None:
