@@ -29,9 +29,10 @@ GOOD: Final[Mapping[Column, str]] = {
 class Case:
     """A configuration. `scaled`: edits after which it allows a stream to be silent for `IDLE` seconds.
     `quiet`: the server's heartbeats do not come to the proxy. `strip`: a word that is lost from the server's
-    answers before the proxy sees them. `expected`: what differs from `GOOD`. `text`: where the configuration
-    is not a generated one. Without a `program` it is the direct path. `long`:
-    seconds that the doctor must look for a time limit. `twin`: a word for it among those of one program."""
+    answers before the proxy sees them. `gather`: its streams begin with a large piece. `expected`: what
+    differs from `GOOD`. `text`: where the configuration is not a generated one. Without a `program` it is the
+    direct path. `long`: seconds that the doctor must look for a time limit. `twin`: a word for it among those
+    of one program."""
 
     program: Program | None
     name: str
@@ -41,6 +42,7 @@ class Case:
     scaled: tuple[Edit, ...] = ()
     quiet: bool = False
     strip: str = ""
+    gather: bool = False
     long: int = 0
     expected: Mapping[Column, str] = field(default_factory=dict[Column, str])
     text: Callable[[Wish], str] | None = None

@@ -192,10 +192,17 @@ def _caddy(program: Program) -> list[Case]:
             program=program,
             name="caddy",
             twin="encode",
+            gather=True,
             setting="broken: `encode gzip`" if old else "with `encode gzip`",
             edits=((r"^  reverse_proxy ", "  encode gzip\n  reverse_proxy "),),
             scaled=(limit,),
-            expected={"live": "no: held back", "doctor": "broken: first-write, masked-end"} if old else {},
+            expected={
+                "live": "no: held back",
+                "acts": "no: held back",
+                "doctor": "broken: first-write, masked-end",
+            }
+            if old
+            else {},
         ),
         Case(
             program=program,

@@ -31,7 +31,8 @@ def lively(tmp_path_factory: pytest.TempPathFactory) -> Generator[World]:
 @contextlib.contextmanager
 def before(behind: World, case: Case, *, scaled: bool = False) -> Generator[Place]:
     """The proxy of a case before a server. `scaled`: for a test of silence, with the times of one."""
-    with origin(behind.port, strip=case.strip, mute=scaled and case.quiet) as upstream:
+    mute = scaled and case.quiet
+    with origin(behind.port, strip=case.strip, mute=mute, gather=case.gather) as upstream:
         if case.program is None:
             yield Place(world=behind, port=upstream.port, restart=upstream.cut)
             return

@@ -26,6 +26,10 @@ _MARK: Final = re.compile(rb"(?i)\r\nx-fault: (reset|503)\r\n")
 _CHUNK: Final = 1 << 16
 _HEARTBEAT: Final = re.compile(rb"[0-9a-fA-F]+\r\nevent: heartbeat\n[^\r]*\r\n")
 """A heartbeat and nothing else, as one chunk of an answer."""
+_BEGINNING: Final = re.compile(rb"HTTP/1.1 200 [^\r]*\r\n(?is:.*)content-type: text/event-stream")
+_ENOUGH: Final = 1500
+_SOON: Final = 0.5
+"""Seconds within which a server says what it has to say at once."""
 
 
 @dataclass(kw_only=True)
@@ -34,6 +38,7 @@ class _Connection:
     server: socket.socket
     strip: bytes
     mute: bool
+    gather: bool
     asked: bytes = b""
 
     def carry(self) -> None:
@@ -53,6 +58,8 @@ class _Connection:
             self.server.sendall(chunk)
             return True
         fault = _MARK.search(self.asked)
+        if self.gather and _BEGINNING.match(chunk) and b"/agent/" in self.asked:
+            chunk = self._gathered(chunk)
         if self.mute and _HEARTBEAT.fullmatch(chunk):
             return True
         if fault is None:
@@ -63,6 +70,15 @@ class _Connection:
             self.client.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET)
         return fault is None
 
+    def _gathered(self, chunk: bytes) -> bytes:
+        """An answer's beginning with what follows it soon."""
+        while len(chunk) < _ENOUGH and select.select([self.server], [], [], _SOON)[0]:
+            more = self.server.recv(_CHUNK)
+            if not more:
+                break
+            chunk += more
+        return chunk
+
     def end(self) -> None:
         for side in (self.client, self.server):
             with contextlib.suppress(OSError):
@@ -72,11 +88,13 @@ class _Connection:
 @dataclass(kw_only=True)
 class Origin:
     """Listens on `port` before the server on `upstream`. `strip` is made illegible in all answers;
-    `mute` takes the heartbeats out of them where they come alone."""
+    `mute` takes the heartbeats out of them where they come alone. `gather` lets a run's stream begin with one
+    large piece, as it does when the server reads a log's beginning faster than it writes."""
 
     upstream: int
     strip: str = ""
     mute: bool = False
+    gather: bool = False
     port: int = field(default_factory=free_port)
     _connections: list[tuple[_Connection, threading.Thread]] = field(
         default_factory=list[tuple[_Connection, threading.Thread]]
@@ -103,16 +121,18 @@ class Origin:
             return
         for side in (client, server):
             side.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        connection = _Connection(client=client, server=server, strip=self.strip.encode(), mute=self.mute)
+        connection = _Connection(
+            client=client, server=server, strip=self.strip.encode(), mute=self.mute, gather=self.gather
+        )
         thread = threading.Thread(target=connection.carry, daemon=True)
         self._connections.append((connection, thread))
         thread.start()
 
 
 @contextlib.contextmanager
-def origin(upstream: int, *, strip: str = "", mute: bool = False) -> Generator[Origin]:
+def origin(upstream: int, *, strip: str = "", mute: bool = False, gather: bool = False) -> Generator[Origin]:
     """An origin for the length of the block."""
-    made = Origin(upstream=upstream, strip=strip, mute=mute)
+    made = Origin(upstream=upstream, strip=strip, mute=mute, gather=gather)
     with socket.create_server((HOST, made.port)) as listener:
         thread = threading.Thread(target=made.accept, args=(listener,), daemon=True)
         thread.start()

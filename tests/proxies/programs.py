@@ -8,10 +8,12 @@ from __future__ import annotations
 
 import contextlib
 import functools
+import http.client
 import json
 import os
 import re
 import shutil
+import ssl
 import subprocess
 import tempfile
 from collections.abc import Callable, Generator, Sequence
@@ -206,12 +208,13 @@ MITMPROXY: Final = _made(
 
 @dataclass(kw_only=True)
 class Running:
-    """A program with a configuration, on a port."""
+    """A program with a configuration, on a port. `tls`: that is what it speaks there."""
 
     program: Program
     config: Path
     port: int
     folder: Path
+    tls: Path | None
     process: Process = field(init=False)
     _stack: contextlib.ExitStack = field(default_factory=contextlib.ExitStack)
 
@@ -238,19 +241,30 @@ class Running:
     def _ready(self) -> bool:
         assert self.process.running, f"{self.program.name} did not start:\n{self.process.log()}"
         # Some listen before they have their routes, and ask whether the server is ready.
-        return answers(self.port, "/readyz")
+        return self._answers_by_tls(self.tls) if self.tls else answers(self.port, "/readyz")
+
+    def _answers_by_tls(self, certificate: Path) -> bool:
+        context = ssl.create_default_context(cafile=certificate)
+        connection = http.client.HTTPSConnection(HOST, self.port, timeout=5, context=context)
+        with contextlib.closing(connection), contextlib.suppress(OSError, http.client.HTTPException):
+            connection.request("GET", "/readyz")
+            return connection.getresponse().status == 200
+        return False
 
 
 @contextlib.contextmanager
-def running(program: Program, text: str, port: int) -> Generator[Running]:
-    """Run a program with a configuration for the length of the block."""
+def running(program: Program, text: str, port: int, *, tls: Path | None = None) -> Generator[Running]:
+    """Run a program with a configuration for the length of the block. `tls`: the certificate with its key
+    that the configuration names."""
     # Not in pytest's folder: some drop root, and could not get into it.
     with tempfile.TemporaryDirectory(prefix="jackline-proxy-", ignore_cleanup_errors=True) as name:
         folder = Path(name)
         folder.chmod(0o755)
         config = folder / program.file
         config.write_text(text)
-        made = Running(program=program, config=config, port=port, folder=folder)
+        if tls:
+            shutil.copy(tls, folder / "haproxy.pem")  # it knows no other place
+        made = Running(program=program, config=config, port=port, folder=folder, tls=tls)
         try:
             made.launch()
             yield made
