@@ -61,7 +61,9 @@ def jackline(
     port = free_port()
     digest = hashlib.sha256(KEY.encode()).hexdigest()
     config = folder / f"jackline-{port}.toml"
-    config.write_text(f'max_runs = {_MAX_RUNS}\n[[keys]]\nprincipal = "{PRINCIPAL}"\nsha256 = "{digest}"\n')
+    # All viewers have one key here.
+    limits = f'max_runs = {_MAX_RUNS}\nmax_streams_principal = "none"\n'
+    config.write_text(f'{limits}[[keys]]\nprincipal = "{PRINCIPAL}"\nsha256 = "{digest}"\n')
     command = [sys.executable, "-m", "jackline", "serve", "--config", str(config), "--role", role]
     command += ["--host", HOST, "--port", str(port)]
     command += ["--redis", store] if store.startswith("redis:") else ["--data-dir", store]

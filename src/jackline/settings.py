@@ -130,12 +130,12 @@ class Settings(BaseModel):
         20_000, gt=0, description="Connections of one web process; or `none`. The system may allow fewer."
     )
     max_connections_address: int | None = Field(
-        1000, gt=0, description="Of them, from one address; or `none`."
+        5000, gt=0, description="Of them, from one address; or `none`."
     )
-    max_streams: int | None = Field(10_000, gt=0, description="Open streams of one web process; or `none`.")
-    max_streams_address: int | None = Field(500, gt=0, description="Of them, to one address; or `none`.")
+    max_streams: int | None = Field(20_000, gt=0, description="Open streams of one web process; or `none`.")
+    max_streams_address: int | None = Field(5000, gt=0, description="Of them, to one address; or `none`.")
     max_streams_principal: int | None = Field(
-        500, gt=0, description="Of them, to one principal; or `none`. Without keys there are no principals."
+        5000, gt=0, description="Of them, to one principal; or `none`. Without keys there are no principals."
     )
     trusted_proxies: list[str] = Field(
         default_factory=lambda: ["127.0.0.1", "::1"],
