@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import tomllib
 from typing import Any
@@ -134,7 +135,6 @@ def test_resources_are_yaml_of_one_namespace_and_service(name: str, tls: tuple[s
     found = resources(
         name, upstream=("web.agents.svc.cluster.local", 9123), listen=("a.example.com", 8443), tls=tls
     )
-    found.pop("ConfigMap", None)
     assert {document["metadata"]["namespace"] for document in found.values()} == {"agents"}
     assert ("jackline-tls" in str(found)) == (tls is not None)
     assert "a.example.com" in str(found)
@@ -148,6 +148,16 @@ def test_an_address_is_no_service_and_no_host(name: str) -> None:
     assert "127.0.0.1" not in found
     assert "'jackline'" in found
     assert "jackline.example.com" in found
+
+
+def test_an_ingress_overwrites_no_setting_of_the_whole_cluster() -> None:
+    """Applying a ConfigMap of the controller's name would change every other Ingress, too."""
+    text = text_of("ingress-nginx", heartbeat=1000)
+    assert set(resources("ingress-nginx")) == {"Ingress"}
+    command = re.search(r"^#   (kubectl -n .*) \\\n#     -p '(.*)'$", text, re.MULTILINE)
+    assert command
+    assert command[1] == "kubectl -n ingress-nginx patch configmap ingress-nginx-controller --type merge"
+    assert json.loads(command[2]) == {"data": {"worker-shutdown-timeout": "4000s"}}
 
 
 def test_contour_and_istio_cap_no_answer_and_send_no_post_again() -> None:
@@ -206,7 +216,7 @@ def test_no_configuration_keeps_a_connection_longer_than_jackline_does(name: str
     """It closes unused ones after 75 s; who keeps them longer sends a POST into the end of one."""
     kept = {
         "nginx": "keepalive_timeout 60s;",
-        "ingress-nginx": 'upstream-keepalive-timeout: "60"',
+        "ingress-nginx": "`upstream-keepalive-timeout`, 60 s by default",
         "nginx-gateway-fabric": "timeout: 60s",
         "haproxy": "pool-purge-delay",
         "envoy": "idle_timeout: 60s",

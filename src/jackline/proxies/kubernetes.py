@@ -64,22 +64,14 @@ spec:
               service:
                 name: @service@
                 port: {number: @upstream_port@}
----
-# The controller's own ConfigMap, one for all of its Ingresses: only these keys of it matter here.
-apiVersion: v1
-kind: ConfigMap
-metadata:
-  name: ingress-nginx-controller
-  namespace: ingress-nginx
-data:
-  # Every change of any Ingress reloads NGINX; the old processes cut what is still open after so long, 240s by
-  # default. Clients come back by themselves, all at once.
-  worker-shutdown-timeout: "@idle@s"
-  # text/event-stream must not be among gzip-types: everything would come at the end.
-  use-gzip: "false"
-  # Jackline closes unused connections after 75 s. Longer than that, and a POST goes to one that is just being
-  # closed: 502.
-  upstream-keepalive-timeout: "60"
+# Every change of any Ingress reloads NGINX; the old processes cut what is still open after so long, 240s by default.
+# Clients come back by themselves, all at once. It is a setting of the controller's own ConfigMap, for all Ingresses
+# of the cluster. So nothing here sets it; this does, and leaves the ConfigMap's other keys as they are:
+#   kubectl -n ingress-nginx patch configmap ingress-nginx-controller --type merge \\
+#     -p '{"data": {"worker-shutdown-timeout": "@idle@s"}}'
+# Two more of its keys matter where they were changed: text/event-stream must not be among `gzip-types`, or everything
+# comes at the end; and `upstream-keepalive-timeout`, 60 s by default, must stay below the 75 s after which Jackline
+# closes unused connections, or a POST goes to one that is just being closed: 502.
 """
 )
 
@@ -303,7 +295,7 @@ spec:
 
 
 def ingress_nginx(wish: Wish) -> str:
-    """An Ingress, and what matters of its controller's ConfigMap."""
+    """An Ingress; what belongs to the whole cluster is only told."""
     return fill(_INGRESS_NGINX, wish, **_names(wish))
 
 
