@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 import tomllib
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -33,6 +34,11 @@ def lines_that_count(text: str) -> list[str]:
     return [line for line in text.splitlines() if not re.match(r"\s*(#|//)", line)]
 
 
+def place_to_listen(name: str) -> tuple[str, int]:
+    """A name, where the proxy can listen on one."""
+    return ("192.0.2.7" if name == "envoy" else "front.example.com", 8443)
+
+
 def resources(name: str, **wish: Any) -> dict[str, dict[str, Any]]:
     """What would be applied, by kind."""
     documents = list(yaml.safe_load_all(text_of(name, **wish)))
@@ -53,7 +59,8 @@ def test_the_proxies_that_people_have_are_there() -> None:
 @pytest.mark.parametrize("name", NAMES)
 def test_every_place_is_filled_in(name: str) -> None:
     texts = [text_of(name), text_of(name, heartbeat=1000)]
-    texts += [render(name, ALL)] if name != "varnish" else []
+    if name != "varnish":
+        texts.append(render(name, replace(ALL, listen=place_to_listen(name))))
     for text in texts:
         assert not re.search(r"@[a-z_]+@|^\[(tls|plain)\]", text, re.MULTILINE)
         assert text.endswith("\n")
@@ -73,9 +80,10 @@ def test_the_place_to_listen_takes_effect(name: str) -> None:
     if name in {"heroku", "fly"}:
         assert "http://front.example.com:8443" in text_of(name, listen=("front.example.com", 8443))
         return
-    text = text_of(name, listen=("front.example.com", 8443))
+    host, port = place_to_listen(name)
+    text = text_of(name, listen=(host, port))
     assert "8443" in text
-    assert "front.example.com" in text or name == "caddy"
+    assert host in text
     assert "8080" not in text
 
 
@@ -182,6 +190,19 @@ def test_envoys_route_has_no_limit_and_no_retries() -> None:
     assert route["route"] == {"cluster": "jackline", "timeout": "0s"}
 
 
+@pytest.mark.parametrize("name", ["front.example.com", "localhost", "999.1.1.1"])
+def test_envoy_wants_an_address_to_listen_on(name: str) -> None:
+    """G11: it takes no name there, and does not start with one."""
+    with pytest.raises(ConfigError, match=r"^listen: .*an address.*127\.0\.0\.1"):
+        text_of("envoy", listen=(name, 8443))
+    listener = yaml.safe_load(text_of("envoy", listen=("::1", 8443)))["static_resources"]["listeners"][0]
+    assert listener["address"]["socket_address"] == {"address": "::1", "port_value": 8443}
+
+
+def test_the_slowest_heartbeat_is_a_day() -> None:
+    assert Wish(heartbeat=86400).idle == 4 * 86400
+
+
 def test_traefiks_file_is_two_configurations() -> None:
     """Its template engine takes `{{/*` … `*/}}` away, its YAML reader stops at the first document."""
     text = text_of("traefik")
@@ -251,12 +272,22 @@ def test_an_unknown_name_is_told_with_those_there_are() -> None:
         ({"upstream": ("web", 0)}, "upstream"),
         ({"listen": ("web", 65536)}, "listen"),
         ({"listen": ("-x", 80)}, "listen"),
+        ({"upstream": (":", 80)}, "upstream"),
+        ({"upstream": ("1:2:3", 80)}, "upstream"),
+        ({"listen": ("::1::", 80)}, "listen"),
         ({"heartbeat": 0}, "heartbeat"),
+        ({"heartbeat": 86401}, "heartbeat"),
+        ({"heartbeat": 1e300}, "heartbeat"),
         ({"heartbeat": float("nan")}, "heartbeat"),
         ({"heartbeat": float("inf")}, "heartbeat"),
         ({"tls": ("cert.pem", "a b")}, "tls"),
         ({"tls": ("cert.pem;", "key.pem")}, "tls"),
         ({"tls": ("", "key.pem")}, "tls"),
+        ({"tls": ("cert\0.pem", "key.pem")}, "tls"),
+        ({"tls": ("cert.pem", "key\x1b[2J.pem")}, "tls"),
+        ({"tls": ("cert.pem", "key\x07.pem")}, "tls"),
+        ({"tls": ("cert.pem", "key\x7f.pem")}, "tls"),
+        ({"tls": ("cert\u202e.pem", "key.pem")}, "tls"),
         ({"tls": ("cert.pem", "@listen@")}, "tls"),
     ],
 )

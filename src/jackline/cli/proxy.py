@@ -10,7 +10,9 @@ import typer
 
 from jackline.errors import ConfigError
 
-_PLACE: Final = re.compile(r"\[(?P<six>[^\]]*)\](?::(?P<sixth>\d+))?|(?P<host>[^:]*)(?::(?P<port>\d+))?")
+_PLACE: Final = re.compile(
+    r"\[(?P<six>[^\]]*)\](?::(?P<sixth>[0-9]{1,5}))?|(?P<host>[^:]*)(?::(?P<port>[0-9]{1,5}))?"
+)
 
 
 def proxy(

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
+from jackline.errors import ConfigError
 from jackline.proxies.template import fill
+from jackline.proxies.wish import is_address
 
 if TYPE_CHECKING:
     from jackline.proxies.wish import Wish
@@ -103,5 +105,10 @@ static_resources:
 
 
 def envoy(wish: Wish) -> str:
-    """A whole envoy.yaml."""
+    """A whole envoy.yaml. Raises `ConfigError` for a name to listen on: Envoy would not start."""
+    if not is_address(wish.listen[0]):
+        raise ConfigError(
+            f"listen: Envoy listens on an address, not on a name like {wish.listen[0]!r}; "
+            "give one, as 127.0.0.1 or 0.0.0.0"
+        )
     return fill(_TEXT, wish)

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import ipaddress
 from typing import TYPE_CHECKING, Final
 
 from jackline.proxies.template import fill
+from jackline.proxies.wish import is_address
 
 if TYPE_CHECKING:
     from jackline.proxies.wish import Wish
@@ -319,15 +319,7 @@ def contour(wish: Wish) -> str:
 def _names(wish: Wish) -> dict[str, str]:
     """What stands for the addresses of the wish: no Service is called by an address, and no rule has one."""
     upstream, listen = wish.upstream[0], wish.listen[0]
-    service, _, rest = ("jackline" if _is_address(upstream) else upstream).partition(".")
-    host = "jackline.example.com" if _is_address(listen) or listen == "localhost" else listen
+    service, _, rest = ("jackline" if is_address(upstream) else upstream).partition(".")
+    host = "jackline.example.com" if is_address(listen) or listen == "localhost" else listen
     namespace = rest.partition(".")[0] or "default"
     return {"service": service, "namespace": namespace, "secrets": namespace, "host": host}
-
-
-def _is_address(host: str) -> bool:
-    try:
-        ipaddress.ip_address(host)
-    except ValueError:
-        return False
-    return True

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ipaddress
 import math
 import re
 from dataclasses import dataclass
@@ -20,6 +21,9 @@ _HOST: Final = re.compile(r"[A-Za-z0-9_](?:[A-Za-z0-9._-]*[A-Za-z0-9])?|[0-9A-Fa
 _PATH: Final = re.compile(r"[^\s\"'`\\;{}#$<>|&*?()\[\]@]+")
 _LAST_PORT: Final = 65535
 
+_LONGEST_HEARTBEAT: Final = 86400
+"""A day: limits are a multiple of it, and programs refuse those that do not fit into their numbers."""
+
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Wish:
@@ -35,15 +39,17 @@ class Wish:
 
     def __post_init__(self) -> None:
         for what, (host, port) in (("upstream", self.upstream), ("listen", self.listen)):
-            if not _HOST.fullmatch(host):
+            if not (_HOST.fullmatch(host) and (":" not in host or is_address(host))):
                 raise ConfigError(f"{what}: {host!r} is neither a host name nor an address")
             if not 0 < port <= _LAST_PORT:
                 raise ConfigError(f"{what}: {port} is no port; they go from 1 to {_LAST_PORT}")
-        if not (math.isfinite(self.heartbeat) and self.heartbeat > 0):
-            raise ConfigError(f"heartbeat: {self.heartbeat:g} is no time in seconds above 0")
+        if not 0 < self.heartbeat <= _LONGEST_HEARTBEAT:
+            raise ConfigError(
+                f"heartbeat: {self.heartbeat:g} is no time in seconds above 0 and up to {_LONGEST_HEARTBEAT}"
+            )
         for path in self.tls or ():
-            if not _PATH.fullmatch(path):
-                raise ConfigError(f"tls: {path!r} has a character that configurations give a meaning")
+            if not (_PATH.fullmatch(path) and path.isprintable()):
+                raise ConfigError(f"tls: {path!r} has a character that no configuration can hold")
 
     @property
     def idle(self) -> int:
@@ -59,6 +65,15 @@ class Wish:
 def address(place: tuple[str, int]) -> str:
     """`HOST:PORT`, as it stands in a URL."""
     return f"{bracketed(place[0])}:{place[1]}"
+
+
+def is_address(host: str) -> bool:
+    """Whether it is an address of IPv4 or IPv6, not a name."""
+    try:
+        ipaddress.ip_address(host)
+    except ValueError:
+        return False
+    return True
 
 
 def bracketed(host: str) -> str:
