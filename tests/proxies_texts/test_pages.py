@@ -27,6 +27,13 @@ def test_a_page_shows_what_the_command_prints(name: str) -> None:
     assert printed(PAGES[name]) == render(name, Wish())
 
 
+def test_squids_page_tells_why_a_new_one_may_not_start() -> None:
+    """It is not in the configuration: its name, and so that of its shared memory, is an option alone."""
+    prose = PAGES["squid"].replace(printed(PAGES["squid"]), "")
+    assert "`/dev/shm/squid-*.shm`" in prose
+    assert "`-n NAME`" in prose
+
+
 @pytest.mark.parametrize("name", NAMES)
 def test_the_overview_leads_to_every_page(name: str) -> None:
     assert f"]({name}.md)" in OVERVIEW
