@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import re
 import subprocess
 import sys
 from collections.abc import Generator
@@ -56,15 +57,12 @@ def test_without_a_known_key_nothing_answers(locked: World, authorization: str) 
         if not path.startswith("/api/"):
             continue
         for method in operations:
-            answer = api.http.request(method, path.format(**dict.fromkeys(IDS, "x")), json={})
+            answer = api.http.request(method, re.sub(r"\{\w+\}", "x", path), json={})
             assert answer.status_code == 401, (method, path)
             assert answer.headers["content-type"] == "application/problem+json"
             assert answer.headers["www-authenticate"].startswith("Bearer ")
     assert api.http.get("/api/v1/agent/nothing").status_code == 401
     assert api.http.get("/healthz").status_code == 200
-
-
-IDS = ("run_id", "call_id", "conversation_id", "artifact_id")
 
 
 def document(api: Api) -> dict[str, Any]:
@@ -102,8 +100,8 @@ def test_what_belongs_to_another_does_not_exist(ana: Api, bob: Api) -> None:
     for path, operations in document(bob)["paths"].items():
         for method in operations:
             body = body_for(path, method, ids)
-            if "{" not in path and not body:
-                continue
+            if ("{" not in path and not body) or path.startswith("/api/v1/probe/"):
+                continue  # the probes know no runs, and have tests of their own
             tried += 1
             theirs = bob.http.request(method, path.format(**ids), json=body)
             assert theirs.status_code == 404, (method, path, theirs.text)

@@ -211,6 +211,7 @@ def test_a_run_that_is_queued_behind_another_is_stopped(anywhere: World) -> None
     answer = api.stop(queued, wait=10)
     assert (answer.status_code, answer.json()["state"]) == (200, "stopped")
     assert [entry["state"] for entry in api.log(queued)] == ["queued", "stopping", "stopped"]
+    api.until_tool(first, "slow", "started")
     assert api.snapshot(first)["state"] == "executing"
     stopped(anywhere, first)
 

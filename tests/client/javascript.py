@@ -433,6 +433,7 @@ async def connected(
             "firstBudgetMs": first_s * 1000,
             "followBudgetMs": pace.follow_budget_s * 1000,
             "readyMs": pace.ready_s * 1000,
+            "againMs": pace.again_s * 1000,
             "backoffMs": pace.backoff_s * 1000,
             "backoffCapMs": pace.backoff_cap_s * 1000,
             "tickMs": pace.tick_s * 1000,

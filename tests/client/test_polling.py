@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Any
 
+import anyio
 import pytest
 
 from jackline.client import Client, Decision, End, Entry, FollowState, Frame, Gap, Heartbeat
@@ -155,3 +156,44 @@ async def test_a_server_that_goes_while_polled_is_polled_again(server: Server, c
     async with connect(server.url, pace=EAGER) as client:
         assert seqs(await followed(client)) == [1, 2]
     assert [request.query.get("poll") for request in server.requests] == [None, "1", "1", "1"]
+
+
+async def test_two_runs_of_one_client_are_both_polled(server: Server, connect: Connect) -> None:
+    """What one of them finds out is not undone by the other, whose stream was held back as well."""
+
+    async def held(request: Request, connection: Connection) -> None:
+        if request.query.get("poll") == "1":
+            await page(1, last=True)(request, connection)
+        else:
+            await connection.until_gone()
+
+    server.answer(held)
+    async with connect(server.url, pace=EAGER) as client:
+        found: list[list[int]] = []
+
+        async def follow() -> None:
+            found.append(seqs(await followed(client)))
+
+        async with anyio.create_task_group() as group:
+            group.start_soon(follow)
+            group.start_soon(follow)
+    assert found == [[1], [1]]
+
+
+async def test_a_stream_is_tried_again_after_a_while(server: Server, connect: Connect) -> None:
+    """Whoever was only slow once is not polled for ever."""
+    server.answer(silence, page(1), stream(ready(1), token(2), end(2)))
+    async with connect(server.url, pace=replace(EAGER, again_s=0.0)) as client:
+        assert seqs(await followed(client)) == [1, 2]
+    assert [request.query.get("poll") for request in server.requests] == [None, "1", None]
+
+
+async def test_a_gap_at_the_end_of_a_run_has_a_cursor_to_come_back_with(
+    server: Server, connect: Connect
+) -> None:
+    hole = {"from": 1, "to": 5, "snapshot": {"seq": 5, "state": "completed"}}
+    over = {"run_id": RUN, "state": "completed", "seq": 5}
+    server.answer(silence, reply({"entries": [], "next": None, "gap": hole, "end": over}))
+    async with connect(server.url, pace=EAGER) as client:
+        frames = await followed(client)
+    assert [frame.id for frame in frames if isinstance(frame, Gap)] == ["5"]

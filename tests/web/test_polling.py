@@ -87,13 +87,35 @@ async def test_a_poll_that_waits_when_the_server_goes_is_told_to_come_back() -> 
 
 async def test_a_poll_of_a_run_that_is_deleted_meanwhile_is_404() -> None:
     async with running() as setup:
+        run_id = await setup.whole_run()
+        setup.store.away = True  # so that it waits, with the run's ending before it
+        async with setup.client.open("GET", f"{API}/runs/{run_id}/events?poll=1", headers=JSON) as poll:
+            (await poll.whole()).problem(503)
+        setup.store.away = False
+        await setup.store.delete(run_id)
+        setup.site.tails.forget(run_id)
+        (await setup.client.get(f"{API}/runs/{run_id}/events?poll=1", **JSON)).problem(404)
+
+
+async def test_a_fault_of_the_tail_is_not_told_as_a_run_that_there_is_not() -> None:
+    """G11: the run is there; who polls it comes back."""
+    async with running() as setup:
         run_id = await setup.client.chat()
-        async with setup.client.open(
-            "GET", f"{API}/runs/{run_id}/events?poll=1&after=1", headers=JSON
-        ) as poll:
+        path = f"{API}/runs/{run_id}/events?poll=1&after=1"
+        async with setup.client.open("GET", path, headers=JSON) as poll:
             await eventually(lambda: setup.site.tails.viewers == 1)
             setup.site.tails.forget(run_id)
-            (await poll.whole()).problem(404)
+            (await poll.whole()).problem(503)
+
+
+async def test_who_hangs_up_is_not_waited_with() -> None:
+    """G2: nothing stays behind of a poll that nobody waits for."""
+    async with running(heartbeat=3600) as setup:
+        run_id = await setup.client.chat()
+        path = f"{API}/runs/{run_id}/events?poll=1&after=1"
+        async with setup.client.open("GET", path, headers=JSON):
+            await eventually(lambda: setup.site.tails.viewers == 1)
+        assert setup.site.tails.viewers == 0
 
 
 @pytest.mark.parametrize("accept", [{}, {"accept": "*/*"}, JSON])

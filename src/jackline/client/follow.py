@@ -74,6 +74,7 @@ class Follow:
         self._accepted = False
         self._compact: bool = True
         self._was_open = False
+        self._polling_since: float | None = None
         self._greeted = False
         """Whether anything came on this connection."""
         self._watched_in_vain = False
@@ -126,17 +127,18 @@ class Follow:
         while True:
             if self._failed is not None:
                 await self._pause(self._failed)
+            polled = self._server.holds_back and not self._looks_again()
             try:
-                if self._server.holds_back:
+                if polled:
                     await self._poll()
                     return
                 self._greeted = False
                 response = await self._server.open(self._call(), self._patience_s)
             except Failed as failed:
-                self._learn(failed)
+                self._learn(failed, polled=polled)
                 continue
             except ProtocolViolation as violation:
-                if not self._was_open and not self._server.holds_back:
+                if not self._was_open and not polled:
                     raise
                 # A gateway's page in the place of the stream; it was a Jackline a moment ago. Or one that
                 # does not poll.
@@ -165,14 +167,23 @@ class Follow:
         limit = self._pulse.limit_s
         return limit if self._greeted else min(limit, self._server.pace.ready_s)
 
-    def _learn(self, failed: Failed) -> None:
+    def _learn(self, failed: Failed, *, polled: bool) -> None:
         """No answer to a request for a stream may mean that streams are held back; none to a poll, that
-        there is nobody, or another way to the server by now."""
+        there is nobody, or another way to the server by now. What others found out meanwhile stands."""
         self._failed = failed
-        if self._server.holds_back:
-            self._server.holds_back = failed.connected and not failed.silent
-        else:
-            self._server.holds_back = failed.silent
+        if not polled:
+            self._server.holds_back = self._server.holds_back or failed.silent
+        elif failed.silent or not failed.connected:
+            self._server.holds_back = False
+            self._pulse.gave_up()
+
+    def _looks_again(self) -> bool:
+        """Whether to try a stream although polls work: the way may be another one, or was only slow."""
+        since, now = self._polling_since, self._server.clock()
+        if since is None or 0 <= now - since < self._server.pace.again_s:
+            return False
+        self._polling_since = None
+        return True
 
     async def _poll(self) -> None:
         """Ask for what is new; it stands in `_frames`. Raises `Failed`, `Refused`, `ProtocolViolation`."""
@@ -184,7 +195,7 @@ class Follow:
                 raise ProtocolViolation("the answer to a POST does not name its run")
             self.run_id, self._accepted = run_id, True
             self.cursor = self.cursor or answer.headers.get("last-event-id", "0")
-            self._seq = self._seq if self._seq is not None else int(self.cursor)
+            self._seq = self._seq if self._seq is not None else int(self.cursor.partition(".")[0])
             call = self._call()
         call = replace(call, params={**call.params, "poll": 1})
         page = read_page(read_json(await self._server.once(call, self._pulse.limit_s)))
@@ -192,6 +203,8 @@ class Follow:
             raise Failed("the server does not wait for news")
         self._failed = self._failing_since = None
         self._was_open = True
+        if self._polling_since is None:
+            self._polling_since = self._server.clock()
         if self.phase != "live":
             self._tell("live", REASON)
         self._frames.extend(page)
@@ -245,9 +258,10 @@ class Follow:
                 reason = str(error) or type(error).__name__
             group.cancel_scope.cancel()
         if chunk is None:
-            self._learn(Failed(reason, silent=self._watched_in_vain and not self._greeted))
+            self._learn(Failed(reason, silent=self._watched_in_vain and not self._greeted), polled=False)
             return
         self._greeted = True
+        self._server.holds_back = False
         self._pulse.heard(self._server.clock())
         try:
             events = self._decoder.feed(chunk)

@@ -33,6 +33,8 @@ class Pace:
     ready_s: float = 10.0
     """How long a stream's first frame may take. A path that has none by then may hold streams back: the
     run is followed by polling if that works."""
+    again_s: float = 300.0
+    """While it is polled, how often a stream is tried again."""
     backoff_s: float = 0.5
     backoff_cap_s: float = 20.0
     tick_s: float = 1.0

@@ -28,13 +28,18 @@ def _frames(page: Mapping[str, Any]) -> Iterator[Frame]:
     for name in ("gap", "heartbeat"):
         data = members(page.get(name))
         if data is not None:
-            # A gap's id is what the page goes on with.
-            yield from _frame(name, data, str(page["next"]) if name == "gap" else None)
+            yield from _frame(name, data, _after_gap(page, data) if name == "gap" else None)
     for each in page["entries"]:
         yield entry(str(each["type"]), str(each["id"]), each["data"], _text(each["data"]))
     end = members(page.get("end"))
     if end is not None:
         yield from _frame("end", end, None)
+
+
+def _after_gap(page: Mapping[str, Any], data: dict[str, Any]) -> str:
+    """The cursor that a gap stands for: what the page goes on with, or where the run ended."""
+    following = page.get("next")
+    return str(data["snapshot"]["seq"] if following is None else following)
 
 
 def _frame(name: str, data: dict[str, Any], cursor: str | None) -> Iterator[Frame]:

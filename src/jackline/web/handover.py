@@ -11,6 +11,7 @@ version that is locked, except `_unset_keepalive_if_required`; the tests would t
 from __future__ import annotations
 
 import asyncio
+import logging
 import sys
 from functools import partial
 from typing import TYPE_CHECKING, Any, Final, cast
@@ -18,7 +19,6 @@ from typing import TYPE_CHECKING, Any, Final, cast
 from jackline.web.care import CarefulHttp
 from jackline.web.ring import as_chunk
 from jackline.web.stall import Stall, waiting
-from jackline.web.turns import Turns
 
 if TYPE_CHECKING:
     from collections.abc import MutableMapping
@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from jackline.web.ring import Joined
     from jackline.web.viewers import Viewer
 
+_LOG: Final = logging.getLogger(__name__)
 HANDOVER: Final = "jackline.handover"
 """Name of the ASGI extension: a `Handover` that is good for this request."""
 
@@ -49,7 +50,6 @@ class Connection(asyncio.Protocol):
         "_stall",
         "_state",
         "_transport",
-        "_turns",
         "_unread",
         "_viewer",
     )
@@ -61,7 +61,6 @@ class Connection(asyncio.Protocol):
         self._config, self._server, self._state = http.careful, http.server_state, http.app_state
         self._place = http.place
         self._stall: Stall | None = None
-        self._turns = http.turns
         self._chunked = cycle.chunked_encoding is not False
         self._keeps = self._chunked and cycle.keep_alive
         self._full = http.flow.write_paused
@@ -96,7 +95,7 @@ class Connection(asyncio.Protocol):
         return self._transport.get_write_buffer_size()
 
     def _give_back(self) -> None:
-        http = Http(self._config, self._server, self._state, turns=self._turns)
+        http = Http(self._config, self._server, self._state)
         http.place = self._place
         http.connection_made(self._transport)
         self._transport.set_protocol(http)
@@ -198,7 +197,11 @@ class Handover:
         protocol.transport.set_protocol(connection)
         if protocol.flow.write_paused:
             connection.pause_writing()
-        viewer.begin(connection)
+        try:
+            viewer.begin(connection)
+        except Exception:  # noqa: BLE001 (whoever has the connection ends it: the request must not, too)
+            _LOG.exception("a viewer could not begin, and is cut off")
+            connection.abort()
         return True
 
     def cut(self) -> None:
@@ -211,22 +214,7 @@ class Handover:
 
 
 class Http(CarefulHttp):
-    """uvicorn's HTTP/1.1, with the hand-over in each request's scope. `turns`: the server's."""
-
-    def __init__(self, *args: Any, turns: Turns, **options: Any) -> None:
-        super().__init__(*args, **options)
-        self.turns = turns
-
-    def data_received(self, data: bytes) -> None:
-        """A request, or a part of it: it has its turn."""
-        self.turns.take(partial(self._taken, data))
-
-    def _taken(self, data: bytes) -> None:
-        protocol = cast("asyncio.Protocol", self.transport.get_protocol())
-        if protocol is not self:
-            protocol.data_received(data)  # the connection was handed over while this waited
-        elif not self.transport.is_closing():
-            super().data_received(data)
+    """uvicorn's HTTP/1.1, with the hand-over in each request's scope."""
 
     handover: Handover | None = None
     """Of the newest request, of which perhaps only a part has come."""
@@ -248,8 +236,3 @@ class Http(CarefulHttp):
         self.cycle.message_event.set()
         self.parser = None
         self.handover = None
-
-
-def protocol() -> type[asyncio.Protocol]:
-    """What a server of its own makes its connections with: they share their turns."""
-    return cast("type[asyncio.Protocol]", partial(Http, turns=Turns()))

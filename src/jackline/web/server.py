@@ -16,7 +16,7 @@ import uvicorn
 from jackline.errors import ConfigError
 from jackline.web.app import site_of
 from jackline.web.care import Config, care_of
-from jackline.web.handover import protocol
+from jackline.web.handover import Http
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator, Sequence
@@ -206,7 +206,7 @@ def _config(app: Starlette, settings: Settings) -> Config:
     return Config(
         care_of(settings, site.crowd, site.counts),
         app,
-        http=protocol(),
+        http=Http,
         ws="none",
         lifespan="on",
         log_config=None,

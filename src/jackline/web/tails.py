@@ -12,6 +12,7 @@ from jackline.web.fold import Fold
 from jackline.web.pages import CACHE_BYTES, Pages
 from jackline.web.ring import RING_BYTES
 from jackline.web.tail import Tail
+from jackline.web.turns import Turns
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Callable, Coroutine, Iterator
@@ -49,6 +50,7 @@ class Tails:
         self.delivered = 0
         """Entries that were written to viewers who have left since."""
         self.pages = Pages(self.spawn, page_bytes)
+        self.turns = Turns()
         self._log = log
         self._heartbeat = heartbeat
         self._now = now

@@ -18,7 +18,7 @@ from jackline.web.care import Config, care_of
 from jackline.web.counts import Counts
 from jackline.web.crowd import Crowd
 from jackline.web.guards import Guard
-from jackline.web.handover import protocol
+from jackline.web.handover import Http
 from jackline.web.probe.grants import HEADER, MAX_SECONDS, Grants
 from jackline.web.probe.probes import Probes
 from jackline.web.problems import HANDLED, Problem, on_error
@@ -114,7 +114,7 @@ async def serve_origin(host: str, port: int, *, on_ready: Callable[[str, str], N
     config = Config(
         care_of(settings, Crowd(settings, counts), counts),
         origin_app(grants, Probes(going=going.is_set)),
-        http=protocol(),
+        http=Http,
         ws="none",
         lifespan="off",
         log_config=None,

@@ -13,6 +13,7 @@ from jackline.summary import read_summary
 from jackline.web import query
 from jackline.web.auth import principal_of
 from jackline.web.bodies import AnswerBody, DecisionsBody, read_json, refuse
+from jackline.web.frames import cursor_id
 from jackline.web.lists import visible_page
 from jackline.web.site import json_response, reserve
 from jackline.web.snapshot import ApprovalItem, approval
@@ -107,7 +108,7 @@ async def decide(site: Site, request: Request) -> ASGIApp:
     if choices.streaming:
         site.crowd.sit(request.scope)
     decided = await _decide(site, request, raw, [body.decision(request.path_params["call_id"])])
-    return _answer(site, choices, decided, _item(decided[0]))
+    return await _answer(site, choices, decided, _item(decided[0]))
 
 
 async def decide_several(site: Site, request: Request) -> ASGIApp:
@@ -120,7 +121,7 @@ async def decide_several(site: Site, request: Request) -> ASGIApp:
         site.crowd.sit(request.scope)
     decided = await _decide(site, request, raw, decisions)
     answers = DecidedPage(run_id=decided[0].run_id, decisions=[_item(answer) for answer in decided])
-    return _answer(site, choices, decided, answers)
+    return await _answer(site, choices, decided, answers)
 
 
 async def _decide(site: Site, request: Request, raw: bytes, decisions: Sequence[Decision]) -> list[Decided]:
@@ -132,7 +133,7 @@ async def _decide(site: Site, request: Request, raw: bytes, decisions: Sequence[
     return await site.commands.decide(decisions, by=principal.name)
 
 
-def _answer(
+async def _answer(
     site: Site,
     choices: query.StreamChoices,
     decided: Sequence[Decided],
@@ -142,7 +143,9 @@ def _answer(
     begin = min(answer.seq for answer in decided) - 1
     if not choices.streaming:
         # Whoever cannot take the stream knows by the cursor where it would have begun.
-        headers = {"X-Run-Id": run_id, "Location": events_path(run_id), "Last-Event-ID": str(begin)}
+        epoch = (await site.store.read(run_id, begin, 1)).epoch
+        cursor = cursor_id(begin, epoch)
+        headers = {"X-Run-Id": run_id, "Location": events_path(run_id), "Last-Event-ID": cursor}
         return json_response(answers, headers=headers)
     return Stream(
         site,

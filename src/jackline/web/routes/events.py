@@ -6,10 +6,11 @@ from dataclasses import dataclass
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Final
 
+import anyio
 import msgspec
 from msgspec import Raw, Struct
 
-from jackline.errors import InDoubt, UnknownRun
+from jackline.errors import InDoubt
 from jackline.events import frame_data
 from jackline.web import frames, query
 from jackline.web.auth import principal_of
@@ -20,7 +21,7 @@ from jackline.web.stream import Stream, check_cursor
 
 if TYPE_CHECKING:
     from starlette.requests import Request
-    from starlette.types import ASGIApp
+    from starlette.types import ASGIApp, Receive, Scope, Send
 
     from jackline.log.base import Page
     from jackline.web.site import Site
@@ -67,6 +68,7 @@ class _Wish:
 
 async def events(site: Site, request: Request) -> ASGIApp:
     """The run's entries."""
+    await site.tails.turns.turn()
     run_id = request.path_params["run_id"]
     await site.authority.may_read_run(principal_of(request), run_id)
     cursor = query.cursor(request)
@@ -94,7 +96,36 @@ async def events(site: Site, request: Request) -> ASGIApp:
         compact=query.compact(request, default=False),
         until_pause=until_pause,
     )
-    return json_response(await (_polled(site, wish) if poll else _page(site, wish)))
+    return _Poll(site, wish) if poll else json_response(await _page(site, wish))
+
+
+class _Poll:
+    """An ASGI callable: the answer to a poll; who hangs up is not waited with."""
+
+    def __init__(self, site: Site, wish: _Wish) -> None:
+        self._site = site
+        self._wish = wish
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        page: EntriesPage | None = None
+        fault: Exception | None = None
+
+        async def until_gone() -> None:
+            while (await receive())["type"] != "http.disconnect":
+                pass
+            group.cancel_scope.cancel()
+
+        async with anyio.create_task_group() as group:
+            group.start_soon(until_gone)
+            try:
+                page = await _polled(self._site, self._wish)
+            except Exception as caught:  # noqa: BLE001 (raised again, outside the group that would wrap it)
+                fault = caught
+            group.cancel_scope.cancel()
+        if fault is not None:
+            raise fault
+        if page is not None:
+            await json_response(page)(scope, receive, send)
 
 
 async def _polled(site: Site, wish: _Wish) -> EntriesPage:
@@ -113,18 +144,21 @@ async def _polled(site: Site, wish: _Wish) -> EntriesPage:
             if tail.beats != beats:
                 return msgspec.structs.replace(page, heartbeat=tail.heartbeat)
             if tail.gone:
-                raise UnknownRun(wish.run_id)
-            if site.tails.draining:
-                raise Problem(HTTPStatus.SERVICE_UNAVAILABLE, "the server is going away", headers=_COME_BACK)
+                await site.store.head(wish.run_id)  # raises where it was deleted; else the tail failed
+            if tail.gone or site.tails.draining:
+                raise Problem(
+                    HTTPStatus.SERVICE_UNAVAILABLE,
+                    "this process lets go of its runs; come back",
+                    headers=_COME_BACK,
+                )
             await news.wait()
 
 
 def _end(tail: Tail, wish: _Wish, page: EntriesPage) -> frames.End | None:
     """What a stream that has come as far as `page` would end with."""
     if page.next is not None:
-        reached = page.entries[-1].id if page.entries else str(wish.cursor or 0)
         at_the_end = wish.until_pause and tail.paused and not tail.stale
-        if not at_the_end or reached != frames.cursor_id(tail.last, tail.epoch):
+        if not at_the_end or str(page.next) != frames.cursor_id(tail.last, tail.epoch):
             return None
     return frames.End(run_id=wish.run_id, state=tail.name, seq=tail.last)
 

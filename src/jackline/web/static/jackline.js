@@ -55,6 +55,7 @@ export const PACE = Object.freeze({
   firstBudgetMs: 30_000,
   followBudgetMs: 300_000,
   readyMs: 10_000,
+  againMs: 300_000, // while it is polled, how often a stream is tried again
   backoffMs: 500,
   backoffCapMs: 20_000,
   tickMs: 1_000,
@@ -641,6 +642,7 @@ export class Follow {
   #accepted = false;
   #wasOpen = false;
   /** Whether anything came on this connection. */ #greeted = false;
+  /** @type {number | null} */ #pollingSince = null;
   #compact = true;
   #holes = 0;
   #via;
@@ -719,8 +721,9 @@ export class Follow {
     for (;;) {
       if (this.#failed) await this.#pause(this.#failed);
       const trying = chained(this.#leaving.signal);
+      const polled = this.#server.holdsBack && !this.#looksAgain();
       try {
-        if (this.#server.holdsBack) {
+        if (polled) {
           await this.#poll(trying);
           trying.abort(LEFT);
         } else {
@@ -733,8 +736,8 @@ export class Follow {
         trying.abort(LEFT);
         this.#leaving.signal.throwIfAborted();
         if (error instanceof Failed) {
-          this.#learn(error);
-        } else if (error instanceof ProtocolViolation && (this.#wasOpen || this.#server.holdsBack)) {
+          this.#learn(error, polled);
+        } else if (error instanceof ProtocolViolation && (this.#wasOpen || polled)) {
           // A gateway's page in the place of the stream; it was a Jackline a moment ago. Or one that does not poll.
           this.#server.holdsBack = false;
           this.#failed = new Failed(error.message);
@@ -764,12 +767,27 @@ export class Follow {
 
   /**
    * No answer to a request for a stream may mean that streams are held back; none to a poll, that there is
-   * nobody, or another way to the server by now.
+   * nobody, or another way to the server by now. What others found out meanwhile stands.
    * @param {Failed} failed
+   * @param {boolean} [polled]
    */
-  #learn(failed) {
+  #learn(failed, polled = false) {
     this.#failed = failed;
-    this.#server.holdsBack = this.#server.holdsBack ? failed.connected && !failed.silent : failed.silent;
+    if (!polled) {
+      this.#server.holdsBack ||= failed.silent;
+    } else if (failed.silent || !failed.connected) {
+      this.#server.holdsBack = false;
+      this.#pulse.gaveUp();
+    }
+  }
+
+  /** Whether to try a stream although polls work: the way may be another one by now, or was only slow. */
+  #looksAgain() {
+    const {clock, pace} = this.#server;
+    const since = this.#pollingSince;
+    if (since === null || (clock() >= since && clock() - since < pace.againMs)) return false;
+    this.#pollingSince = null;
+    return true;
   }
 
   /** @param {AbortController} trying */
@@ -812,7 +830,7 @@ export class Follow {
       this.runId = runId;
       this.#accepted = true;
       this.cursor ||= response.headers.get('last-event-id') ?? '0';
-      this.#seq ??= Number(this.cursor);
+      this.#seq ??= parseInt(this.cursor, 10);
       call = this.#call();
     }
     call.query = {...call.query, poll: 1};
@@ -822,6 +840,7 @@ export class Follow {
     this.heardAt = this.#server.clock();
     this.#failingSince = null;
     this.#wasOpen = true;
+    this.#pollingSince ??= this.#server.clock();
     if (this.phase !== 'live') this.#tell('live', POLLING);
     this.#queue.push(...frames);
   }
@@ -857,6 +876,7 @@ export class Follow {
     }
     if (events === null) return this.#learn(new Failed('the connection ended before the stream did'));
     this.#greeted = true;
+    this.#server.holdsBack = false;
     this.heardAt = this.#server.clock();
     if (stream.retryMs !== null) this.#backoff.baseMs = Math.min(stream.retryMs, LONGEST_RETRY_MS);
     for (const {event, id, data} of events) {
