@@ -97,6 +97,7 @@ def grant(config: Path | None) -> int:
 
 async def _diagnose(order: Order) -> int:
     from jackline.doctor.diagnose import diagnose as judge
+    from jackline.doctor.ending import went_away
     from jackline.doctor.finding import EXIT_CODES
     from jackline.doctor.measure import Doctor
     from jackline.doctor.present import report
@@ -112,6 +113,9 @@ async def _diagnose(order: Order) -> int:
     measured = await Doctor(order.url, order.token, tell=tell).measure(
         horizon_s=order.horizon_s, provoke=order.provoke
     )
+    if went_away(measured):
+        print("jackline: the server went away while it was measured", file=sys.stderr)
+        return exits.UNREACHABLE
     diagnosis = judge(measured, baseline, plain=order.plain)
     code = EXIT_CODES[diagnosis.verdict]
     if order.json:

@@ -10,6 +10,7 @@ from __future__ import annotations
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Final
 
+from jackline.doctor.ending import early_ends
 from jackline.doctor.finding import Diagnosis, Finding, verdict_of
 from jackline.doctor.fixes import fix_for
 from jackline.doctor.naming import accel_stripped, guesses
@@ -78,6 +79,7 @@ def _shipped(measured: Measurements) -> Iterable[_Found]:
     if (refused := _refused(get) or _refused(post)) is not None:
         yield refused
         return
+    yield from early_ends(measured)
     shapes = shape_of(get), shape_of(post)
     if shapes[0] in _BUFFERED and shapes[1] not in _BUFFERED:
         yield "get-only", "broken", "a GET is held back until its end, a POST streams"

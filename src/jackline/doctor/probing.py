@@ -188,7 +188,13 @@ class Prober:
         )
         answer = await self._asked(call, delay_s + _COUNT_S)
         seen = await self._seen(name, thorough=True)
-        return Count(method=method, mode=mode, status=answer.reader.status, executions=seen.executions)
+        return Count(
+            method=method,
+            mode=mode,
+            status=answer.reader.status,
+            executions=seen.executions,
+            read=seen.read,
+        )
 
     async def _seen(self, name: str, *, thorough: bool = False) -> Seen:
         """What the servers know of a probe. Each has a memory of its own, so several are asked: until the
@@ -211,6 +217,7 @@ class Prober:
                 break
         return Seen(
             executions=sum(seen.executions for seen in found.values()),
+            read=bool(found),
             seen=[execution for seen in found.values() for execution in seen.seen],
         )
 
