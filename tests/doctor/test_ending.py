@@ -7,8 +7,11 @@ from itertools import pairwise
 import msgspec
 import pytest
 
+from jackline.cli.diagnosis import explain
+from jackline.client.errors import Refused
 from jackline.doctor.diagnose import diagnose
-from jackline.doctor.ending import went_away
+from jackline.doctor.ending import busy, not_measured, went_away
+from jackline.doctor.present import report
 from jackline.doctor.record import Ended, Execution, Measurements, Seen, Stream
 from tests.doctor.test_diagnose import change, only, recorded, severities
 
@@ -74,3 +77,24 @@ def test_a_server_that_goes_meanwhile_is_no_verdict_on_the_path() -> None:
     assert went_away(unseen(measured, "get post gzip blocks cut no- plain readers parallel- identity"))
     assert went_away(unseen(measured, "parallel-"))
     assert not went_away(unseen(measured, "get post"))
+
+
+def test_probes_that_have_enough_to_do_are_no_verdict_on_the_path() -> None:
+    def refused(kind: str) -> Measurements:
+        return change(
+            recorded("nginx"),
+            only("get", lambda one: Stream(name=one.name, status=429, headers=[("content-type", kind)])),
+        )
+
+    assert busy(refused("application/problem+json"))
+    assert not busy(refused("text/html"))
+    assert not busy(recorded("nginx"))
+    told = explain(Refused(429, {"detail": "40 probes at once are enough"}))
+    assert told == ("busy with other diagnoses, try again in 30 s", 1)
+
+
+def test_a_count_that_nobody_could_read_is_told() -> None:
+    measured = unseen(recorded("nginx"), "get")
+    assert not not_measured(recorded("nginx"))
+    assert len(not_measured(measured)) == len(measured.counts) > 0
+    assert "Not measured: how often a POST is executed" in "\n".join(report(measured, diagnose(measured)))

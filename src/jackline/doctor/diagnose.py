@@ -46,8 +46,9 @@ _Found = tuple["Code", "Severity", str]
 
 def diagnose(measured: Measurements, baseline: Diagnosis | None = None, *, plain: bool = False) -> Diagnosis:
     """Every finding, the worst first, and who may have caused it. `baseline`: of the same server without the
-    proxy; what is found there too is not the proxy's doing. `plain`: for a service that sends none of the
-    headers that protect a stream; without them is then how it is."""
+    proxy; what only degrades there too is not counted. What is worse there stays: no path is good whose
+    server breaks streams by itself. `plain`: for a service that sends none of the headers that protect a
+    stream; without them is then how it is."""
     ranked = guesses(measured)
     name = ranked[0].name if ranked and ranked[0].score >= _KNOWN_FROM else None
     found: dict[Code, Finding] = {}
@@ -63,8 +64,9 @@ def diagnose(measured: Measurements, baseline: Diagnosis | None = None, *, plain
             if its_severity == severity and code not in found:
                 fix = fix_for(code, name) + _or_identity(measured, code)
                 found[code] = Finding(code=code, severity=severity, text=text, fix=fix)
-    without = {finding.code for finding in baseline.findings} if baseline is not None else set[str]()
-    findings = [finding for finding in found.values() if finding.code not in without]
+    known = baseline.findings if baseline is not None else []
+    without = {finding.code for finding in known}
+    findings = [one for one in found.values() if one.severity != "degraded" or one.code not in without]
     return Diagnosis(verdict=verdict_of(findings), findings=findings, guesses=ranked)
 
 

@@ -177,7 +177,7 @@ class Prober:
     async def count(
         self, method: Method, mode: Literal["503", "slow", "cut"], *, delay_s: float = 0.0
     ) -> Count:
-        """How often a request is executed that was sent once."""
+        """How often a request is executed that was sent once. Raises `Refused` where there are too many."""
         name = secrets.token_hex(8)
         query = f"?mode={mode}" + (f"&delay={int(delay_s * 1000)}" if delay_s else "")
         call = Call(
@@ -187,6 +187,8 @@ class Prober:
             body=b"{}" if method == "POST" else None,
         )
         answer = await self._asked(call, delay_s + _COUNT_S)
+        if answer.reader.status == HTTPStatus.TOO_MANY_REQUESTS and _is_problem(answer):
+            raise Refused(HTTPStatus.TOO_MANY_REQUESTS, answer.json())
         seen = await self._seen(name, thorough=True)
         return Count(
             method=method,
@@ -237,8 +239,7 @@ class Prober:
         detail = str(document.get("detail", ""))
         if status == HTTPStatus.NOT_FOUND and "probes" in detail:
             raise Off(self.endpoint.url, detail, answer.reader.headers)
-        is_problem = answer.reader.header("content-type").startswith("application/problem+json")
-        if status is not None and is_problem:
+        if status is not None and _is_problem(answer):
             raise Refused(status, document)
         what = f"answers {status}" if status is not None else (answer.error or "does not answer")
         raise ProtocolViolation(
@@ -271,6 +272,10 @@ def _echo(answer: Answer, call: Call, host: str, rtt_ms: float) -> Echo:
         changed=changed,
         host_changed=digests.get("host") != _digest(host),
     )
+
+
+def _is_problem(answer: Answer) -> bool:
+    return answer.reader.header("content-type").startswith("application/problem+json")
 
 
 def _digest(value: str) -> str:
