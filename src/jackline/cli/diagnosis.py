@@ -65,10 +65,14 @@ def diagnose(order: Order) -> int:
 def explain(error: ClientError) -> tuple[str, int]:
     """A line for people and the exit code, in words of the doctor's own arguments."""
     from jackline.client.errors import ProtocolViolation, Refused, Unreachable
+    from jackline.doctor.wire import Untrusted
 
     match error:
         case Refused(status=HTTPStatus.TOO_MANY_REQUESTS):
             return BUSY, exits.FAILED
+        case Untrusted():
+            why = f"{error.url}: its certificate is not trusted ({error.reason})"
+            return one_line(f"{why}: let SSL_CERT_FILE name a file with one that is"), exits.UNREACHABLE
         case Unreachable():
             return one_line(f"{error}. Is the server running, and is URL right?"), exits.UNREACHABLE
         case ProtocolViolation():

@@ -108,12 +108,14 @@ class _Heard:
 
 class Prober:
     """Probes one address. `token`: of `--grant`, of an origin, or an API key. Raises `ValueError` for a bad
-    URL."""
+    URL or token."""
 
     def __init__(self, url: str, token: str | None) -> None:
         self.endpoint = Endpoint(url)
         self._headers: dict[str, str] = {}
         if token:
+            if not (token.isascii() and token.isprintable()):
+                raise ValueError("the token has characters that no header takes")
             is_grant = token.startswith(GRANT)
             # A cache takes an Authorization for a reason to stay away, which would hide what it does else.
             self._headers = {"X-Probe-Token": token} if is_grant else {"Authorization": f"Bearer {token}"}
