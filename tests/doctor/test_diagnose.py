@@ -12,6 +12,7 @@ import pytest
 from jackline.doctor.diagnose import diagnose
 from jackline.doctor.finding import EXIT_CODES, Code, Diagnosis, Severity
 from jackline.doctor.fixes import GENERAL, SPECIAL
+from jackline.doctor.present import report
 from jackline.doctor.record import Arrival, Count, Execution, Measurements, Seen, Stream
 
 RECORDED = Path(__file__).parent / "recorded"
@@ -111,10 +112,20 @@ def test_the_same_path_is_broken_for_a_service_that_sends_no_protecting_headers(
 
 
 def test_what_is_found_without_the_proxy_too_is_not_the_proxys() -> None:
-    measured = recorded("nginx-gzip")
+    measured = recorded("nginx-strips")
     baseline = diagnose(measured)
+    assert baseline.verdict == "degraded"
     assert diagnose(measured, baseline).verdict == "good"
     assert diagnose(recorded("nginx-cache"), baseline).verdict == "dangerous"
+
+
+def test_a_server_that_breaks_streams_by_itself_makes_no_path_good() -> None:
+    for name in ("nginx-gzip", "nginx-cache"):
+        measured = recorded(name)
+        baseline = diagnose(measured)
+        diagnosis = diagnose(measured, baseline)
+        assert diagnosis.verdict == baseline.verdict != "good"
+        assert "Broken without the proxy too" in "\n".join(report(measured, diagnosis, baseline))
 
 
 # -- signatures of what cannot be run here ---------------------------------------------------------

@@ -46,11 +46,11 @@ def test_a_burst_stands_at_its_end_and_a_live_stream_all_along() -> None:
 
 
 def test_what_was_found_without_the_proxy_is_told_apart() -> None:
-    measured = recorded("nginx-gzip")
+    measured = recorded("nginx-strips")
     baseline = diagnose(measured)
     text = "\n".join(report(measured, diagnose(measured, baseline), baseline))
     assert "GOOD" in text
-    assert "not counted: compressed-late" in text
+    assert "not counted: rewritten" in text
 
 
 def test_a_host_that_was_changed_is_mentioned() -> None:

@@ -89,6 +89,13 @@ def rendered(rows: list[Row], tail: str) -> str:
     return HEAD + head + "".join(f"{line}\n" for line in lines) + tail
 
 
+def read_page() -> str:
+    """The page as it is between two records: another process may be writing it."""
+    with PAGE.open() as file:
+        fcntl.flock(file, fcntl.LOCK_SH)
+        return file.read()
+
+
 def record(row: Row, order: list[tuple[str, str]], tail: str) -> Row | None:
     """Put what `row` has into the page, whose rows stand in this order. The row that stood there before."""
     with PAGE.open("r+") as file:

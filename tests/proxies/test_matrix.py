@@ -5,11 +5,11 @@ from __future__ import annotations
 from jackline.proxies import GENERATED, NOTES
 from tests.proxies.cases import CASES, ORDER
 from tests.proxies.documented import DOCUMENTED, TAIL
-from tests.proxies.matrix import PAGE, parse, rendered
+from tests.proxies.matrix import parse, read_page, rendered
 
 
 def test_the_page_has_a_whole_row_for_each_configuration_and_nothing_else() -> None:
-    page = PAGE.read_text()
+    page = read_page()
     rows = parse(page)
     assert [row.key for row in rows] == ORDER
     assert [row.key for row in rows if not (row.version and all(row.cells.values()))] == []

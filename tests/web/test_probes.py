@@ -260,6 +260,23 @@ def test_few_bytes_in_a_minute() -> None:
         spend(BYTES // 2)
 
 
+async def test_an_echo_is_paid_for_and_has_few_headers() -> None:
+    """G11: it is longer than what it echoes."""
+    async with running(probes=True) as setup:
+        ledger = setup.site.probes.ledger = Ledger(now=lambda: 0.0)
+        many = {f"x-{n}": "1" for n in range(101)}
+        (await setup.client.call("GET", f"{PROBE}/echo", headers=many)).problem(431)
+        ledger.spend(BYTES)
+        refused = await setup.client.call("GET", f"{PROBE}/echo")
+        refused.problem(429)
+        assert refused.headers["retry-after"]
+        ledger = setup.site.probes.ledger = Ledger(now=lambda: 0.0)
+        echo = await setup.client.call("GET", f"{PROBE}/echo")
+        with pytest.raises(Problem, match="a minute"):
+            ledger.spend(BYTES - len(echo.body) + 1)
+        ledger.spend(BYTES - len(echo.body))
+
+
 def test_names_are_few_and_forgotten_and_nobody_can_push_out_anothers() -> None:
     """Memory: a million names leave a bounded number."""
     now = 0.0

@@ -10,6 +10,7 @@ from __future__ import annotations
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Final
 
+from jackline.doctor.ending import early_ends
 from jackline.doctor.finding import Diagnosis, Finding, verdict_of
 from jackline.doctor.fixes import fix_for
 from jackline.doctor.naming import accel_stripped, guesses
@@ -45,8 +46,9 @@ _Found = tuple["Code", "Severity", str]
 
 def diagnose(measured: Measurements, baseline: Diagnosis | None = None, *, plain: bool = False) -> Diagnosis:
     """Every finding, the worst first, and who may have caused it. `baseline`: of the same server without the
-    proxy; what is found there too is not the proxy's doing. `plain`: for a service that sends none of the
-    headers that protect a stream; without them is then how it is."""
+    proxy; what only degrades there too is not counted. What is worse there stays: no path is good whose
+    server breaks streams by itself. `plain`: for a service that sends none of the headers that protect a
+    stream; without them is then how it is."""
     ranked = guesses(measured)
     name = ranked[0].name if ranked and ranked[0].score >= _KNOWN_FROM else None
     found: dict[Code, Finding] = {}
@@ -62,8 +64,9 @@ def diagnose(measured: Measurements, baseline: Diagnosis | None = None, *, plain
             if its_severity == severity and code not in found:
                 fix = fix_for(code, name) + _or_identity(measured, code)
                 found[code] = Finding(code=code, severity=severity, text=text, fix=fix)
-    without = {finding.code for finding in baseline.findings} if baseline is not None else set[str]()
-    findings = [finding for finding in found.values() if finding.code not in without]
+    known = baseline.findings if baseline is not None else []
+    without = {finding.code for finding in known}
+    findings = [one for one in found.values() if one.severity != "degraded" or one.code not in without]
     return Diagnosis(verdict=verdict_of(findings), findings=findings, guesses=ranked)
 
 
@@ -78,6 +81,7 @@ def _shipped(measured: Measurements) -> Iterable[_Found]:
     if (refused := _refused(get) or _refused(post)) is not None:
         yield refused
         return
+    yield from early_ends(measured)
     shapes = shape_of(get), shape_of(post)
     if shapes[0] in _BUFFERED and shapes[1] not in _BUFFERED:
         yield "get-only", "broken", "a GET is held back until its end, a POST streams"

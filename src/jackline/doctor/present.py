@@ -5,12 +5,13 @@ from __future__ import annotations
 from textwrap import wrap
 from typing import TYPE_CHECKING, Final
 
+from jackline.doctor.ending import not_measured
 from jackline.doctor.shape import late, shape_of
 from jackline.errors import ConfigError
 from jackline.proxies import Wish, render
 
 if TYPE_CHECKING:
-    from jackline.doctor.finding import Diagnosis, Verdict
+    from jackline.doctor.finding import Diagnosis, Finding, Verdict
     from jackline.doctor.record import Measurements, Stream
     from jackline.doctor.shape import Shape
 
@@ -54,12 +55,22 @@ def report(measured: Measurements, diagnosis: Diagnosis, baseline: Diagnosis | N
     for finding in diagnosis.findings:
         lines += _wrapped(f"{finding.code} ({finding.severity}): {finding.text}", "  ")
         lines.append(f"      → {finding.fix}")
-    if baseline is not None and baseline.findings:
-        codes = ", ".join(finding.code for finding in baseline.findings)
-        lines.append(f"  Found without the proxy too, and not counted: {codes}.")
+    lines += _without_proxy(baseline.findings if baseline is not None else [])
+    lines += [f"  Not measured: {what}." for what in not_measured(measured)]
     if measured.echo.host_changed:
         lines.append("  Host does not arrive as it was sent. Have it passed on where the server checks it.")
     return [*lines, "", *_proxy(diagnosis)]
+
+
+def _without_proxy(findings: list[Finding]) -> list[str]:
+    """What the server does by itself."""
+    worse = [f"{finding.code} ({finding.severity})" for finding in findings if finding.severity != "degraded"]
+    same = [finding.code for finding in findings if finding.severity == "degraded"]
+    lines = [f"  Broken without the proxy too, mend that first: {', '.join(worse)}."] if worse else []
+    return [
+        *lines,
+        *([f"  Found without the proxy too, and not counted: {', '.join(same)}."] if same else []),
+    ]
 
 
 def _pictures(measured: Measurements) -> list[str]:

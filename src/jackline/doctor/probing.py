@@ -108,12 +108,14 @@ class _Heard:
 
 class Prober:
     """Probes one address. `token`: of `--grant`, of an origin, or an API key. Raises `ValueError` for a bad
-    URL."""
+    URL or token."""
 
     def __init__(self, url: str, token: str | None) -> None:
         self.endpoint = Endpoint(url)
         self._headers: dict[str, str] = {}
         if token:
+            if not (token.isascii() and token.isprintable()):
+                raise ValueError("the token has characters that no header takes")
             is_grant = token.startswith(GRANT)
             # A cache takes an Authorization for a reason to stay away, which would hide what it does else.
             self._headers = {"X-Probe-Token": token} if is_grant else {"Authorization": f"Bearer {token}"}
@@ -177,7 +179,7 @@ class Prober:
     async def count(
         self, method: Method, mode: Literal["503", "slow", "cut"], *, delay_s: float = 0.0
     ) -> Count:
-        """How often a request is executed that was sent once."""
+        """How often a request is executed that was sent once. Raises `Refused` where there are too many."""
         name = secrets.token_hex(8)
         query = f"?mode={mode}" + (f"&delay={int(delay_s * 1000)}" if delay_s else "")
         call = Call(
@@ -187,8 +189,16 @@ class Prober:
             body=b"{}" if method == "POST" else None,
         )
         answer = await self._asked(call, delay_s + _COUNT_S)
+        if answer.reader.status == HTTPStatus.TOO_MANY_REQUESTS and _is_problem(answer):
+            raise Refused(HTTPStatus.TOO_MANY_REQUESTS, answer.json())
         seen = await self._seen(name, thorough=True)
-        return Count(method=method, mode=mode, status=answer.reader.status, executions=seen.executions)
+        return Count(
+            method=method,
+            mode=mode,
+            status=answer.reader.status,
+            executions=seen.executions,
+            read=seen.read,
+        )
 
     async def _seen(self, name: str, *, thorough: bool = False) -> Seen:
         """What the servers know of a probe. Each has a memory of its own, so several are asked: until the
@@ -211,6 +221,7 @@ class Prober:
                 break
         return Seen(
             executions=sum(seen.executions for seen in found.values()),
+            read=bool(found),
             seen=[execution for seen in found.values() for execution in seen.seen],
         )
 
@@ -230,8 +241,7 @@ class Prober:
         detail = str(document.get("detail", ""))
         if status == HTTPStatus.NOT_FOUND and "probes" in detail:
             raise Off(self.endpoint.url, detail, answer.reader.headers)
-        is_problem = answer.reader.header("content-type").startswith("application/problem+json")
-        if status is not None and is_problem:
+        if status is not None and _is_problem(answer):
             raise Refused(status, document)
         what = f"answers {status}" if status is not None else (answer.error or "does not answer")
         raise ProtocolViolation(
@@ -264,6 +274,10 @@ def _echo(answer: Answer, call: Call, host: str, rtt_ms: float) -> Echo:
         changed=changed,
         host_changed=digests.get("host") != _digest(host),
     )
+
+
+def _is_problem(answer: Answer) -> bool:
+    return answer.reader.header("content-type").startswith("application/problem+json")
 
 
 def _digest(value: str) -> str:

@@ -34,9 +34,11 @@ class Execution(Struct, frozen=True, kw_only=True):
 
 
 class Seen(Struct, frozen=True, kw_only=True):
-    """What the servers saw of a probe. `executions`: how often its request arrived."""
+    """What the servers saw of a probe. `executions`: how often its request arrived; `read`: whether a server
+    could be asked at all."""
 
     executions: int = 0
+    read: bool = True
     seen: list[Execution] = msgspec.field(default_factory=list[Execution])
 
 
@@ -85,12 +87,14 @@ class Echo(Struct, frozen=True, kw_only=True):
 
 
 class Count(Struct, frozen=True, kw_only=True):
-    """A request that the server counted. `mode`: how it answered."""
+    """A request that the server counted. `mode`: how it answered. `read`: whether `executions` could be
+    asked for."""
 
     method: Method
     mode: Literal["ok", "503", "slow", "cut"]
     status: int | None
     executions: int
+    read: bool = True
 
 
 class Measurements(Struct, frozen=True, kw_only=True):

@@ -59,17 +59,22 @@ class Answer:
             return {}
 
 
+class Untrusted(Unreachable):
+    """The server's certificate is signed by nobody who is known here. OpenSSL takes others' from the file
+    that SSL_CERT_FILE names."""
+
+
 class Endpoint:
     """A server's address. Each request has a connection of its own, because what a connection has been used
     for before changes what proxies do. Raises `ValueError` for what is no http(s) address."""
 
     def __init__(self, url: str) -> None:
-        self.url = check_url(url)
+        self.url = _checked(url)
         parts = urlsplit(self.url)
         self._host = parts.hostname or ""
         self._tls = _tls() if parts.scheme == "https" else None
-        self._port = parts.port or (443 if self._tls else 80)
-        self.host = parts.netloc.rpartition("@")[2]
+        self._port = parts.port if parts.port is not None else 443 if self._tls else 80
+        self.host = parts.netloc
         self.prefix = parts.path
 
     async def request(self, call: Call, *, seconds: float) -> Answer:
@@ -163,6 +168,8 @@ class Endpoint:
                 reader, writer = await asyncio.open_connection(self._host, self._port, ssl=self._tls)
         except TimeoutError as error:
             raise Unreachable(self.url, "no connection in time", _CONNECT_S) from error
+        except ssl.SSLCertVerificationError as error:
+            raise Untrusted(self.url, error.verify_message, 0.0) from error
         except OSError as error:
             raise Unreachable(self.url, error.strerror or str(error), 0.0) from error
         try:
@@ -177,6 +184,20 @@ class Endpoint:
         lines = [f"{call.method} {self.prefix}{call.target} HTTP/1.1"]
         lines += [f"{name}: {value}" for name, value in headers.items()]
         return ("\r\n".join(lines) + "\r\n\r\n").encode("latin-1")
+
+
+def _checked(url: str) -> str:
+    """The address. Raises `ValueError`, without its secrets, for one that is no server's."""
+    parts = urlsplit(url)
+    if "@" in parts.netloc:
+        raise ValueError("URL has a name or a password in it: give --token")
+    if "?" in url or "#" in url:
+        raise ValueError("URL has a query or a fragment: give a server's address, like http://127.0.0.1:8787")
+    if not (url.isascii() and url.isprintable()) or " " in url:
+        raise ValueError("URL has characters that must be written in ASCII (xn--…, %…)")
+    if parts.port == 0:
+        raise ValueError("URL has port 0, where nothing listens")
+    return check_url(url)
 
 
 def _tls() -> ssl.SSLContext:

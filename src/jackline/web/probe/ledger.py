@@ -88,7 +88,7 @@ class Ledger:
         of_one = self._streams.get(holder, 0)
         if of_one >= STREAMS_OF_ONE or self.streams >= STREAMS:
             raise _too_much(f"{STREAMS_OF_ONE} probes at once are enough")
-        self._spend(size)
+        self.spend(size)
         record = self._record(holder, name)
         execution = Execution(method=method, http=http)
         record.executions += 1
@@ -142,8 +142,9 @@ class Ledger:
         for key in [key for key, record in self._records.items() if record.touched < old and not record.open]:
             del self._records[key]
 
-    def _spend(self, size: int) -> None:
-        """A bucket that leaks: `BYTES` in a minute."""
+    def spend(self, size: int) -> None:
+        """A bucket that leaks: `BYTES` in a minute, for answers that nothing is remembered of too. Raises a
+        429 problem."""
         now = self._now()
         self._spent = max(0.0, self._spent - (now - self._spent_at) * BYTES / _MINUTE_S)
         self._spent_at = now

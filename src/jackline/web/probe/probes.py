@@ -29,6 +29,7 @@ from jackline.web.probe.plan import (
     read_nonce,
     read_plan,
 )
+from jackline.web.problems import Problem
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -62,6 +63,8 @@ _SHOWN: Final = frozenset(
 """Headers whose values are told. Of any other one, cookies and keys among them, only a digest is: a page
 that could make a browser ask would else read what scripts may not."""
 
+_HEADERS: Final = 100
+"""An echo is longer than what it echoes: many small headers would make much of little."""
 _DIGEST_CHARACTERS: Final = 16
 _SLICE_SECONDS: Final = 0.5
 """How late a stream notices that the server is going."""
@@ -97,8 +100,10 @@ class Probes:
         self._going = going
 
     async def echo(self, request: Request, holder: str) -> ASGIApp:
-        """What arrived of a request."""
+        """What arrived of a request. Raises 429 and 431 problems."""
         del holder
+        if len(request.headers.raw) > _HEADERS:
+            raise Problem(431, f"an echo takes at most {_HEADERS} headers")
         body = await read_body(request, MAX_BODY)
         headers = [_mirrored(name, value) for name, value in request.headers.raw]
         mirror = Mirror(
@@ -110,7 +115,9 @@ class Probes:
             body_bytes=len(body),
             body_sha256=hashlib.sha256(body).hexdigest(),
         )
-        return _json(mirror)
+        answer = _json(mirror)
+        self.ledger.spend(len(answer.body))
+        return answer
 
     async def stream(self, request: Request, holder: str) -> ASGIApp:
         """A stream as its plan says. Raises 422 and 429 problems."""
