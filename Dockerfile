@@ -1,7 +1,7 @@
 # Jackline, for both roles. It writes nothing but its data folder and /tmp, so its root may be read-only:
 #   docker build -t jackline .
-#   docker run --read-only --tmpfs /tmp -v jackline-data:/data -p 127.0.0.1:8787:8787 jackline \
-#     serve --host 0.0.0.0 --data-dir /data --config /config/jackline.toml
+#   docker run --read-only --tmpfs /tmp -v jackline-data:/data -v ./jackline.toml:/config/jackline.toml:ro \
+#     -p 127.0.0.1:8787:8787 jackline serve --host 0.0.0.0 --config /config/jackline.toml
 # Listening on all addresses of the container needs keys (docs/settings.md). compose.yaml shows all of it.
 
 FROM python:3.11-slim-bookworm AS build
@@ -19,7 +19,8 @@ FROM python:3.11-slim-bookworm
 RUN useradd --system --uid 10001 --home-dir /nonexistent --shell /usr/sbin/nologin jackline \
   && install -d -o jackline -g jackline /data
 COPY --from=build /opt/jackline /opt/jackline
-ENV PATH=/opt/jackline/bin:$PATH PYTHONDONTWRITEBYTECODE=1 PYTHONUNBUFFERED=1
+ENV PATH=/opt/jackline/bin:$PATH PYTHONDONTWRITEBYTECODE=1 PYTHONUNBUFFERED=1 JACKLINE_DATA_DIR=/data
+VOLUME /data
 USER 10001
 WORKDIR /tmp
 EXPOSE 8787

@@ -115,5 +115,6 @@ def _config(path: Path) -> Path:
 def _front(webs: Mapping[str, Server], port: int) -> str:
     config = (ROOT / "deploy" / "nginx.conf").read_text().replace("listen 8080;", f"listen {HOST}:{port};")
     for name, server in webs.items():
-        config = config.replace(f"{name}:8787", f"{HOST}:{server.port}")
+        # An address needs no resolver, and must not ask for one.
+        config = config.replace(f"{name}:8787 resolve", f"{HOST}:{server.port}")
     return config
