@@ -103,7 +103,8 @@ async def test_a_fault_of_the_tail_is_not_told_as_a_run_that_there_is_not() -> N
         run_id = await setup.client.chat()
         path = f"{API}/runs/{run_id}/events?poll=1&after=1"
         async with setup.client.open("GET", path, headers=JSON) as poll:
-            await eventually(lambda: setup.site.tails.viewers == 1)
+            tails = setup.site.tails._tails  # pyright: ignore[reportPrivateUsage]
+            await eventually(lambda: any(tail.following is not None for tail in tails.values()))
             setup.site.tails.forget(run_id)
             (await poll.whole()).problem(503)
 

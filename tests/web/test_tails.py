@@ -206,3 +206,18 @@ async def test_a_decision_on_a_log_without_its_entries_is_answered_and_not_waite
         setup.store.trimmed = 0
         answer = await setup.client.post(f"{API}/approvals/{call_id}", {"approve": True})
         assert answer.status == 200
+
+
+async def test_a_tail_that_is_dropped_while_somebody_enters_it_leaves_nothing_behind() -> None:
+    """G2: whoever entered has a tail that lives; the app ends."""
+    async with running() as setup:
+        run_id = await setup.client.chat()
+        entering = asyncio.ensure_future(setup.site.tails.enter(run_id))
+        await asyncio.sleep(0)
+        setup.site.tails.forget(run_id)
+        async with asyncio.timeout(20):
+            tail = await entering
+        assert not tail.gone
+        assert setup.site.tails.watched == (run_id,)
+        setup.site.tails.leave(tail)
+        assert setup.site.tails.viewers == 0

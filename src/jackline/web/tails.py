@@ -130,6 +130,23 @@ class Tails:
     async def enter(self, run_id: str) -> Tail:
         """The run's tail, read up to the log's end. It is held until `leave`, unless this raises:
         `StoreUnavailable`, `UnknownRun`."""
+        tail = await self._entered(run_id)
+        while tail.gone:  # it was dropped while it was read: nobody would end what follows it
+            self.leave(tail)
+            tail = await self._entered(run_id)
+        try:
+            if tail.following is None or (tail.following.done() and not tail.closed):
+                # A store that came back without the ending opens the run again.
+                if tail.following is None:
+                    self._beats.append((asyncio.get_running_loop().time() + self._heartbeat, tail))
+                    self._await_beat()
+                tail.following = self.spawn(tail, tail.follow())
+        except BaseException:
+            self.leave(tail)
+            raise
+        return tail
+
+    async def _entered(self, run_id: str) -> Tail:
         tail = self._tails.get(run_id)
         if tail is None:
             tail = self._tails[run_id] = self._make(run_id)
@@ -137,12 +154,6 @@ class Tails:
         self._watchers += 1
         try:
             await self._refreshed(tail)
-            if tail.following is None or (tail.following.done() and not tail.closed):
-                # A store that came back without the ending opens the run again.
-                if tail.following is None:
-                    self._beats.append((asyncio.get_running_loop().time() + self._heartbeat, tail))
-                    self._await_beat()
-                tail.following = self.spawn(tail, tail.follow())
         except BaseException:
             self.leave(tail)
             raise
