@@ -104,7 +104,7 @@ export function answerWord(round) {
 const ERRORS = {
   model_error: {
     title: 'The model could not be asked',
-    advice: 'Once what the message names is put right, ask again in this conversation: what was done is not done again.',
+    advice: 'Once what the message names is put right, ask again in this conversation.',
   },
   limit_reached: {
     title: 'A limit of the run was reached',
@@ -179,6 +179,17 @@ export function oneLine(value, most = 160) {
   const text = typeof value === 'string' ? value : (JSON.stringify(value) ?? '');
   const line = visible(text.slice(0, most * 4).replace(/\s+/g, ' ')).trim();
   return line.length > most || text.length > most * 4 ? `${line.slice(0, most)}…` : line;
+}
+
+/** Arguments in a line: `host=db-3 depth=2`. @param {unknown} args @param {number} [most] */
+export function argsLine(args, most = 120) {
+  if (args === null || typeof args !== 'object' || Array.isArray(args) || isStandIn(args)) return valueLine(args, most);
+  return oneLine(Object.entries(args).map(([name, value]) => `${name}=${oneLine(value, most)}`).join('  '), most);
+}
+
+/** A value in a line; of what is stored aside, how it begins. @param {unknown} value @param {number} [most] */
+export function valueLine(value, most = 160) {
+  return isStandIn(value) ? `${size(value.bytes)}: ${oneLine(value.preview, most)}` : oneLine(value, most);
 }
 
 /** Whether a value only says where one is stored that is too large for an entry. @param {unknown} value

@@ -5,6 +5,10 @@ import {CopyButton} from './copy.js';
 
 /** How many members are shown before one asks for more. */
 const SHOWN = 50;
+/** What has more is folded at first. */
+const OPEN_MEMBERS = 20;
+/** What is shorter, and has nothing nested, stands in a line. */
+const LINE_CHARACTERS = 60;
 /** Longer strings are folded. */
 const LONG_CHARACTERS = 400;
 const LONG_LINES = 12;
@@ -26,6 +30,14 @@ const isFolder = (value) => value !== null && typeof value === 'object';
 
 /** @param {Record<string, unknown> | unknown[]} value */
 const size = (value) => (Array.isArray(value) ? value.length : Object.keys(value).length);
+
+/** @param {Record<string, unknown> | unknown[]} value */
+function inline(value) {
+  const members = Object.values(value);
+  if (members.length > OPEN_MEMBERS || members.some(isFolder)) return null;
+  const line = visible(JSON.stringify(value, null, 1).replace(/\n\s*/g, ' '));
+  return line.length <= LINE_CHARACTERS ? line : null;
+}
 
 /** Up, down: from one folder to the next; right, left: open, close. @param {KeyboardEvent} event */
 function walk(event) {
@@ -62,9 +74,11 @@ function Members({value, open}) {
 
 /** @param {{name: string | number, value: unknown, open: number}} props */
 function Member({name, value, open}) {
-  const [isOpen, toggle] = useState(open > 1);
+  const [isOpen, toggle] = useState(open > 1 && (!isFolder(value) || size(value) <= OPEN_MEMBERS));
   const key = html`<span class=${typeof name === 'number' ? 'jl-key jl-index' : 'jl-key'}>${visible(String(name))}</span>`;
   if (!isFolder(value) || size(value) === 0) return html`<li class="jl-member">${key}<${Scalar} value=${value} /></li>`;
+  const line = inline(value);
+  if (line !== null) return html`<li class="jl-member">${key}<code class="jl-scalar">${line}</code></li>`;
   const what = Array.isArray(value) ? `${count(size(value))} ${size(value) === 1 ? 'item' : 'items'}` : `${count(size(value))} ${size(value) === 1 ? 'field' : 'fields'}`;
   return html`<li>
     <button type="button" class="jl-fold" aria-expanded=${isOpen} onClick=${() => toggle(!isOpen)}>${key}<span class="jl-what">${what}</span></button>

@@ -22,9 +22,12 @@ export function Markdown({text, done = true, heading = 4}) {
   if (last.current === null || last.current.text !== text || last.current.done !== done) {
     const {state, tokens} = readBlocks(kept.current.state, text, done);
     kept.current.state = state;
-    const nodes = tokens.filter((token) => token.type !== 'space' && token.type !== 'def').map((token) => {
+    // No level is left out on the way down, whatever the text has: that is how headings are walked through.
+    let level = heading - 1;
+    const nodes = shown(tokens).map((token) => {
+      if (token.type === 'heading') level = Math.min(6, heading + token.depth - 1, level + 1);
       let node = kept.current.nodes.get(token);
-      if (!node) kept.current.nodes.set(token, (node = block(token, heading, 0)));
+      if (!node) kept.current.nodes.set(token, (node = block(token, Math.max(level, heading), 0)));
       return node;
     });
     last.current = {text, done, nodes};
@@ -32,9 +35,12 @@ export function Markdown({text, done = true, heading = 4}) {
   return html`<div class="jl-md">${last.current.nodes}</div>`;
 }
 
+/** @param {Token[]} tokens */
+const shown = (tokens) => tokens.filter((token) => token.type !== 'space' && token.type !== 'def');
+
 /** @param {Token[] | undefined} tokens @param {number} heading @param {number} depth */
 const blocks = (tokens, heading, depth) =>
-  (tokens ?? []).filter((token) => token.type !== 'space' && token.type !== 'def').map((token) => block(token, heading, depth));
+  shown(tokens ?? []).map((token) => block(token, heading, depth));
 
 /** @param {Token} token @param {number} heading @param {number} depth @returns {VNode} */
 function block(token, heading, depth) {
@@ -45,7 +51,7 @@ function block(token, heading, depth) {
     case 'text':
       return html`<${Bare}>${token.tokens ? inlines(token.tokens, depth) : entities(token.text)}<//>`;
     case 'heading':
-      return h(`h${Math.min(6, heading + token.depth - 1)}`, null, inlines(token.tokens, depth));
+      return h(`h${heading}`, null, inlines(token.tokens, depth));
     case 'code':
       return html`<${Code} text=${token.text} language=${token.lang ?? ''} />`;
     case 'blockquote':

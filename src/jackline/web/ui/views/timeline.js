@@ -10,6 +10,8 @@ import {useNow} from './tick.js';
 
 /** Rows that are shown before one asks for more: the newest. */
 const SHOWN = 60;
+/** Own work shorter than this is only in the sums. */
+const SHORT_MS = 1000;
 
 /**
  * @param {object} props
@@ -24,8 +26,9 @@ export function Timeline({run, onShow}) {
   if (begin === undefined) return html`<p class="jl-none">Nothing has happened yet.</p>`;
   const end = run.endedAt === null ? Math.max(now, begin) : Date.parse(run.endedAt);
   const whole = Math.max(1, end - begin);
-  const spans = run.timeline.slice(-shown);
-  const hidden = run.timeline.length - spans.length;
+  const all = run.timeline.filter((span) => span.kind !== 'agent' || span.end === null || span.end - span.start >= SHORT_MS);
+  const spans = all.slice(-shown);
+  const hidden = all.length - spans.length;
   return html`<div class="jl-timeline">
     <${Sums} run=${run} now=${now} whole=${whole} />
     ${hidden > 0 && html`<button type="button" class="jl-more" onClick=${() => show(shown + 5 * SHOWN)}>${hidden} earlier</button>`}

@@ -1,6 +1,6 @@
 /** A tool call: what it is given, how far it is, what it came to. @module */
 import {html, useId, useState} from '../html.js';
-import {answerWord, callWord, dateOf, duration, effectWord, oneLine, ticking, timeOf} from '../model/words.js';
+import {answerWord, argsLine, callWord, dateOf, duration, effectWord, oneLine, ticking, timeOf, valueLine} from '../model/words.js';
 import {CopyButton} from './copy.js';
 import {ErrorNote} from './error_note.js';
 import {useNow} from './tick.js';
@@ -27,7 +27,7 @@ export function ToolCard({call, run, onShow}) {
     <div class="jl-tool-head">
       <button type="button" class="jl-tool-toggle" aria-expanded=${open} aria-controls=${`${id}-body`} onClick=${() => want(!open)}>
         <span class="jl-tool-name" id=${id}>${call.name}</span>
-        ${!open && html`<code class="jl-line">${oneLine(call.args, 120)}</code>`}
+        ${!open && html`<code class="jl-line">${argsLine(call.args)}</code>`}
       </button>
       <span class="jl-tool-facts">
         ${effect && call.effect !== 'read_only' && html`<span class="jl-effect" data-effect=${call.effect}>${effect}</span>`}
@@ -61,7 +61,7 @@ function Duration({call, skewMs}) {
 function Short({call}) {
   if (call.error !== null) return html`<p class="jl-line jl-short" data-tone="danger">${oneLine(call.error.message)}</p>`;
   if (call.result === undefined || call.result === null || call.result === '') return null;
-  return html`<p class="jl-line jl-short">${oneLine(call.result)}</p>`;
+  return html`<p class="jl-line jl-short">${valueLine(call.result)}</p>`;
 }
 
 /** @param {{call: Call, onShow: ((callId: string) => void) | undefined}} props */
