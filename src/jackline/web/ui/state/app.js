@@ -22,6 +22,11 @@ export class App extends Observable {
   /** A short note on the page, like the hint after the first Esc. */ hint = '';
   /** What broke in the page itself. @type {unknown} */ broken = null;
   helpShown = false;
+  /** Whether the choice of what to stop is open. */ choosing = false;
+  /** Whether single letters do something: they get in the way of those who speak to their computer. */
+  singleKeys = recall('localStorage', 'single-keys') !== 'off';
+  /** @type {Set<() => void>} */ #jumps = new Set();
+  /** @type {Set<(text: string, agent: string) => void>} */ #drafts = new Set();
   /** @type {Theme} */ theme = /** @type {Theme} */ (recall('localStorage', 'theme') ?? 'system');
   /** @type {ReturnType<typeof setTimeout> | undefined} */ #hintTimer;
   /** Decisions sent, by their content: the same again goes under the same key. @type {Map<string, string>} */ #keys = new Map();
@@ -104,6 +109,39 @@ export class App extends Observable {
     this.helpShown = shown;
     this.changed();
   }
+
+  /** @param {boolean} shown */
+  choose(shown) {
+    if (this.choosing === shown) return;
+    this.choosing = shown;
+    this.changed();
+  }
+
+  /** @param {boolean} on */
+  setSingleKeys(on) {
+    this.singleKeys = on;
+    keep('localStorage', 'single-keys', on ? null : 'off');
+    this.changed();
+  }
+
+  // -- what one view asks of another
+
+  /** Be told to show the newest entry. @param {() => void} listener */
+  onJump(listener) {
+    this.#jumps.add(listener);
+    return () => void this.#jumps.delete(listener);
+  }
+
+  jump() { this.#jumps.forEach((listener) => listener()); }
+
+  /** Be told to take a text to be sent. @param {(text: string, agent: string) => void} listener */
+  onDraft(listener) {
+    this.#drafts.add(listener);
+    return () => void this.#drafts.delete(listener);
+  }
+
+  /** Put a text where it can be sent. @param {string} text @param {string} agent */
+  draft(text, agent) { this.#drafts.forEach((listener) => listener(text, agent)); }
 
   /** @param {Theme} theme */
   setTheme(theme) {
