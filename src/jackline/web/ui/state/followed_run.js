@@ -183,7 +183,7 @@ export class FollowedRun extends Observable {
       this.heartbeat = {worker, store, idleMs, at: Date.now()};
     }
     if (frame.kind === 'entry' && frame.type === 'workflow') this.waiting = null;
-    apply(this.run, frame);
+    apply(this.run, frame, Date.now());
     this.changed();
   }
 

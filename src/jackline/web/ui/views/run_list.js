@@ -29,7 +29,9 @@ export function RunList({app}) {
   const [filter, setFilter] = useState(/** @type {Filter} */ ('all'));
   const [removing, setRemoving] = useState(/** @type {RunItem | null} */ (null));
   const waiting = list.index.waiting();
-  const conversations = list.index.conversations(filter);
+  // What stands on top is not said a second time.
+  const onTop = new Set(waiting.map((run) => run.run_id));
+  const conversations = list.index.conversations(filter).filter(({newest}) => !onTop.has(newest.run_id));
   const selected = app.followed?.runId ?? null;
   return html`<nav class="list" aria-label="Runs">
     <div class="list-head">
@@ -50,7 +52,9 @@ export function RunList({app}) {
       <section aria-labelledby="conversations-title">
         <h2 id="conversations-title">Conversations</h2>
         ${!list.loaded && list.fault === null && html`<p class="muted pad">Asking for the runs …</p>`}
-        ${list.loaded && conversations.length === 0 && html`<p class="muted pad">${filter === 'all' ? 'None yet.' : 'None in this state.'}</p>`}
+        ${list.loaded && conversations.length === 0 && html`<p class="muted pad">
+          ${waiting.length > 0 && (filter === 'all' || filter === 'waiting') ? 'No others.' : filter === 'all' ? 'None yet.' : 'None in this state.'}
+        </p>`}
         <ul class="plain">
           ${conversations.map((each) => html`<${ConversationRow} key=${each.conversationId} app=${app} conversation=${each} selected=${selected} onRemove=${setRemoving} />`)}
         </ul>
@@ -67,18 +71,16 @@ export function RunList({app}) {
 function ConversationRow({app, conversation, selected, onRemove}) {
   const {runs, newest, title, conversationId} = conversation;
   const open = runs.length > 1 && runs.some((run) => run.run_id === selected);
-  const row = html`<${RunRow} app=${app} run=${newest} title=${title} onRemove=${onRemove} more=${runs.length}
-    selected=${selected === newest.run_id} href=${open ? undefined : runs.length > 1 ? conversationHref(conversationId) : undefined} />`;
-  if (!open) return row;
-  return html`<${RunRow} app=${app} run=${newest} title=${title} onRemove=${onRemove} more=${runs.length} selected=${selected === newest.run_id}>
-    <ul class="plain nested" aria-label="Runs of this conversation">
+  return html`<${RunRow} app=${app} run=${newest} title=${title} onRemove=${onRemove} more=${runs.length} selected=${selected === newest.run_id}
+    href=${runs.length > 1 ? conversationHref(conversationId) : runHref(newest.run_id)}>
+    ${open && html`<ul class="plain nested" aria-label="Runs of this conversation">
       ${runs.map((run) => html`<li key=${run.run_id} class="nested-run">
         <a href=${runHref(run.run_id)} class="run-link" aria-current=${run.run_id === selected ? 'page' : undefined}>
           <span class="state-dot" data-state=${run.state} aria-hidden="true"></span>
           <span class="grow ellipsis">${run.title}</span><span class="muted">${ago(run.created_at)}</span>
         </a>
       </li>`)}
-    </ul>
+    </ul>`}
   <//>`;
 }
 

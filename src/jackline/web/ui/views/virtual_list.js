@@ -12,7 +12,7 @@ import {
   observeElementRect,
 } from '../vendor/virtual-core/virtual-core.js';
 
-/** @typedef {Virtualizer<HTMLElement, HTMLElement>} List */
+/** @typedef {import('../vendor/virtual-core/virtual-core.js').VirtualizerOptions<HTMLElement, HTMLElement>} Options */
 
 /** Pixels from the end that still are the end. */
 const AT_END = 64;
@@ -30,8 +30,9 @@ const AT_END = 64;
 export function VirtualList({count, keyOf, versionOf, row, label, busy, handle}) {
   const scroller = useRef(/** @type {HTMLElement | null} */ (null));
   const [, again] = useReducer((/** @type {number} */ times) => times + 1, 0);
-  const list = useRef(/** @type {List | null} */ (null));
+  const list = useRef(/** @type {Virtualizer<HTMLElement, HTMLElement> | null} */ (null));
   const leftAt = useRef(/** @type {number | null} */ (null));
+  /** @type {Options} */
   const options = {
     count,
     getScrollElement: () => scroller.current,
@@ -40,7 +41,7 @@ export function VirtualList({count, keyOf, versionOf, row, label, busy, handle})
     overscan: 8,
     paddingStart: 16,
     paddingEnd: 16,
-    anchorTo: /** @type {const} */ ('end'),
+    anchorTo: 'end',
     followOnAppend: true,
     scrollEndThreshold: AT_END,
     useAnimationFrameWithResizeObserver: true, // else Chromium reports a loop where a row grows by being measured
@@ -50,8 +51,7 @@ export function VirtualList({count, keyOf, versionOf, row, label, busy, handle})
     measureElement,
     onChange: () => again(undefined),
   };
-  list.current ??= new Virtualizer(options);
-  const virtual = list.current;
+  const virtual = (list.current ??= new Virtualizer(options));
   virtual.setOptions(options);
   useLayoutEffect(() => virtual._didMount(), []);
   useLayoutEffect(() => virtual._willUpdate());
