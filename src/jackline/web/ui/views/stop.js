@@ -46,12 +46,12 @@ export function StopDock({app}) {
   const open = isOpen(stop, state, mode);
   const failed = stop?.status === 'failed';
   return html`<section class="stop-dock" aria-label="Stop">
-    <span class="stop-words" data-failed=${failed}>${words || (here ? '' : (item?.title ?? ''))}</span>
+    <span class="stop-words" role="status" data-failed=${failed}>${words || (here ? '' : (item?.title ?? ''))}</span>
     ${open && !words && state !== 'queued' && html`<button type="button" class="quiet" onClick=${() => app.stop(runId, 'after_step')}>
       Stop after this step
     </button>`}
     <button type="button" class="stop" disabled=${!open} onClick=${() => app.stop(runId, failed ? stop.mode : 'immediate')}>
-      ${failed ? 'Try again' : open ? (words ? 'Stop now' : 'Stop') : 'Stopping'}
+      ${failed ? 'Try again' : open ? (words ? 'Stop now' : 'Stop') : stop?.status === 'sent' || stop?.status === 'slow' ? 'Stop sent' : 'Stopping'}
       ${open && html`<kbd aria-hidden="true">Esc Esc</kbd>`}
     </button>
   </section>`;
