@@ -181,7 +181,7 @@ def rows(page: Page) -> Locator:
 
 def pending(page: Page) -> Locator:
     """The questions that are pinned."""
-    return page.get_by_role("region", name="Waiting for you").filter(has=page.get_by_role("button"))
+    return page.get_by_role("region", name="Questions of this run")
 
 
 async def send(page: Page, text: str) -> str:

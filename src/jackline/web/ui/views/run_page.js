@@ -93,7 +93,7 @@ function Rows({app, followed, earlier}) {
 function Pending({app, followed}) {
   const {run} = followed;
   if (run.pending.length === 0 || isEnded(run.state) || run.state === 'stopping') return null;
-  return html`<section class="pending" aria-label="Waiting for you">
+  return html`<section class="pending" aria-label="Questions of this run">
     ${run.pending.length > 1 && html`<${StepApprovals} approvals=${run.pending} onDecideAll=${(/** @type {any} */ decisions) => app.decideAll(decisions)} />`}
     ${run.pending.map((approval) => html`<${ApprovalCard} key=${`${approval.callId}-${approval.round}`} approval=${approval} now=${Date.now() + run.skewMs}
       onDecide=${(/** @type {string} */ callId, /** @type {any} */ decision) => app.decide(callId, decision)} />`)}
