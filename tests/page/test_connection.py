@@ -14,7 +14,7 @@ from tests.support.processes import eventually_async
 
 pytestmark = pytest.mark.anyio
 
-LONG = steps({"say": "here I am "}, {"silent": 600})
+LONG = steps({"say": "here I am ", "silent": 600})
 
 
 async def streams(page: Page) -> list[str]:

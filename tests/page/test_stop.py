@@ -11,7 +11,7 @@ from tests.page.conftest import Visitors, composer, dock, row, send, shot, state
 
 pytestmark = pytest.mark.anyio
 
-LONG = steps({"say": "here I am "}, {"silent": 600})
+LONG = steps({"say": "here I am ", "silent": 600})
 LONG_CALL = steps(call("slow", seconds=600))
 
 
