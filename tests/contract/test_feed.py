@@ -61,7 +61,7 @@ async def test_it_has_the_entries_of_all_runs_that_belong_in_it_and_no_others(st
         (two, 5, "user:bob", news("f")),
         (one, 4, "user:ana", news("g")),
     ]
-    assert not (page.gap or page.more or page.unsettled)
+    assert (page.gap, page.more, page.unsettled) == (False, False, False)
     again = await store.read_feed(page.next)
     assert (list(again.items), again.next) == ([], page.next)
 

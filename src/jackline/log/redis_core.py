@@ -197,17 +197,15 @@ class Core:
 
     # -- the feed ------------------------------------------------------------------------------
 
-    def announce(
+    async def announce(
         self, run_id: str, entries: Sequence[Entry], after: int | None = None
     ) -> Announcement | None:
         """To be sent around the append of `entries`, None where the feed has nothing of them. They come
-        after entry `after`, if that is known; what this process knows of the run is good as well, since a
-        log does not become shorter within one life of the server."""
+        after entry `after`, if that is known."""
         if not any(map(self.in_feed, entries)):
             return None
         if after is None:
-            life, end = self._ends.get(run_id, ("", 0))
-            after = end if life and life == self.server.life else 0
+            after = await self._end_of(run_id)
         mark = secrets.token_urlsafe(6)
         return Announcement(
             mark=mark,
@@ -217,6 +215,15 @@ class Core:
             ),
             hint=("SPUBLISH", self.keys.feed_channel, "0 0 0 0\n"),
         )
+
+    async def _end_of(self, run_id: str) -> int:
+        """A seq that the run's log has reached. What this process has seen last is good, since a log does not
+        become shorter within one life of the server."""
+        life, end = self._ends.get(run_id, ("", 0))
+        if life and life == self.server.life:
+            return end
+        seq = await self.one(("HGET", self.run_keys(run_id).run, "seq"))
+        return 0 if seq is None else integer(seq)
 
     def note_end(self, run_id: str, last: int) -> None:
         """The run's log has been seen to reach `last`."""

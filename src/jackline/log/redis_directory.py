@@ -47,7 +47,7 @@ class DirectoryPart:
         # which is found out; a run that no index names would never be driven.
         place = Place(state="new", name=core.keys.due_of(start.agent, ""), due_ms=0)
         life = core.server.life
-        announced = core.announce(coming, start.entries, 0)
+        announced = await core.announce(coming, start.entries, 0)
         pointer = () if announced is None else (announced.pointer,)
         hint = () if announced is None else (announced.hint,)
         mark = "" if announced is None else announced.mark

@@ -104,6 +104,9 @@ class _Look:
     again: Sequence[_Pointer]
 
 
+_NOTHING: Final = _Found(run_id="", owner="", numbered=())
+
+
 def parse(text_: str) -> Cursor:
     """The cursor of its text. Raises `ValueError`."""
     head, *others = text_.split("~")
@@ -197,23 +200,22 @@ class FeedPart:
             first=_place(text(first)),
             last=_place(text(last)),
             added=integer(added),
-            pointers=[found for each in array(pointers) if (found := _pointer(each)) is not None],
-            again=[found for each in array(again) if (found := _pointer(each)) is not None],
+            pointers=[_pointer(each) for each in array(pointers)],
+            again=[_pointer(each) for each in array(again)],
         )
 
     async def _gather(self, cursor: Cursor, look: _Look) -> FeedPage:
         pointers = [*look.again, *look.pointers]
-        found = dict(
-            zip((each.place for each in pointers), await self._found(pointers, look.now_ms), strict=True)
-        )
+        found = await self._found(pointers, look.now_ms)
         gone = set(cursor.unsettled) - {each.place for each in look.again}
         for place in gone:
             cursor = cursor.settled(place)
         items: list[FeedItem] = []
+        given: set[tuple[str, int]] = set()
         stopped = False
         for pointer in pointers:
             known = pointer.place in cursor.unsettled
-            what = found[pointer.place]
+            what = found.get(pointer.place)
             before = cursor
             after = cursor.settled(pointer.place) if known else replace(cursor, place=pointer.place)
             if what is None:
@@ -224,53 +226,69 @@ class FeedPart:
                     break
                 cursor = replace(after, unsettled=(*cursor.unsettled, pointer.place))
                 continue
-            items += _items(what, before, after)
+            fresh = [each for each in what.numbered if (what.run_id, each[0]) not in given]
+            given.update((what.run_id, seq) for seq, _ in fresh)
+            items += _items(replace(what, numbered=fresh), before, after)
             cursor = after
         return FeedPage(
             items=items, start="", next=str(cursor), more=stopped, unsettled=stopped or bool(cursor.unsettled)
         )
 
-    async def _found(self, pointers: Sequence[_Pointer], now_ms: int) -> list[_Found | None]:
-        """What the pointers have come to, None for one that nothing has come of yet."""
+    async def _found(self, pointers: Sequence[_Pointer], now_ms: int) -> dict[Place, _Found]:
+        """What the pointers have come to; not those of which nothing has come yet."""
         core = self._core
         commands: list[Command] = []
-        for pointer in pointers:
+        known = [pointer for pointer in pointers if pointer.run_id]
+        for pointer in known:
             keys = core.run_keys(pointer.run_id)
             # In this order: what is said of the run is never older than what was read of it.
             commands.append(("XRANGE", keys.records, pointer.after + 1, "+", "COUNT", _RECORDS))
             commands.append(("HGET", keys.run, "owner"))
         replies = await core.call(*commands) if commands else []
-        found: list[_Found | None] = []
-        for pointer, records, of in zip(pointers, replies[::2], replies[1::2], strict=True):
-            numbered = await self._announced(pointer, array(records), _RECORDS)
-            run_id, owner = pointer.run_id, of
-            if not numbered and pointer.begins:
-                run_id, owner, numbered = await self._begun(pointer, owner)
-            if numbered and owner is not None:
-                fed = [(seq, entry) for seq, entry in numbered if core.in_feed(entry)]
-                found.append(_Found(run_id=run_id, owner=text(owner), numbered=fed))
-            elif now_ms - pointer.place.ms > PATIENCE_MS or (owner is None and not pointer.begins):
-                found.append(_Found(run_id=run_id, owner="", numbered=()))
-            else:
-                found.append(None)
+        found = {pointer.place: _NOTHING for pointer in pointers if not pointer.run_id}
+        for pointer, records, owner in zip(known, replies[::2], replies[1::2], strict=True):
+            what = await self._come_to(pointer, array(records), owner)
+            if what is not None:
+                found[pointer.place] = what
+            elif now_ms - pointer.place.ms > PATIENCE_MS:
+                found[pointer.place] = _NOTHING
         return found
+
+    async def _come_to(self, pointer: _Pointer, records: list[Reply], owner: Reply) -> _Found | None:
+        """What a pointer has come to. None: nothing yet."""
+        run_id = pointer.run_id
+        numbered = await self._announced(pointer, records, _RECORDS)
+        if not numbered and pointer.begins:
+            run_id, owner, numbered = await self._begun(pointer, owner)
+        if owner is None:
+            return None if pointer.begins else _NOTHING  # not begun yet, or deleted
+        if not numbered:
+            return None
+        fed = [(seq, entry) for seq, entry in numbered if self._core.in_feed(entry)]
+        return _Found(run_id=run_id, owner=text(owner), numbered=fed)
 
     async def _announced(
         self, pointer: _Pointer, records: list[Reply], asked: int
     ) -> list[tuple[int, Entry]]:
-        """The entries that a pointer has announced, with their seqs: of the first records after it, which
-        were read, or of those that follow."""
+        """The entries that a pointer has announced, with their seqs, found in the first records after it,
+        which were read, or in those that follow. With them comes what others have announced and appended
+        before them: so a run's entries are in order, though pointers and appends may overtake each other."""
         keys = self._core.run_keys(pointer.run_id)
         mark = pointer.mark.encode()
         found: list[tuple[int, Entry]] = []
+        others: list[tuple[int, Entry]] = []
         while True:
-            ended = False
             for item in records:
                 identity, fields = array(item)
-                marked = marked_in(raw(identity), [raw(field) for field in array(fields)], mark)
-                found += marked
-                ended = bool(found) and not marked
-            if ended or len(records) < asked:
+                for name, numbered in marked_in(raw(identity), [raw(field) for field in array(fields)]):
+                    if name == mark:
+                        found += [*others, *numbered]
+                        others = []
+                    elif found:
+                        return found
+                    else:
+                        others += [each for each in numbered if each[0] > pointer.after]
+            if len(records) < asked:
                 return found
             asked = _MORE_RECORDS
             after = last_in(raw(array(records[-1])[0]))
@@ -294,13 +312,13 @@ class FeedPart:
         return pointer.run_id, owner, []
 
 
-def _pointer(item: Reply) -> _Pointer | None:
-    """A pointer of the stream; None for one of a later version that this one cannot read."""
+def _pointer(item: Reply) -> _Pointer:
+    """A pointer of the stream. One of a later version that this one cannot read is one to no run."""
     identity, fields = array(item)
     values = array(fields)
     words = dict(zip(map(raw, values[::2]), map(raw, values[1::2]), strict=True)).get(b"p", b"").decode()
     run_id, _, rest = words.partition(" ")
     after, _, mark = rest.partition(" ")
-    if not is_run_id(run_id) or not after.isdecimal() or not mark:
-        return None
+    if not is_run_id(run_id) or not after.isdecimal() or len(after) > _ID_DIGITS or not mark:
+        run_id, after, mark = "", "0", ""
     return _Pointer(place=_place(text(identity)), run_id=run_id, after=int(after), mark=mark)

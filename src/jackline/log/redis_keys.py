@@ -123,15 +123,17 @@ class Record:
     entries: list[Entry]
 
 
-def marked_in(identity: bytes, fields: Sequence[bytes], mark: bytes) -> list[tuple[int, Entry]]:
-    """The entries of a record, with their seqs, that a pointer with this mark has announced."""
-    found: list[tuple[int, Entry]] = []
-    for name, begin, last in marks_in(identity, fields):
-        if name != mark:
-            continue
-        whole = record(identity, fields)
+def marked_in(identity: bytes, fields: Sequence[bytes]) -> list[tuple[bytes, list[tuple[int, Entry]]]]:
+    """The marks in a record, each with the entries that it stands for and their seqs."""
+    marks = marks_in(identity, fields)
+    if not marks:
+        return []
+    whole = record(identity, fields)
+    found: list[tuple[bytes, list[tuple[int, Entry]]]] = []
+    for mark, begin, last in marks:
         first = begin or whole.first
-        found += enumerate(whole.entries[first - whole.first : last + 1 - whole.first], first)
+        entries = whole.entries[first - whole.first : last + 1 - whole.first]
+        found.append((mark, list(enumerate(entries, first))))
     return found
 
 

@@ -83,7 +83,7 @@ class LogPart:
         core, keys = self._core, self._core.run_keys(run_id)
         server = core.server
         check_entries(entries, once, core.max_entry_bytes)
-        announced = core.announce(run_id, entries, expect)
+        announced = await core.announce(run_id, entries, expect)
         command = core.scripts.append.by_digest(
             [keys.run, keys.records, keys.names],
             keys.base,
@@ -135,7 +135,7 @@ class LogPart:
         core, keys = self._core, self._core.run_keys(lease.run_id)
         server = core.server
         records = _records(missing.entries, missing.last)
-        announced = core.announce(lease.run_id, missing.entries, missing.last)
+        announced = await core.announce(lease.run_id, missing.entries, missing.last)
         command = core.scripts.heal.by_digest(
             [keys.run, keys.records, keys.names],
             keys.base,

@@ -7,6 +7,8 @@ import logging
 from contextlib import suppress
 from typing import TYPE_CHECKING, Final, NamedTuple
 
+import msgspec
+
 from jackline import sse
 from jackline.errors import StoreUnavailable
 from jackline.events import frame_data, timestamp
@@ -31,6 +33,9 @@ _AGAIN_SECONDS: Final = (0.02, 1.0)
 _RING_SLOTS: Final = 4096
 _RING_BYTES: Final = 1 << 20
 """What is held for viewers that are a little late; others read it from the store."""
+
+_REMEMBERED: Final = 1024
+"""Entries that are given once although the store repeats them, which it does at most shortly after."""
 
 _READERS: Final = 4
 """Viewers that read from the store at the same time: those who come back after a deploy do not keep it
@@ -95,6 +100,7 @@ class FeedTail:
         self._slots: list[Slot] = []
         self._bytes = 0
         self._places: dict[str, int] = {}
+        self._bodies: dict[tuple[str, int], bytes] = {}
         self._opening = asyncio.Lock()
         self._poke = asyncio.Event()
         self._news: asyncio.Event | None = None
@@ -184,6 +190,8 @@ class FeedTail:
             self.era += 1
             self._forget()
         for item in page.items:
+            if self._repeated(item):
+                continue
             made = slot(item)
             self.last += 1
             self._slots.append(made)
@@ -194,6 +202,17 @@ class FeedTail:
             self._trim()
         if page.items or page.gap:
             self.wake()
+
+    def _repeated(self, item: FeedItem) -> bool:
+        """Whether this very entry has come just before: the store may give it more than once. A log that came
+        back shorter has another one at the same place."""
+        body, place = item.entry.body, (item.run_id, item.seq)
+        if self._bodies.get(place) == body:
+            return True
+        self._bodies[place] = body
+        if len(self._bodies) > _REMEMBERED:
+            del self._bodies[next(iter(self._bodies))]
+        return False
 
     def _trim(self) -> None:
         drop = 0
@@ -211,6 +230,7 @@ class FeedTail:
     def _forget(self) -> None:
         self.first = self.last + 1
         self._slots, self._bytes, self._places = [], 0, {}
+        self._bodies.clear()
 
     # -- following -----------------------------------------------------------------------------
 
@@ -253,10 +273,14 @@ class FeedTail:
             away = not await self._reachable()
             self.heartbeat = frames.FeedHeartbeat(ts=timestamp(self._now()), store="away" if away else None)
             self.plain_beat = frames.feed_heartbeat(self.heartbeat)
-            self.beat = frames.feed_heartbeat(self.heartbeat, self.cursor)
+            self.beat = frames.feed_heartbeat(msgspec.structs.replace(self.heartbeat, cursor=self.cursor))
             self.beat_at = self.last
             self.beats += 1
             self.wake()
+
+    def caught_up(self) -> bytes:
+        """A heartbeat for who has just had everything up to `last`."""
+        return frames.feed_heartbeat(frames.FeedHeartbeat(ts=timestamp(self._now()), cursor=self.cursor))
 
     async def _reachable(self) -> bool:
         shortest, longest = _PROBE_SECONDS

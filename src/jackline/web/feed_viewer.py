@@ -70,6 +70,9 @@ class FeedViewer:
         self._given: set[tuple[str, int]] = set()
         self._era = self._feed.era
         self._beats = self._feed.beats
+        self._told = wish.cursor
+        """The newest cursor that was written."""
+        self._behind = wish.cursor != self._feed.cursor
         self._held = 0
         self._timer: asyncio.TimerHandle | None = None
         self._connection: Connection | None = None
@@ -155,12 +158,21 @@ class FeedViewer:
             feed.spawn(self._read())
             return False
         if self._place == feed.last:
+            self._at_the_end(connection)
             return False
         wrote, self._place = self._write(connection, feed.slots(self._place), self._place)
         if self._place == feed.last:
-            self.cursor = feed.cursor
-            self._given.clear()
+            self._at_the_end(connection)
         return wrote
+
+    def _at_the_end(self, connection: Connection) -> None:
+        self.cursor = self._feed.cursor
+        self._given.clear()
+        if self._behind:
+            # The newest entry may be none that it may see: all the same it is to know that it has all.
+            self._behind = False
+            if self._told != self._feed.cursor:
+                connection.write(self._feed.caught_up())
 
     def _write_page(self, connection: Connection, page: FeedPage) -> bool:
         """Write a page from the store. It was read when the tail had come to `_read_to`: if it is the last
@@ -186,6 +198,7 @@ class FeedViewer:
             self.cursor = each.cursor
             if self._sees(each.owner) and (each.run_id, each.seq) not in self._given:
                 parts.append(each.frame)
+                self._told = each.cursor
                 size += len(each.frame)
                 if limit is not None and size > limit:
                     break

@@ -82,9 +82,11 @@ class FeedReady(Struct, frozen=True, kw_only=True):
 
 
 class FeedHeartbeat(Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """The stream is alive. `store` is `away` while the store does not answer."""
+    """The stream is alive. `cursor`: where to go on after it, for who has had all before; it is the frame's
+    id too. `store` is `away` while the store does not answer."""
 
     ts: str
+    cursor: str | None = None
     store: Literal["away"] | None = None
 
 
@@ -103,9 +105,9 @@ def feed_opening(cursor: str, newest: str) -> bytes:
     return sse.encode(event="ready", data=msgspec.json.encode(ready), id=cursor, retry=RETRY_MS)
 
 
-def feed_heartbeat(beat: FeedHeartbeat, cursor: str | None = None) -> bytes:
-    """A `heartbeat` frame of the feed. `cursor`: where to go on after it, for who has had all before."""
-    return sse.encode(event="heartbeat", data=msgspec.json.encode(beat), id=cursor)
+def feed_heartbeat(beat: FeedHeartbeat) -> bytes:
+    """A `heartbeat` frame of the feed."""
+    return sse.encode(event="heartbeat", data=msgspec.json.encode(beat), id=beat.cursor)
 
 
 def feed_gap(gap: FeedGap) -> bytes:

@@ -172,8 +172,9 @@ async def _polled(site: Site, wish: _Wish) -> FeedEntries:
             page = await _page(site, wish)
             if page.entries or page.gap is not None:
                 return page
-            if tail.beats != beats:
-                return msgspec.structs.replace(page, heartbeat=tail.heartbeat)
+            if tail.beats != beats and tail.heartbeat is not None:
+                heartbeat = msgspec.structs.replace(tail.heartbeat, cursor=page.next)
+                return msgspec.structs.replace(page, heartbeat=heartbeat)
             if site.tails.draining:
                 detail = "this process lets go of its viewers; come back"
                 raise Problem(HTTPStatus.SERVICE_UNAVAILABLE, detail, headers=_COME_BACK)
