@@ -37,7 +37,7 @@ async def test_a_run_is_started_asked_about_and_approved_by_keyboard(
     await expect(state(page)).to_have_text("waits for you")
     await page.keyboard.press("q")
     await page.keyboard.press("a")
-    await expect(pending(page).get_by_role("button", name="Approve").first).to_be_focused()
+    await expect(pending(page).get_by_role("button", name="Approve", exact=True)).to_be_focused()
     await expect(state(page)).to_have_text("waits for you")
     assert own_server.effects.count("delete /k") == 0
     await page.keyboard.press("Enter")
@@ -100,7 +100,7 @@ async def test_changes_of_state_are_said_and_tokens_are_not(server: World, visit
     page = await (await visitors.come(server.server.url)).open(f"#/runs/{run_id}")
     news = page.get_by_role("status", name="News")
     await expect(news).to_have_text("The run waits for you: delete")
-    await pending(page).get_by_role("button", name="Deny").first.click()
+    await pending(page).get_by_role("button", name="Deny", exact=True).click()
     server.api.decide(server.api.snapshot(run_id)["approvals"][0]["call_id"], approve=False)
     await expect(news).to_have_text("The run is completed")
     live = await page.get_by_role("feed").evaluate(

@@ -80,7 +80,7 @@ async def test_a_question_is_answered_in_another_browser(server: World, visitors
     await expect(pending(one)).to_contain_text("delete")
     await expect(pending(other)).to_contain_text("delete")
     await shot(one, "question")
-    await pending(other).get_by_role("button", name="Approve").first.click()
+    await pending(other).get_by_role("button", name="Approve", exact=True).click()
     for page in (one, other):
         await expect(state(page)).to_have_text("completed")
         await expect(pending(page)).to_have_count(0)

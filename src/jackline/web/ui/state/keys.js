@@ -62,10 +62,9 @@ function moveInList(by) {
   links[Math.max(0, Math.min(links.length - 1, at))]?.focus();
 }
 
-/** To a button of the question that has the focus, not through it: the key alone must not decide. @param {string} name */
-function toDecision(name) {
-  const card = document.activeElement?.closest('.approval-card, [data-approval]');
-  const button = card?.querySelector(`[data-decision="${name}"]`);
+/** To a button of the question that has the focus, not through it: the key alone must not decide. @param {string} kind */
+function toDecision(kind) {
+  const button = document.activeElement?.closest('.jl-approval')?.querySelector(`.jl-decide > .jl-buttons > button.${kind}`);
   if (button instanceof HTMLElement) button.focus();
 }
 
@@ -74,8 +73,8 @@ const KEYS = {
   '?': (app) => app.help(true),
   j: () => moveInList(1),
   k: () => moveInList(-1),
-  a: () => toDecision('approve'),
-  d: () => toDecision('deny'),
+  a: () => toDecision('primary'),
+  d: () => toDecision('danger'),
   e: (app) => app.jump(),
   c: () => document.getElementById('composer')?.focus(),
   n: (app) => app.route.go('#/'),
@@ -84,7 +83,7 @@ const KEYS = {
     if (first !== undefined) app.route.go(`#/runs/${encodeURIComponent(first.run_id)}`);
   },
   q: () => {
-    const card = document.querySelector('.pending .approval-card, .pending [data-approval]');
+    const card = document.querySelector('.pending .jl-approval');
     if (card instanceof HTMLElement) card.focus();
   },
 };

@@ -21,6 +21,7 @@ import {VirtualList} from './virtual_list.js';
 export function RunPage({app, followed, agents, defaultAgent}) {
   useObservables(followed, app.list);
   const [side, setSide] = useState(false);
+  const feed = useMemo(() => ({toEnd: () => {}, toRow: () => {}}), [followed]);
   const {run, runId, missing} = followed;
   const earlier = useEarlier(app, followed);
   const item = app.list.index.runs.get(runId);
@@ -28,6 +29,11 @@ export function RunPage({app, followed, agents, defaultAgent}) {
   const state = run.state ?? item?.state ?? null;
   useAnnounced(app, followed);
   if (missing) return html`<${Missing} runId=${runId} />`;
+  /** @param {string | null} callId */
+  const show = (callId) => {
+    const at = run.items.findIndex((each) => each.kind === 'call' && each.callId === callId);
+    if (at >= 0) feed.toRow(earlier.length + at);
+  };
   const newest = app.list.index.ofConversation(run.conversationId)[0];
   return html`<div class="run" data-run=${runId} data-state=${state}>
     <header class="run-head">
@@ -48,14 +54,17 @@ export function RunPage({app, followed, agents, defaultAgent}) {
       This is an earlier run. <a href=${runHref(newest.run_id)}>Go to the conversation’s newest run</a>
     </p>`}
     <div class="run-body">
-      <${Rows} app=${app} followed=${followed} earlier=${earlier} />
+      <${Rows} app=${app} followed=${followed} earlier=${earlier} feed=${feed} onShow=${show} />
       <${Pending} app=${app} followed=${followed} />
       <${Composer} key=${run.conversationId} app=${app} conversationId=${run.conversationId} agent=${run.agent || null} agents=${agents} defaultAgent=${defaultAgent} />
     </div>
     <aside class="side" id="side" data-open=${side} aria-label="Timeline and figures">
       <button type="button" class="side-close" onClick=${() => setSide(false)}>Close</button>
       <h2>Timeline</h2>
-      <${Timeline} run=${run} />
+      <${Timeline} run=${run} onShow=${(/** @type {import('../model/run.js').Span} */ span) => {
+        setSide(false);
+        show(span.callId);
+      }} />
       <h2>Usage</h2>
       <${Usage} usage=${run.usage} />
       <${Facts} followed=${followed} />
@@ -72,19 +81,21 @@ function Clock({run}) {
   return html`<span class="clock">${duration(end - Date.parse(run.createdAt))}</span>`;
 }
 
-/** @param {{app: App, followed: FollowedRun, earlier: Data[]}} props */
-function Rows({app, followed, earlier}) {
+/**
+ * @param {{app: App, followed: FollowedRun, earlier: Data[], feed: import('./virtual_list.js').Handle,
+ *   onShow: (callId: string) => void}} props
+ */
+function Rows({app, followed, earlier, feed, onShow}) {
   const {run} = followed;
-  const handle = useMemo(() => ({toEnd: () => {}}), [followed]);
-  useEffect(() => app.onJump(() => handle.toEnd()), [handle]);
+  useEffect(() => app.onJump(() => feed.toEnd()), [feed]);
   const first = earlier.length;
-  return html`<${VirtualList} key=${followed.runId} label="What was said and done" count=${first + run.items.length} handle=${handle}
+  return html`<${VirtualList} key=${followed.runId} label="What was said and done" count=${first + run.items.length} handle=${feed}
     busy=${followed.phase === 'catching-up'}
     keyOf=${(/** @type {number} */ index) => (index < first ? `e${earlier[index]?.run_id}` : (run.items[index - first]?.key ?? `i${index}`))}
     versionOf=${(/** @type {number} */ index) => run.items[index - first]?.version ?? 0}
     row=${(/** @type {number} */ index) => {
       const item = run.items[index - first];
-      if (item !== undefined) return html`<${RunRow} item=${item} run=${run} />`;
+      if (item !== undefined) return html`<${RunRow} item=${item} run=${run} onShow=${onShow} />`;
       return index < first ? html`<${EarlierRow} earlier=${earlier[index]} />` : null;
     }} />`;
 }
@@ -94,8 +105,8 @@ function Pending({app, followed}) {
   const {run} = followed;
   if (run.pending.length === 0 || isEnded(run.state) || run.state === 'stopping') return null;
   return html`<section class="pending" aria-label="Questions of this run">
-    ${run.pending.length > 1 && html`<${StepApprovals} approvals=${run.pending} onDecideAll=${(/** @type {any} */ decisions) => app.decideAll(decisions)} />`}
-    ${run.pending.map((approval) => html`<${ApprovalCard} key=${`${approval.callId}-${approval.round}`} approval=${approval} now=${Date.now() + run.skewMs}
+    ${run.pending.length > 1 && html`<${StepApprovals} approvals=${run.pending} calls=${run.calls} onDecideAll=${(/** @type {any} */ decisions) => app.decideAll(decisions)} />`}
+    ${run.pending.map((approval) => html`<${ApprovalCard} key=${`${approval.callId}-${approval.round}`} approval=${approval} call=${run.calls.get(approval.callId)} now=${Date.now() + run.skewMs}
       onDecide=${(/** @type {string} */ callId, /** @type {any} */ decision) => app.decide(callId, decision)} />`)}
   </section>`;
 }

@@ -13,8 +13,8 @@ import {ToolCard} from './tool_card.js';
 /** @typedef {import('../model/run.js').Run} Run */
 /** @typedef {Record<string, any>} Data */
 
-/** @param {{item: Item, run: Run}} props */
-export function RunRow({item, run}) {
+/** @param {{item: Item, run: Run, onShow: (callId: string) => void}} props `onShow`: go to a call */
+export function RunRow({item, run, onShow}) {
   switch (item.kind) {
     case 'user':
       return html`<div class="said" data-who="user"><h3 class="who">${run.by || 'You'}</h3><div class="user-text">${item.text}</div></div>`;
@@ -28,7 +28,7 @@ export function RunRow({item, run}) {
         <${Markdown} text=${item.text} done=${!item.open} />
       </details>`;
     case 'call':
-      return html`<${ToolCard} call=${item} run=${run} />`;
+      return html`<${ToolCard} call=${item} run=${run} onShow=${onShow} />`;
     case 'note':
       return html`<${NoteRow} note=${item} run=${run} />`;
   }

@@ -14,6 +14,8 @@ import {
 
 /** @typedef {import('../vendor/virtual-core/virtual-core.js').VirtualizerOptions<HTMLElement, HTMLElement>} Options */
 
+/** @typedef {{toEnd: () => void, toRow: (index: number) => void}} Handle */
+
 /** Pixels from the end that still are the end. */
 const AT_END = 64;
 
@@ -25,7 +27,7 @@ const AT_END = 64;
  * @param {(index: number) => unknown} props.row
  * @param {string} props.label for screen readers
  * @param {boolean} props.busy rows still come in
- * @param {{toEnd: () => void}} props.handle is given what the list can do
+ * @param {Handle} props.handle is given what the list can do
  */
 export function VirtualList({count, keyOf, versionOf, row, label, busy, handle}) {
   const scroller = useRef(/** @type {HTMLElement | null} */ (null));
@@ -56,6 +58,7 @@ export function VirtualList({count, keyOf, versionOf, row, label, busy, handle})
   useLayoutEffect(() => virtual._didMount(), []);
   useLayoutEffect(() => virtual._willUpdate());
   handle.toEnd = () => virtual.scrollToEnd();
+  handle.toRow = (index) => virtual.scrollToIndex(index, {align: 'center'});
 
   const rows = virtual.getVirtualItems();
   const away = scroller.current !== null && count > 0 && !virtual.isAtEnd(AT_END);
