@@ -37,7 +37,7 @@ export function RunPage({app, followed, agents, defaultAgent}) {
   const newest = app.list.index.ofConversation(run.conversationId)[0];
   return html`<div class="run" data-run=${runId} data-state=${state} data-asks=${run.pending.length > 0}>
     <header class="run-head">
-      <a class="back" href="#/" aria-label="Back to the list">Runs</a>
+      <a class="back" href="#/" aria-label="Runs: back to the list">Runs</a>
       <div class="run-title">
         <h1 class="ellipsis" title=${title}>${title}</h1>
         <p class="run-facts">
@@ -54,11 +54,12 @@ export function RunPage({app, followed, agents, defaultAgent}) {
       This is an earlier run. <a href=${runHref(newest.run_id)}>Go to the conversation’s newest run</a>
     </p>`}
     <div class="run-body">
+      <h2 class="visually-hidden">What was said and done</h2>
       <${Rows} app=${app} followed=${followed} earlier=${earlier} feed=${feed} onShow=${show} />
       <${Pending} app=${app} followed=${followed} />
       <${Composer} key=${run.conversationId} app=${app} conversationId=${run.conversationId} agent=${run.agent || null} agents=${agents} defaultAgent=${defaultAgent} />
     </div>
-    <aside class="side" id="side" data-open=${side} aria-label="Timeline and figures">
+    <section class="side" id="side" data-open=${side} aria-label="Timeline and figures" tabindex="0">
       <button type="button" class="side-close" onClick=${() => setSide(false)}>Close</button>
       <h2>Timeline</h2>
       <${Timeline} run=${run} onShow=${(/** @type {import('../model/run.js').Span} */ span) => {
@@ -68,7 +69,7 @@ export function RunPage({app, followed, agents, defaultAgent}) {
       <h2>Usage</h2>
       <${Usage} usage=${run.usage} />
       <${Facts} followed=${followed} />
-    </aside>
+    </section>
   </div>`;
 }
 
@@ -105,6 +106,7 @@ function Pending({app, followed}) {
   const {run} = followed;
   if (run.pending.length === 0 || isEnded(run.state) || run.state === 'stopping') return null;
   return html`<section class="pending" aria-label="Questions of this run">
+    <h2 class="visually-hidden">Questions of this run</h2>
     ${run.pending.length > 1 && html`<${StepApprovals} approvals=${run.pending} calls=${run.calls} onDecideAll=${(/** @type {any} */ decisions) => app.decideAll(decisions)} />`}
     ${run.pending.map((approval) => html`<${ApprovalCard} key=${`${approval.callId}-${approval.round}`} approval=${approval} call=${run.calls.get(approval.callId)} now=${Date.now() + run.skewMs}
       onDecide=${(/** @type {string} */ callId, /** @type {any} */ decision) => app.decide(callId, decision)} />`)}
