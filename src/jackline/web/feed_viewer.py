@@ -7,11 +7,13 @@ reads pages from the store until it has come to the tail. Entries come at least 
 from __future__ import annotations
 
 import asyncio
+import logging
 import random
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final, Literal
 
 from jackline.errors import StoreUnavailable
+from jackline.log.feed import FeedPage
 from jackline.web import frames
 from jackline.web.feed import Slot, slot
 from jackline.web.pages import PAGE_BYTES
@@ -20,12 +22,12 @@ from jackline.web.viewers import POLL_RETRY_MS, retry_ms, spread_seconds
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
-    from jackline.log.feed import FeedPage
     from jackline.web.crowd import Seat
     from jackline.web.feed import FeedTail
     from jackline.web.tails import Tails
     from jackline.web.viewers import Connection
 
+_LOG: Final = logging.getLogger(__name__)
 _AWAY_PAUSE_SECONDS: Final = 0.5
 _UNSETTLED_PAUSE_SECONDS: Final = 0.1
 
@@ -64,7 +66,7 @@ class FeedViewer:
         self._poll: Literal["no", "silent", "said"] = "silent" if wish.poll else "no"
         self._drain_seconds = drain_seconds
         self._seat = seat
-        self._page = wish.page
+        self._page: FeedPage | None = wish.page
         self._place = self._feed.place_after(wish.cursor) if wish.page is None else None
         self._read_to = self._feed.last
         self._given: set[tuple[str, int]] = set()
@@ -208,25 +210,35 @@ class FeedViewer:
         return bool(parts), place
 
     async def _read(self) -> None:
-        page: FeedPage | None = None
-        pause = _AWAY_PAUSE_SECONDS
+        """Read a page and go on with it. A fault with one viewer must not end the others."""
+        try:
+            self._arrived(await self._next_page())
+        except Exception:  # noqa: BLE001 (whatever it is, it is this viewer's alone)
+            _LOG.exception("a viewer of the feed failed, and is cut off: it comes back with its cursor")
+            self.abort()
+
+    async def _next_page(self) -> FeedPage | float:
+        """The page after the cursor; or for how long (seconds) there is none."""
         try:
             page = await self._feed.read(self.cursor)
-            if page.more and page.next == self.cursor:
-                page, pause = None, _UNSETTLED_PAUSE_SECONDS
         except StoreUnavailable:
-            pass
+            return _AWAY_PAUSE_SECONDS
         except ValueError:  # another store answers by now: who comes back is told so
             self.abort()
-            return
-        finally:
-            self._held &= ~_READING
+            return _AWAY_PAUSE_SECONDS
+        if page.more and page.next == self.cursor:
+            return _UNSETTLED_PAUSE_SECONDS
+        return page
+
+    def _arrived(self, page: FeedPage | float) -> None:
+        self._held &= ~_READING
         if self._connection is None:
             return
-        if page is None:
+        if isinstance(page, FeedPage):
+            self._page = page
+        else:
             self._held |= _RESTING
-            self._after(pause, self._rested)
-        self._page = page
+            self._after(page, self._rested)
         self.look()
 
     def _rested(self) -> None:
