@@ -31,7 +31,7 @@ _FRAMES: Final = (
     frames.End,
     frames.Shutdown,
 )
-_OPEN: Final = ("/healthz", "/readyz", "/openapi.json", "/jackline.js", "/")
+_OPEN: Final = ("/healthz", "/readyz", "/openapi.json", "/jackline.js", "/", "/ui/{path}")
 
 
 def openapi() -> dict[str, Json]:
