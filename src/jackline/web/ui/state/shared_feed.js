@@ -28,8 +28,8 @@
 
 /** After which silence of the leader another tab takes over: it may be frozen. Above two heartbeats of the server. */
 const SILENT_MS = 45_000;
-/** How long to wait for the leader's welcome. */
-const WELCOME_MS = 3_000;
+/** How long to wait for a leader's first word: a dead one would have lost its lock at once, only a frozen one says nothing. */
+const WELCOME_MS = 15_000;
 /** How long a tab without Web Locks keeps its feed while nobody looks at it. */
 const LEAVE_MS = 5_000;
 
@@ -44,6 +44,7 @@ export class SharedFeed {
   /** @type {{phase: Phase, reason: string, retryInMs: number | null}} */
   #state = {phase: 'connecting', reason: '', retryInMs: null};
   #heardAt = Date.now();
+  /** Whether a leader has ever said anything. */ #heard = false;
   #welcomed = false;
   #stealing = false;
 
@@ -62,7 +63,10 @@ export class SharedFeed {
     this.#channel = new BroadcastChannel(this.#name);
     this.#channel.onmessage = ({data}) => this.#hear(/** @type {Message} */ (data));
     document.addEventListener('visibilitychange', this.#look, {signal: this.#closing.signal});
-    addEventListener('pageshow', this.#look, {signal: this.#closing.signal});
+    // What was told while the browser had this page put away was not heard.
+    const back = () => this.#listener.onReady();
+    addEventListener('pageshow', (event) => event.persisted && back(), {signal: this.#closing.signal});
+    document.addEventListener('resume', back, {signal: this.#closing.signal});
     const timer = setInterval(this.#look, 1000);
     this.#closing.signal.addEventListener('abort', () => clearInterval(timer));
     this.#send({kind: 'hello'});
@@ -84,7 +88,10 @@ export class SharedFeed {
 
   /** Wait for the lead, again after it was taken away. */
   async #queue() {
-    while (!this.#closing.signal.aborted) await this.#request({signal: this.#closing.signal});
+    while (!this.#closing.signal.aborted) {
+      if (await this.#request({signal: this.#closing.signal})) continue;
+      return this.#alone();
+    }
   }
 
   /** Take the lead, whoever has it. */
@@ -95,7 +102,7 @@ export class SharedFeed {
     this.#stealing = false;
   }
 
-  /** @param {LockOptions} options */
+  /** False where the browser gives no locks here. @param {LockOptions} options */
   async #request(options) {
     /** @type {AbortController | null} */ let leading = null;
     try {
@@ -105,10 +112,12 @@ export class SharedFeed {
         return this.#lead(leading);
       });
     } catch (error) {
-      // Another tab has taken the lead, or this one is being closed.
       if (!(error instanceof DOMException)) throw error;
       /** @type {AbortController | null} */ (leading)?.abort();
+      // Aborted: another tab has taken the lead, or this one is being closed.
+      return error.name === 'AbortError';
     }
+    return true;
   }
 
   /** Hold the feed for as long as the lock is this tab's. @param {AbortController} leading */
@@ -130,6 +139,7 @@ export class SharedFeed {
     }
     if (this.leads) return undefined; // the last words of the one whose lead this tab has taken
     this.#heardAt = Date.now();
+    this.#heard = true;
     if (message.kind === 'welcome') {
       this.#cursor = message.cursor || this.#cursor;
       this.#tellState(message);
@@ -156,7 +166,7 @@ export class SharedFeed {
   #look = () => {
     if (document.hidden || this.leads) return;
     const silent = Date.now() - this.#heardAt;
-    if (silent > SILENT_MS || (!this.#welcomed && silent > WELCOME_MS)) {
+    if (silent > (this.#heard ? SILENT_MS : WELCOME_MS)) {
       this.#heardAt = Date.now();
       void this.#steal();
     }

@@ -19,6 +19,12 @@ import {
 /** Pixels from the end that still are the end. */
 const AT_END = 64;
 
+/** How long after a turn of the wheel and the like the list moves because of it. */
+const TOUCHED_MS = 1_000;
+
+/** @param {HTMLElement} element */
+const distanceFromEnd = (element) => element.scrollHeight - element.scrollTop - element.clientHeight;
+
 /**
  * @param {object} props
  * @param {number} props.count
@@ -33,7 +39,7 @@ export function VirtualList({count, keyOf, versionOf, row, label, busy, handle})
   const scroller = useRef(/** @type {HTMLElement | null} */ (null));
   const [, again] = useReducer((/** @type {number} */ times) => times + 1, 0);
   const list = useRef(/** @type {Virtualizer<HTMLElement, HTMLElement> | null} */ (null));
-  const leftAt = useRef(/** @type {number | null} */ (null));
+  const end = useRef({kept: true, leftAt: 0, top: 0, height: 0, touchedAt: -Infinity});
   /** @type {Options} */
   const options = {
     count,
@@ -57,15 +63,48 @@ export function VirtualList({count, keyOf, versionOf, row, label, busy, handle})
   virtual.setOptions(options);
   useLayoutEffect(() => virtual._didMount(), []);
   useLayoutEffect(() => virtual._willUpdate());
-  handle.toEnd = () => virtual.scrollToEnd();
-  handle.toRow = (index) => virtual.scrollToIndex(index, {align: 'center'});
+  // However rows grow, or the list itself shrinks for a question: who is at the end stays there.
+  const keep = () => {
+    const element = scroller.current;
+    if (element !== null && end.current.kept && distanceFromEnd(element) > 1) element.scrollTop = element.scrollHeight;
+  };
+  useLayoutEffect(keep);
+  useLayoutEffect(() => {
+    const observer = new ResizeObserver(keep);
+    if (scroller.current !== null) observer.observe(scroller.current);
+    return () => observer.disconnect();
+  }, []);
+  // Only who goes up leaves the end: rows that come, or turn out smaller than they were taken for, move the list too.
+  const onScroll = () => {
+    const element = /** @type {HTMLElement} */ (scroller.current);
+    const {kept, top, height, touchedAt} = end.current;
+    const byReader = element.scrollHeight === height || performance.now() - touchedAt < TOUCHED_MS;
+    if (distanceFromEnd(element) <= AT_END) end.current.kept = true;
+    else if (kept && byReader && element.scrollTop < top - 1) Object.assign(end.current, {kept: false, leftAt: count});
+    end.current.top = element.scrollTop;
+    end.current.height = element.scrollHeight;
+  };
+  const onTouched = () => {
+    end.current.touchedAt = performance.now();
+  };
+  const toEnd = () => {
+    end.current.kept = true;
+    virtual.scrollToEnd();
+    again(undefined);
+  };
+  handle.toEnd = toEnd;
+  handle.toRow = (index) => {
+    end.current.kept = false;
+    end.current.leftAt = count;
+    virtual.scrollToIndex(index, {align: 'center'});
+  };
 
   const rows = virtual.getVirtualItems();
-  const away = scroller.current !== null && count > 0 && !virtual.isAtEnd(AT_END);
-  leftAt.current = away ? (leftAt.current ?? count) : null;
-  const fresh = leftAt.current === null ? 0 : count - leftAt.current;
+  const away = !end.current.kept;
+  const fresh = count - end.current.leftAt;
   return html`<div class="feed-frame">
-    <div class="feed" ref=${scroller} role="feed" aria-label=${label} aria-busy=${busy} tabindex="0">
+    <div class="feed" ref=${scroller} role="feed" aria-label=${label} aria-busy=${busy} tabindex="0" onScroll=${onScroll}
+      onWheel=${onTouched} onTouchMove=${onTouched} onPointerDown=${onTouched} onKeyDown=${onTouched}>
       <div class="feed-space" style=${{height: `${virtual.getTotalSize()}px`}}>
         <div class="feed-window" style=${{transform: `translateY(${rows[0]?.start ?? 0}px)`}}>
           ${rows.map(
@@ -75,7 +114,7 @@ export function VirtualList({count, keyOf, versionOf, row, label, busy, handle})
         </div>
       </div>
     </div>
-    ${away && html`<button type="button" class="to-end" onClick=${() => virtual.scrollToEnd()}>
+    ${away && html`<button type="button" class="to-end" onClick=${toEnd}>
       Jump to newest${fresh > 0 ? ` (${fresh} new)` : ''}
     </button>`}
   </div>`;
