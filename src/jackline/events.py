@@ -51,12 +51,14 @@ class Message(Struct, frozen=True, kw_only=True):
 
 
 class Usage(Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """What model requests cost. Tokens are counted as the provider counts them."""
+    """What model requests cost. Tokens are counted as the provider counts them; `cost_usd` is what they
+    come to by the provider's list prices, None where those are not known."""
 
     input_tokens: int
     output_tokens: int
     ttft_ms: int | None = None
     model: str | None = None
+    cost_usd: float | None = None
 
 
 class ErrorInfo(Struct, frozen=True, kw_only=True):

@@ -505,10 +505,20 @@ _STAND_IN: Final = {"artifact", "bytes", "preview"}
 
 
 def add_usage(total: Usage, more: Usage) -> Usage:
-    """The sum of the tokens; the time to the first token and the model are the later one's."""
+    """The sum of the tokens, and of the costs if all are known; the time to the first token and the model are
+    the later one's."""
     return Usage(
         input_tokens=total.input_tokens + more.input_tokens,
         output_tokens=total.output_tokens + more.output_tokens,
         ttft_ms=more.ttft_ms if more.ttft_ms is not None else total.ttft_ms,
         model=more.model or total.model,
+        cost_usd=_cost(total, more),
     )
+
+
+def _cost(total: Usage, more: Usage) -> float | None:
+    if total.model is None and not (total.input_tokens or total.output_tokens):
+        return more.cost_usd  # nothing was asked before
+    if total.cost_usd is None or more.cost_usd is None:
+        return None
+    return total.cost_usd + more.cost_usd

@@ -114,6 +114,7 @@ class Writer:
             input_tokens=self.random.randrange(500),
             output_tokens=self.random.randrange(90),
             ttft_ms=self.random.choice((None, 80)),
+            cost_usd=self.random.choice((None, 0.0, 0.00315, 1.5)),
             model=self.random.choice((None, "one", "two")),
         )
         self.put(self.workflow("executing", step=self.state.step, usage=usage))

@@ -79,6 +79,7 @@ const snapshot = (run) => ({
     input_tokens: run.usage.input_tokens,
     output_tokens: run.usage.output_tokens,
     ttft_ms: run.usage.ttft_ms,
+    cost_usd: run.usage.cost_usd,
     model: run.usage.model,
   },
   metadata: run.metadata,

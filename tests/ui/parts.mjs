@@ -78,7 +78,7 @@ const several = [
 const output = Array.from({ length: 40 }, (_, line) => `/dev/sd${String.fromCharCode(97 + (line % 26))}${line}   ${line}00G  ${line}% /srv/${line}`).join('\n')
 const tools = [
   ...begin,
-  ['workflow', 5, { state: 'executing', attempt: 1, step: 1, usage: { input_tokens: 1412, output_tokens: 131, ttft_ms: 480, model: 'gpt-5.2' } }],
+  ['workflow', 5, { state: 'executing', attempt: 1, step: 1, usage: { input_tokens: 1412, output_tokens: 131, ttft_ms: 480, model: 'gpt-5.2', cost_usd: 0.0043 } }],
   ['tool', 5, { ...call(1, 'disk_usage'), state: 'requested', args: { host: 'db-3', depth: 2 }, effect: 'read_only' }],
   ['tool', 5, { ...call(1, 'disk_usage'), state: 'started', args: { host: 'db-3', depth: 2 } }],
   ['tool', 5.8, { ...call(1, 'disk_usage'), state: 'finished', result: { filesystems: [{ mount: '/', used: 0.93 }, { mount: '/srv', used: 0.4 }] }, duration_ms: 812 }],
@@ -98,7 +98,7 @@ const tools = [
   ['tool', 22, { ...call(6, 'drop_cache'), state: 'denied', error: { type: 'denied', message: 'denied by user:bob: not during the sale' } }],
   ['workflow', 22, { state: 'executing', attempt: 1, retry: { after_ms: 4000, error: 'model gpt-5.2: the provider’s rate limit is reached (429)' } }],
   ['workflow', 26, { state: 'executing', attempt: 1, step: 2 }],
-  ['workflow', 31, { state: 'executing', attempt: 1, step: 2, usage: { input_tokens: 3012, output_tokens: 97, ttft_ms: 390, model: 'gpt-5.2' } }],
+  ['workflow', 31, { state: 'executing', attempt: 1, step: 2, usage: { input_tokens: 3012, output_tokens: 97, ttft_ms: 390, model: 'gpt-5.2', cost_usd: 0.0066 } }],
   ['tool', 31, { ...call(7, 'copy_backup'), state: 'requested', args: { from: 's3://backups/db-3', to: '/srv/restore' }, effect: 'idempotent' }],
   ['tool', 31, { ...call(7, 'copy_backup'), state: 'started' }],
   ['tool', 36, { ...call(7, 'copy_backup'), state: 'progress', progress: { progress: 34, total: 96, message: 'copying base/16384' } }],

@@ -22,6 +22,7 @@ from pydantic_ai.models.wrapper import WrapperModel
 from pydantic_ai.usage import RunUsage, UsageLimits
 from pydantic_graph import End
 
+from jackline.agents.prices import cost_usd
 from jackline.agents.pydantic_calls import Calls
 from jackline.agents.pydantic_errors import (
     MODEL_ERRORS,
@@ -192,6 +193,7 @@ class Steps:
                 output_tokens=response.usage.output_tokens,
                 ttft_ms=None if first is None else round((first - begun) * 1000),
                 model=response.model_name,
+                cost_usd=cost_usd(response),
             )
         await self._ctx.end_step(usage)
         return following

@@ -86,12 +86,14 @@ class StopItem(Struct, frozen=True, kw_only=True):
 
 
 class UsageItem(Struct, frozen=True, kw_only=True):
-    """What the run's model requests cost together; time to the first token and model of the last."""
+    """What the run's model requests cost together, in money only if the price of each is known; time to the
+    first token and model of the last."""
 
     input_tokens: int
     output_tokens: int
     ttft_ms: int | None
     model: str | None
+    cost_usd: float | None
 
 
 class Snapshot(Struct, frozen=True, kw_only=True):
@@ -151,6 +153,7 @@ def snapshot(state: RunState) -> Snapshot:
             output_tokens=state.usage.output_tokens,
             ttft_ms=state.usage.ttft_ms,
             model=state.usage.model,
+            cost_usd=state.usage.cost_usd,
         ),
         metadata=state.metadata,
         limits=state.limits,

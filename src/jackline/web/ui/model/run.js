@@ -92,9 +92,9 @@ import { closeTimeline, createTimeline, timelineApproval, timelineTool, timeline
 /** @typedef {Said | Call | Note} Item */
 
 /** @typedef {{step: number, attempt: number, input_tokens: number, output_tokens: number, ttft_ms: number | null,
- *   model: string | null}} StepUsage */
+ *   model: string | null, cost_usd: number | null}} StepUsage */
 /** @typedef {{input_tokens: number, output_tokens: number, model: string | null, ttft_ms: number | null,
- *   byStep: StepUsage[]}} Usage */
+ *   cost_usd: number | null, byStep: StepUsage[]}} Usage */
 
 /**
  * @typedef {object} Run
@@ -165,7 +165,7 @@ export function createRun(runId) {
     approvals: new Map(),
     pending: [],
     timeline: [],
-    usage: { input_tokens: 0, output_tokens: 0, model: null, ttft_ms: null, byStep: [] },
+    usage: { input_tokens: 0, output_tokens: 0, model: null, ttft_ms: null, cost_usd: null, byStep: [] },
     stop: null,
     receipt: null,
     output: undefined,
@@ -373,6 +373,9 @@ const isSaid = (item) => item.kind === 'user' || item.kind === 'text' || item.ki
 function addUsage(run, data) {
   const { usage } = run
   /** @type {Data} */ const more = data.usage
+  const cost = more.cost_usd ?? null
+  if (usage.model === null && usage.input_tokens + usage.output_tokens === 0) usage.cost_usd = cost
+  else usage.cost_usd = usage.cost_usd === null || cost === null ? null : usage.cost_usd + cost
   usage.input_tokens += more.input_tokens ?? 0
   usage.output_tokens += more.output_tokens ?? 0
   usage.ttft_ms = more.ttft_ms ?? usage.ttft_ms
@@ -384,6 +387,7 @@ function addUsage(run, data) {
     output_tokens: more.output_tokens ?? 0,
     ttft_ms: more.ttft_ms ?? null,
     model: more.model ?? null,
+    cost_usd: cost,
   })
 }
 

@@ -29,6 +29,13 @@ export function size(bytes) {
 /** @param {number} value */
 export const count = (value) => value.toLocaleString('en-US');
 
+/** A cost: two digits that count, and no fewer than whole cents. @param {number} usd */
+export function dollars(usd) {
+  if (usd === 0) return '$0';
+  const digits = usd >= 0.01 ? 2 : Math.min(8, 1 - Math.floor(Math.log10(usd)));
+  return `$${usd.toLocaleString('en-US', {minimumFractionDigits: digits, maximumFractionDigits: digits})}`;
+}
+
 /** The time of day where the page is looked at. @param {string | null} at */
 export function timeOf(at) {
   const moment = new Date(at ?? '');
