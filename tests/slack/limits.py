@@ -40,14 +40,14 @@ def _fits(block: Body) -> bool:
     match block:
         case {"type": "section", "text": {"type": "mrkdwn" | "plain_text", "text": str(text)}}:
             return 0 < len(text) <= 3000
-        case {"type": "actions", "elements": list(elements)}:
-            made = [members(each) or {} for each in items(elements)]
+        case {"type": "actions"}:
+            made = [members(each) or {} for each in items(block.get("elements"))]
             names = [each.get("action_id") for each in made]
             return 0 < len(made) <= 25 and len(set(names)) == len(names) and all(map(_button_fits, made))
         case {"type": "divider"}:
             return True
-        case {"type": "input", "block_id": str(), "element": dict(element), "label": {"text": str(label)}}:
-            made = members(element) or {}
+        case {"type": "input", "block_id": str(), "label": {"text": str(label)}}:
+            made = members(block.get("element")) or {}
             longest = int(made.get("max_length", 3000))
             return 0 < len(label) <= 2000 and len(str(made.get("initial_value", ""))) <= min(3000, longest)
         case _:
@@ -57,10 +57,8 @@ def _fits(block: Body) -> bool:
 def _button_fits(element: Body) -> bool:
     match element:
         case {"type": "button", "action_id": str(name), "text": {"type": "plain_text", "text": str(text)}}:
-            styled = element.get("style") in (None, "primary", "danger")
-            return (
-                len(name) <= 255 and 0 < len(text) <= 75 and len(element.get("value", "")) <= 2000 and styled
-            )
+            fits = 0 < len(name) <= 255 and 0 < len(text) <= 75 and len(element.get("value", "")) <= 2000
+            return fits and element.get("style") in (None, "primary", "danger")
         case _:
             return False
 
@@ -77,22 +75,12 @@ def view_refusal(view: Body) -> str | None:
 
 def texts(value: object) -> list[Body]:
     """All text objects in some blocks."""
-    found: list[Body] = []
-    for each in items(value):
-        found += texts([each]) if isinstance(each, list) else _texts(members(each) or {})
-    return found
-
-
-def _texts(value: Body) -> list[Body]:
-    if value.get("type") in ("mrkdwn", "plain_text") and isinstance(value.get("text"), str):
-        return [value]
-    found: list[Body] = []
-    for each in value.values():
-        if isinstance(each, dict):
-            found += _texts(members(each) or {})
-        elif isinstance(each, list):
-            found += texts(items(each))
-    return found
+    made = members(value)
+    if made is None:
+        return [text for each in items(value) for text in texts(each)]
+    if made.get("type") in ("mrkdwn", "plain_text") and isinstance(made.get("text"), str):
+        return [made]
+    return [text for each in made.values() for text in texts(each)]
 
 
 def pings(body: Body, *, edited: bool) -> list[str]:

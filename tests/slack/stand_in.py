@@ -12,8 +12,10 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import html
 import itertools
 import json
+import random
 import threading
 import time
 from collections.abc import AsyncGenerator, Callable, Generator
@@ -148,7 +150,8 @@ class StandIn:
         self._buckets: dict[tuple[str, str], tuple[float, float]] = {}
         self._sockets: list[web.WebSocketResponse] = []
         self._triggers: dict[str, float] = {}
-        self._numbers = itertools.count(1)
+        # Slack's ids are used once in the world; servers outlive a stand-in.
+        self._numbers = itertools.count(random.getrandbits(40))
         self._ts = 0
         self._loop: asyncio.AbstractEventLoop | None = None
         self._lock = threading.RLock()
@@ -162,12 +165,13 @@ class StandIn:
 
     def mention(self, user: str, channel: str, text: str, thread: str | None = None) -> str:
         """Write to the bot; the message's `ts`."""
-        return self.say(user, channel, f"<@{BOT}> {text}", thread, mentions=True)
+        return self.say(user, channel, text, thread, mentions=True)
 
     def say(
         self, user: str, channel: str, text: str, thread: str | None = None, *, mentions: bool = False
     ) -> str:
-        """Write something."""
+        """Write something. What is typed comes escaped."""
+        text = (f"<@{BOT}> " if mentions else "") + html.escape(text, quote=False)
         with self._lock:
             message = self._add(channel, user, {"text": text}, thread)
             event: Body = {"user": user, "text": text, "ts": message.ts, "channel": channel}
@@ -190,7 +194,7 @@ class StandIn:
                 "user_id": user,
                 "user_name": user[1:].lower(),
                 "command": name,
-                "text": text,
+                "text": html.escape(text, quote=False),
                 "api_app_id": "A0",
                 "response_url": f"http://{HOST}:{self.port}/respond/{next(self._numbers)}",
                 "trigger_id": self._trigger(),
@@ -273,7 +277,10 @@ class StandIn:
 
     def until(self, condition: Callable[[], T | Literal[False] | None], what: str = "") -> T:
         """Wait until `condition` gives something true."""
-        return eventually(condition, what=what or self.everything())
+        try:
+            return eventually(condition, what=what)
+        except AssertionError as error:
+            raise AssertionError(f"{error}\n{self.everything()}") from None
 
     def thread(self, channel: str, ts: str) -> list[Message]:
         """The replies of the bot in a thread, oldest first, none that was deleted."""
@@ -586,7 +593,7 @@ class StandIn:
             if method == "conversations.replies":
                 if not self._has(str(body["channel"]), str(thread)):
                     return self._no(method, "thread_not_found")
-                found = [e for e in known if e.thread == thread or e.ts == thread]
+                found = [e for e in known if thread in (e.thread, e.ts)]
             else:
                 found = [e for e in reversed(known) if e.thread is None]
             found = [e for e in found if not e.deleted and (float(e.ts) > oldest or e.ts == thread)]

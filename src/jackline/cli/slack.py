@@ -104,6 +104,7 @@ def _wish(settings: Settings, url: str) -> Wish:
 
 def _run(wish: Wish) -> None:
     """Until SIGTERM or SIGINT; what is on its way to Slack is brought to its end."""
+    import logging
     import signal
 
     import anyio
@@ -124,6 +125,8 @@ def _run(wish: Wish) -> None:
             await bridge(wish)
 
     configure_logs()
+    # It warns of how it is set up here, at each start.
+    logging.getLogger("slack_bolt.AsyncApp").setLevel(logging.ERROR)
     try:
         anyio.run(until_told)
     except* ConfigError as group:

@@ -72,8 +72,15 @@ class Bridge:
         self._people = people
         self._mouth = Mouth(web, Gates(wish.rate), ledger)
         self._orders = Orders(self._mouth, people, str(who["user_id"]), self._follow)
-        doors = Doors(wish.teams, wish.channels)
-        intake = Intake(ledger, self._orders, people, doors, self._begin, self._question, str(who["user_id"]))
+        intake = Intake(
+            ledger=ledger,
+            orders=self._orders,
+            people=people,
+            doors=Doors(wish.teams, wish.channels),
+            begin=self._begin,
+            question=self._question,
+            bot=str(who["user_id"]),
+        )
         self._socket = Socket(intake, web, wish.bot_token, wish.app_token, who)
         self._tellers: dict[str, Teller] = {}
         self._group: TaskGroup | None = None

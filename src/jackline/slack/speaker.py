@@ -1,8 +1,8 @@
 """Brings what is to be shown to a thread: each message posted once, and edited until it is as drawn.
 
-Before a message is posted the ledger says that it is intended, afterwards that it was posted. Where only the first
-is known (the process was killed, or Slack's answer was lost) Slack is asked for the message by the key that it
-carries in its metadata, and it is posted only if it is not there. Edits may be made again without harm.
+Before a message is posted the ledger says that it is intended, afterwards that it was posted. Where only the
+first is known (the process was killed, or Slack's answer was lost) Slack is asked for the message by the key
+that it carries in its metadata, and it is posted only if it is not there. Edits may be made again.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 _log = structlog.get_logger()
 
 _IN_FLIGHT_S: Final = 2.0
-"""How long a post may be on its way after its sender has died or given up: Slack is asked for it after that."""
+"""How long a post may be on its way after its sender has died or given up: only then is Slack asked."""
 _AGAIN_S: Final = (0.5, 1, 2, 5, 10, 20)
 _GONE: Final = frozenset(
     {"message_not_found", "cant_update_message", "cant_delete_message", "edit_window_closed"}
@@ -80,10 +80,14 @@ class Mouth:
             self.ledger.intend(holder, drawn.key)
         else:
             return known
+        return await self._post(place, holder, key, drawn)
+
+    async def _post(self, place: Place, holder: str, key: str, drawn: Drawn) -> Posted:
+        ts = ""
         with anyio.CancelScope(shield=True):
             # What was begun is noted, also when this process is told to leave meanwhile.
             ts = await self.web.post(place.channel, place.thread, key, drawn.text, drawn.blocks)
-            return self.ledger.posted(holder, drawn.key, ts, drawn.digest)
+        return self.ledger.posted(holder, drawn.key, ts, drawn.digest)
 
 
 class Speaker:
@@ -132,7 +136,7 @@ class Speaker:
     # ------------------------------------------------------------------------------------------
 
     def _next(self) -> _Step | None:
-        """What to send next: of what is due that which was sent least recently; nothing before its predecessor."""
+        """What to send next: of what is due, that which was sent least recently; nothing out of order."""
         due: list[tuple[int, int, _Step]] = []
         for at, drawn in enumerate(self._draw()):
             known = self._posted.get(drawn.key)

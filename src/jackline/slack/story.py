@@ -1,6 +1,6 @@
 """A run as a thread tells it: a fold over its entries, in the order in which they are told. Pure.
 
-Keys of items are made of the `seq` that each began with, so that whoever reads the log again gets the same ones.
+Keys of items are made of the `seq` that each began with: whoever reads the log again gets the same ones.
 """
 
 from __future__ import annotations

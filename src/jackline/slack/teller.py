@@ -31,8 +31,8 @@ _AGAIN_S: Final = 5.0
 
 
 class Teller:
-    """One run. The log is read from its first entry each time a bridge begins with it: what stands in Slack is
-    compared with what it comes to, and only the difference is sent."""
+    """One run. The log is read from its first entry each time a bridge begins with it: what stands in Slack
+    is compared with what it comes to, and only the difference is sent."""
 
     def __init__(
         self, mouth: Mouth, client: Client, thread: Thread, run_id: str, page: Callable[[str], str]
@@ -63,7 +63,7 @@ class Teller:
             group.cancel_scope.cancel()
 
     def _messages(self) -> list[Drawn]:
-        """Nothing before all is read that there was: else what was asked and answered would be asked again."""
+        """Nothing before all is read that there was: else what was answered would be asked again."""
         story = self.story
         return self._drawing.messages() if story.seq and story.seq >= self._newest else []
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from typing import TYPE_CHECKING, Any, Final, cast
+from typing import TYPE_CHECKING, Any, Final, Protocol, cast
 
 import aiohttp
 from slack_sdk.errors import SlackApiError, SlackClientError
@@ -22,6 +22,24 @@ _PASSING: Final = frozenset(
 )
 _TOO_MANY: Final = 429
 _FAULT: Final = 500
+
+
+class _Answers(Protocol):
+    data: object
+
+
+class _Calls(Protocol):
+    """What the SDK's client has no complete types for."""
+
+    async def api_call(
+        self,
+        api_method: str,
+        *,
+        http_verb: str = "POST",
+        params: dict[str, Any] | None = None,
+        json: dict[str, Any] | None = None,
+        headers: dict[str, str] | None = None,
+    ) -> _Answers: ...
 
 
 class SlackError(JacklineError):
@@ -141,10 +159,11 @@ class SlackWeb:
         headers = {} if token is None else {"Authorization": f"Bearer {token}"}
         try:
             # What reads takes no JSON.
+            call = cast("_Calls", self.client).api_call
             answer = await (
-                self.client.api_call(method, http_verb="GET", params=body)
+                call(method, http_verb="GET", params=body)
                 if read
-                else self.client.api_call(method, json=body, headers=headers)
+                else call(method, json=body, headers=headers)
             )
         except SlackApiError as error:
             raise _refusal(method, error) from error
