@@ -166,14 +166,14 @@ def test_the_receipt_says_what_became_of_each_call() -> None:
         "model": "closed",
         "tools": [
             {"name": "copy", "outcome": "cancelled"},
-            {"name": "wipe", "outcome": "unknown", "answer": {"text": "was at it"}},
+            {"name": "wipe", "outcome": "unknown", "answer": {"text": "so far"}},
         ],
     }
     [_, end] = draw(entry("workflow", 1, state="stopped", receipt=receipt))
     assert text(end).splitlines() == [
         "⏹️ *Stopped*: asked for by user:ana; quiet 1.2 s later; the model's stream was closed",
         "• *copy* was cancelled",
-        "• *wipe* may or may not have had its effect: *look before you try again*; its server said: was at it",
+        "• *wipe* may or may not have had its effect: *look before you try again*; its server said: so far",
     ]
 
 

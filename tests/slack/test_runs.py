@@ -5,7 +5,8 @@ from __future__ import annotations
 from tests.blackbox.api import call, steps
 from tests.blackbox.conftest import World
 from tests.slack.bridge import BridgeProcess
-from tests.slack.stand_in import StandIn, shown
+from tests.slack.shapes import shown
+from tests.slack.stand_in import StandIn
 from tests.support.processes import eventually
 
 CHANNEL = "CGENERAL"
