@@ -26,7 +26,7 @@ PROMPT = steps(
 
 def said(server: World, run_id: str) -> list[str]:
     """The words of a run's log."""
-    return "".join(each["text"] for each in server.api.log(run_id) if "text" in each).split()
+    return "".join(str(each["text"]) for each in server.api.log(run_id) if "text" in each).split()
 
 
 def assert_told_once(slack: StandIn, server: World, ts: str) -> None:
