@@ -118,6 +118,21 @@ def test_a_command_begins_a_thread_of_its_own(slack: StandIn, server: World, bri
     slack.until(lambda: slack.transcript(CHANNEL, root.ts) == "say &lt;!channel&gt; &amp; go")
 
 
+def test_a_command_waits_for_a_slack_that_asks_to(
+    slack: StandIn, server: World, bridged: BridgeProcess
+) -> None:
+    """One message and one run, though the first tries are refused and the answer to the next is lost."""
+    before = server.api.run_ids()
+    slack.storm, slack.lose_answers = 2, 1
+    slack.command("UANA", CHANNEL, "patience")
+    root = slack.until(
+        lambda: next((each for each in slack.channels[CHANNEL] if each.key.endswith("/root")), None)
+    )
+    slack.until(lambda: slack.transcript(CHANNEL, root.ts) == "patience")
+    assert [each.key.endswith("/root") for each in slack.channels[CHANNEL]].count(True) == 1
+    assert len(server.api.run_ids() - before) == 1
+
+
 def test_a_command_where_the_bot_is_no_member_says_what_to_do(
     slack: StandIn, server: World, bridged: BridgeProcess
 ) -> None:
