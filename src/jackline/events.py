@@ -179,6 +179,8 @@ _KINDS: dict[str, type[Event]] = {"token": Token, "workflow": Workflow, "tool": 
 TYPES: Final = frozenset(_KINDS)
 """The types of entries that this version knows."""
 
+_IN_FEED: Final = frozenset({"workflow", "approval"})
+
 _NAMES: dict[type[Event], str] = {kind: name for name, kind in _KINDS.items()}
 _DECODERS: dict[str, msgspec.json.Decoder[Any]] = {
     name: msgspec.json.Decoder(kind) for name, kind in _KINDS.items()
@@ -191,6 +193,11 @@ _DECIDING = frozenset({"input", "outcome"})
 def type_of(event: Event) -> str:
     """The SSE event name of an entry."""
     return _NAMES[type(event)]
+
+
+def in_feed(entry: Entry) -> bool:
+    """Whether an entry is in the feed of all runs: what a list of runs has to know, and no more."""
+    return entry.type in _IN_FEED
 
 
 def encode(event: Event) -> Entry:

@@ -9,7 +9,8 @@
 --   1 base of the conversation's keys  2 number of the run  3 how many entries  4 the record
 --   5 fence: "" | "nobody" | generation  6 expect: "" | seq  7 due: "keep" | "now" | "never" | ms
 --   8 close: 0 | 1  9 life  10 trust
---   then, as pairs: "checkpoint" | "summary", its value; then "name", a once-name
+--   then, as pairs: "checkpoint" | "summary", its value; "feed", the mark of the pointer in the feed that
+--   announced it; then "name", a once-name
 -- The run hash is written by this script, begin, claim, heal, renew and release only.
 --
 -- Answers, in the order of the checks:
@@ -32,10 +33,12 @@ local base, number, count, record = ARGV[1], ARGV[2], tonumber(ARGV[3]), ARGV[4]
 local fence, expect, due, close = ARGV[5], ARGV[6], ARGV[7], ARGV[8] == '1'
 
 local life, trust = ARGV[9], ARGV[10]
-local values, names = {}, {}
+local values, names, mark = {}, {}, false
 for i = 11, #ARGV, 2 do
   if ARGV[i] == 'name' then
     names[#names + 1] = ARGV[i + 1]
+  elseif ARGV[i] == 'feed' then
+    mark = ARGV[i + 1]
   else
     values[#values + 1] = ARGV[i]
     values[#values + 1] = ARGV[i + 1]
@@ -107,7 +110,12 @@ local first = last + 1
 last = last + count
 if count > 0 then
   -- The first write of all: should the head be behind the records, the server refuses it here.
-  redis.call('XADD', KEYS[2], string.format('%.0f-0', last), 'v', '1', 'e', record)
+  local id = string.format('%.0f-0', last)
+  if mark then
+    redis.call('XADD', KEYS[2], id, 'v', '1', 'e', record, 'f', mark)
+  else
+    redis.call('XADD', KEYS[2], id, 'v', '1', 'e', record)
+  end
 end
 if vouched then
   redis.call('HSET', KEYS[1], 'life', life)

@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final, Literal, NamedTuple, Protocol
 
 from jackline.errors import Moved
+from jackline.log.feed import Feed
 from jackline.log.keeping import Keeping
 
 if TYPE_CHECKING:
@@ -411,7 +412,7 @@ class Artifacts(Protocol):
         ...
 
 
-class Store(EventLog, Leases, Directory, Artifacts, Keeping, Protocol):
+class Store(EventLog, Leases, Directory, Artifacts, Keeping, Feed, Protocol):
     """All of it, as the composition root makes it. One per process."""
 
     async def now_ms(self) -> int:

@@ -7,6 +7,7 @@
 -- ARGV:
 --   1 base of the conversation's keys  2 may make the conversation: 0 | 1  3 token  4 agent
 --   5 owner  6 how many entries  7 the record  8 summary  9 may wait its turn: 0 | 1  10 life
+--   11 mark of the pointer in the feed that announced it, or ""
 -- Answers: unknown | busy ACTIVE | ok NUMBER LAST REPEATED ACTIVE
 --   ACTIVE: the number of the run it waits for, or "".
 --
@@ -32,7 +33,10 @@ local run, last = base .. ':r:' .. number, tonumber(ARGV[6])
 redis.call('HSET', run, 'seq', ARGV[6], 'agent', ARGV[4], 'owner', ARGV[5], 'token', token,
   'summary', ARGV[8], 'generation', '0', 'due', now, 'created', now, 'updated', now)
 if ARGV[10] ~= '' then redis.call('HSET', run, 'life', ARGV[10]) end
-if last > 0 then redis.call('XADD', base .. ':e:' .. number, last .. '-0', 'v', '1', 'e', ARGV[7]) end
+if last > 0 then
+  local marked = ARGV[11] ~= '' and {'f', ARGV[11]} or {}
+  redis.call('XADD', base .. ':e:' .. number, last .. '-0', 'v', '1', 'e', ARGV[7], unpack(marked))
+end
 redis.call('HSET', KEYS[4], token, number)
 redis.call('ZADD', KEYS[3], number, number)
 if active then

@@ -7,7 +7,8 @@
 --   6 revision  7 life  8 last: the seq of the newest entry that the server has
 --   9 cut: 0 | 1 (what comes after `last` is lost)
 --   10 has checkpoint: 0 | 1  11 checkpoint  12 has summary: 0 | 1  13 summary
---   14 how many records  then for each: its last seq, the record
+--   14 mark of the pointer in the feed that announced it, or ""
+--   15 how many records  then for each: its last seq, the record
 --   then for each once-name: its seq, the name
 -- Answers: unknown | closed | fenced | moved LAST | ok
 --
@@ -24,9 +25,10 @@ if tonumber(run[1]) ~= tonumber(ARGV[8]) then return {'moved', tonumber(run[1])}
 
 local time = redis.call('TIME')
 local now = time[1] * 1000 + math.floor(time[2] / 1000)
-local first, last, at = tonumber(ARGV[8]) + 1, tonumber(ARGV[8]), 15
-for _ = 1, tonumber(ARGV[14]) do
-  redis.call('XADD', KEYS[2], ARGV[at] .. '-0', 'v', '1', 'e', ARGV[at + 1])
+local first, last, at = tonumber(ARGV[8]) + 1, tonumber(ARGV[8]), 16
+local marked = ARGV[14] ~= '' and {'f', ARGV[14]} or {}
+for _ = 1, tonumber(ARGV[15]) do
+  redis.call('XADD', KEYS[2], ARGV[at] .. '-0', 'v', '1', 'e', ARGV[at + 1], unpack(marked))
   last = tonumber(ARGV[at])
   at = at + 2
 end

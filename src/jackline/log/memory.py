@@ -7,6 +7,7 @@ first check and its last write, so each is one atomic step of the event loop.
 from __future__ import annotations
 
 import asyncio
+import secrets
 import time
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -14,6 +15,7 @@ from itertools import count
 from typing import TYPE_CHECKING, Final, TypeVar
 
 from jackline.errors import Busy, EntryTooLarge, Fenced, Moved, RunClosed, UnknownRun
+from jackline.events import in_feed
 from jackline.ids import conversation_of, is_conversation_id, run_id
 from jackline.log.base import (
     KEEP,
@@ -36,6 +38,7 @@ from jackline.log.base import (
     Start,
     Taken,
 )
+from jackline.log.feed import FEED_ENTRIES, FeedItem, FeedPage, position
 from jackline.log.packing import Packed
 
 if TYPE_CHECKING:
@@ -124,9 +127,20 @@ class MemoryStore(NeverShort):
     """
 
     def __init__(
-        self, clock: Callable[[], float] = time.time, *, max_entry_bytes: int = MAX_ENTRY_BYTES
+        self,
+        clock: Callable[[], float] = time.time,
+        *,
+        max_entry_bytes: int = MAX_ENTRY_BYTES,
+        feed: Callable[[Entry], bool] = in_feed,
+        feed_entries: int = FEED_ENTRIES,
     ) -> None:
+        """`feed`: which entries are in the feed, which holds the newest `feed_entries`."""
         self._clock = clock
+        self._in_feed = feed
+        self._feed_entries = feed_entries
+        self._feed_name = secrets.token_hex(4)
+        self._feed: dict[int, tuple[str, int]] = {}
+        self._fed = 0
         self._max_entry_bytes = max_entry_bytes
         self._orders = count(1)
         self._runs: dict[str, _Run] = {}
@@ -177,6 +191,7 @@ class MemoryStore(NeverShort):
             run.due_ms = lapsed_at
         assert isinstance(run.entries, list), "only a closed run is compacted"
         run.entries.extend(entries)
+        self._add_to_feed(run_id, last + 1, entries)
         run.once.update((name, last + 1 + i) for i, name in enumerate(once))
         run.checkpoint = run.checkpoint if checkpoint is None else checkpoint
         run.summary = run.summary if summary is None else summary
@@ -365,6 +380,7 @@ class MemoryStore(NeverShort):
         )
         talk.runs.append(run)
         self._runs[run.run_id] = run
+        self._add_to_feed(run.run_id, 1, start.entries)
         self._due_changes += not run.waiting
         self._ring()
         return Begun(run_id=run.run_id, last=len(run.entries), repeated=False, active=active_id)
@@ -434,6 +450,7 @@ class MemoryStore(NeverShort):
             talk.runs.remove(run)
             del self._runs[run.run_id]
         gone = {run.run_id for run in doomed}
+        self._feed = {n: at for n, at in self._feed.items() if at[0] not in gone}
         self._artifacts = {at: artifact for at, artifact in self._artifacts.items() if at[0] not in gone}
         if whole:
             del self._talks[talk.conversation_id]
@@ -492,6 +509,49 @@ class MemoryStore(NeverShort):
     async def fullness(self) -> float | None:
         """See `Keeping.fullness`: how much memory there is, is not known here."""
         return None
+
+    # -- the feed ----------------------------------------------------------------------------
+
+    def _add_to_feed(self, run_id: str, first: int, entries: Sequence[Entry]) -> None:
+        for seq, entry in enumerate(entries, first):
+            if self._in_feed(entry):
+                self._fed += 1
+                self._feed[self._fed] = run_id, seq
+                self._feed.pop(self._fed - self._feed_entries, None)
+
+    async def read_feed(self, cursor: str = "", limit: int = 256) -> FeedPage:
+        """See `Feed.read_feed`."""
+        trimmed = max(0, self._fed - self._feed_entries)
+        after = position(self._feed_name, cursor, trimmed)
+        if after > self._fed:
+            end = await self.feed_end()
+            return FeedPage(items=(), start=end, next=end, more=False, gap=True)
+        found = [n for n in self._feed if n > after]
+        items: list[FeedItem] = []
+        for n in found[:limit]:
+            run_id, seq = self._feed[n]
+            run = self._runs[run_id]
+            entry = run.entries[seq - 1]
+            items.append(
+                FeedItem(
+                    run_id=run_id, seq=seq, owner=run.owner, entry=entry, cursor=f"{self._feed_name}-{n}"
+                )
+            )
+        begin = f"{self._feed_name}-{max(after, trimmed)}"
+        following = items[-1].cursor if items else begin
+        return FeedPage(
+            items=items, start=begin, next=following, more=len(found) > limit, gap=after < trimmed
+        )
+
+    async def feed_end(self) -> str:
+        """See `Feed.feed_end`."""
+        return f"{self._feed_name}-{self._fed}"
+
+    @contextmanager
+    def listen_feed(self, hear: Callable[[], None]) -> Generator[None]:
+        """See `Feed.listen_feed`."""
+        with self.listen("", lambda _: hear()):
+            yield
 
     # -- the store ---------------------------------------------------------------------------
 

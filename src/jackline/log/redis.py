@@ -14,23 +14,29 @@ from typing import TYPE_CHECKING, Final
 
 import structlog
 
+from jackline.events import in_feed
 from jackline.log.base import MAX_ENTRY_BYTES
+from jackline.log.feed import FEED_ENTRIES
 from jackline.log.redis_address import parse
 from jackline.log.redis_core import Core, milliseconds
 from jackline.log.redis_directory import DirectoryPart
+from jackline.log.redis_feed import FeedPart
 from jackline.log.redis_keeping import KeepingPart
 from jackline.log.redis_leases import LeasePart
 from jackline.log.redis_log import LogPart
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from typing import Self
+
+    from jackline.events import Entry
 
 
 DEADLINE: Final = 5.0
 """Seconds within which the server must answer: far above any honest answer, below a person's patience."""
 
 
-class RedisStore(LogPart, LeasePart, DirectoryPart, KeepingPart):
+class RedisStore(LogPart, LeasePart, DirectoryPart, KeepingPart, FeedPart):
     """A `Store` on Redis or Valkey. Made by `open`; it outlives restarts of the server.
 
     While the server is away every method raises `StoreUnavailable`, at the latest after its deadline, and
@@ -51,6 +57,7 @@ class RedisStore(LogPart, LeasePart, DirectoryPart, KeepingPart):
         LeasePart.__init__(self, core)
         DirectoryPart.__init__(self, core)
         KeepingPart.__init__(self, core)
+        FeedPart.__init__(self, core)
 
     @classmethod
     async def open(
@@ -61,17 +68,28 @@ class RedisStore(LogPart, LeasePart, DirectoryPart, KeepingPart):
         deadline: float = DEADLINE,
         max_entry_bytes: int = MAX_ENTRY_BYTES,
         replicas: int = 0,
+        feed: Callable[[Entry], bool] = in_feed,
+        feed_entries: int = FEED_ENTRIES,
     ) -> Self:
         """Connect to `redis://user:password@host:port/db`, `rediss://…` or `unix:///path`.
 
         `prefix` begins every key: stores with different ones share nothing. `deadline`: seconds
         that the server has for an answer before it counts as away. `max_entry_bytes`: the largest
         entry that `append` takes. `replicas`: that must have a write on disk too before it is
-        acknowledged. Raises `ConfigError` for a URL or a server that cannot work (older than 7, a
+        acknowledged. `feed`: which entries are in the feed, which holds about the newest
+        `feed_entries`. Raises `ConfigError` for a URL or a server that cannot work (older than 7, a
         Cluster, one that evicts keys, a wrong password), `StoreUnavailable` for one that does not
         answer or is loading.
         """
-        core = Core(parse(url), prefix, deadline, max_entry_bytes, replicas)
+        core = Core(
+            parse(url),
+            prefix,
+            deadline=deadline,
+            max_entry_bytes=max_entry_bytes,
+            replicas=replicas,
+            in_feed=feed,
+            feed_entries=feed_entries,
+        )
         try:
             await core.start()
         except BaseException:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import secrets
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from typing import TYPE_CHECKING, Final, Literal
 
 import hiredis
+import structlog
 
 from jackline.errors import (
     EntryTooLarge,
@@ -23,14 +25,14 @@ from jackline.ids import conversation_of
 from jackline.log.base import KEEP, Due, Head, Keep
 from jackline.log.redis_barrier import Barrier
 from jackline.log.redis_connection import Connection
-from jackline.log.redis_greeting import Server, code_of, unavailable
+from jackline.log.redis_greeting import Server, code_of, in_words, unavailable
 from jackline.log.redis_hints import Hints
 from jackline.log.redis_keys import Keys, RunKeys
 from jackline.log.redis_scripts import load
 from jackline.log.redis_wire import Command, Reply, array, integer, raw, text
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator, Sequence
+    from collections.abc import AsyncGenerator, Callable, Collection, Sequence
 
     from jackline.events import Entry
     from jackline.log.redis_address import Address
@@ -76,12 +78,32 @@ class Found:
     claimable_ms: int | None
 
 
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Announcement:
+    """What the feed is told of an append: `pointer` before it, `hint` after it; its record bears `mark`."""
+
+    mark: str
+    pointer: Command
+    hint: Command
+
+
 class Core:
     """The connections of one store. Every method raises `StoreUnavailable`."""
 
     def __init__(
-        self, address: Address, prefix: str, deadline: float, max_entry_bytes: int, replicas: int
+        self,
+        address: Address,
+        prefix: str,
+        *,
+        deadline: float,
+        max_entry_bytes: int,
+        replicas: int,
+        in_feed: Callable[[Entry], bool],
+        feed_entries: int,
     ) -> None:
+        self.in_feed = in_feed
+        self.feed_entries = feed_entries
+        self._ends: dict[str, tuple[str, int]] = {}
         self.address = address = replace(address, life_key=f"{prefix}:life")
         self.max_entry_bytes = max_entry_bytes
         self.keys = Keys(prefix)
@@ -124,13 +146,19 @@ class Core:
         """The server at the other end, as it said when the connection was made."""
         return self._commands.server
 
-    async def call(self, *commands: Command, life: str | None = None) -> list[Reply]:
+    async def call(
+        self, *commands: Command, life: str | None = None, spare: Collection[Command] = ()
+    ) -> list[Reply]:
         """The replies of commands that leave together; others' may run between them. `life`: of the
-        server that they are meant for; any other never gets them."""
+        server that they are meant for; any other never gets them. `spare`: those of them without which
+        the others are good as well; what the server refuses of them comes to None."""
         replies = await self._commands.call(commands, life)
         for i, reply in enumerate(replies):
             if isinstance(reply, hiredis.ReplyError):
-                replies[i] = await self._again(commands[i], reply, life)
+                if commands[i] in spare:
+                    replies[i] = await self._spared(commands[i], reply, life)
+                else:
+                    replies[i] = await self._again(commands[i], reply, life)
         return replies
 
     async def _again(self, command: Command, error: hiredis.ReplyError, life: str | None) -> Reply:
@@ -166,6 +194,62 @@ class Core:
             whole = [self.scripts.named_by(command[1]).whole(command) for command in commands]
             answer = self._commands.link.send(whole)
             answer.add_done_callback(lambda done: done.cancelled() or done.exception())
+
+    # -- the feed ------------------------------------------------------------------------------
+
+    async def announce(
+        self, run_id: str, entries: Sequence[Entry], after: int | None = None
+    ) -> Announcement | None:
+        """To be sent around the append of `entries`, None where the feed has nothing of them. They come
+        after entry `after`, if that is known."""
+        if not any(map(self.in_feed, entries)):
+            return None
+        if after is None:
+            after = await self._end_of(run_id)
+        mark = secrets.token_urlsafe(6)
+        return Announcement(
+            mark=mark,
+            pointer=(
+                *("XADD", self.keys.feed, "MAXLEN", "~", self.feed_entries),
+                *("*", "p", f"{run_id} {after} {mark}"),
+            ),
+            hint=("SPUBLISH", self.keys.feed_channel, "0 0 0 0\n"),
+        )
+
+    async def _end_of(self, run_id: str) -> int:
+        """A seq that the run's log has reached. What this process has seen last is good, since a log does not
+        become shorter within one life of the server."""
+        life, end = self._ends.get(run_id, ("", 0))
+        if life and life == self.server.life:
+            return end
+        seq = await self.one(("HGET", self.run_keys(run_id).run, "seq"))
+        return 0 if seq is None else integer(seq)
+
+    def note_end(self, run_id: str, last: int) -> None:
+        """The run's log has been seen to reach `last`."""
+        if len(self._ends) >= _KNOWN and run_id not in self._ends:
+            self._ends.clear()
+        self._ends[run_id] = self.server.life, last
+
+    def withdraw(self, pointer: Reply) -> None:
+        """Take back a pointer, by the answer to it, that announced what was not appended. Nobody waits for
+        that: it would be forgotten anyhow."""
+        link = self._commands.link
+        if link is not None and isinstance(pointer, bytes):
+            answer = link.send([("XDEL", self.keys.feed, pointer)])
+            answer.add_done_callback(lambda done: done.cancelled() or done.exception())
+
+    async def _spared(self, command: Command, error: hiredis.ReplyError, life: str | None) -> Reply:
+        if code_of(error) == "OOM" and command[0] == "XADD":
+            whole = self.scripts.announce.whole(
+                self.scripts.announce.by_digest([self.keys.feed], self.feed_entries, command[-1])
+            )
+            (reply,) = await self._commands.call([whole], life)
+            if not isinstance(reply, hiredis.ReplyError):
+                return reply
+            error = reply
+        structlog.get_logger().warning("feed_refused", server=str(self.address), reason=in_words(error))
+        return None
 
     @asynccontextmanager
     async def durable(self, life: str, *, awaited: bool = True) -> AsyncGenerator[None]:

@@ -47,10 +47,17 @@ class DirectoryPart:
         # which is found out; a run that no index names would never be driven.
         place = Place(state="new", name=core.keys.due_of(start.agent, ""), due_ms=0)
         life = core.server.life
-        _, reply, look = await core.call(
-            core.place(coming, place), self._begin(start, life), core.look(coming), life=life
+        announced = await core.announce(coming, start.entries, 0)
+        pointer = () if announced is None else (announced.pointer,)
+        hint = () if announced is None else (announced.hint,)
+        mark = "" if announced is None else announced.mark
+        commands = (*pointer, self._begin(start, life, mark), *hint)
+        replies = await core.call(
+            core.place(coming, place), *commands, core.look(coming), life=life, spare=(*pointer, *hint)
         )
-        answer = array(reply)
+        look, answer = replies[-1], array(replies[1 + len(pointer)])
+        if answer[0] != b"ok" or integer(answer[3]) == 1:
+            core.withdraw(replies[1])
         match raw(answer[0]):
             case b"ok":
                 begun = _begun(conversation_id, answer)
@@ -68,7 +75,7 @@ class DirectoryPart:
             case _:
                 raise unexpected(answer)
 
-    def _begin(self, start: Start, life: str) -> Command:
+    def _begin(self, start: Start, life: str, mark: str) -> Command:
         return self._core.scripts.begin.by_digest(
             _conversation_keys(self._core, start.conversation_id),
             self._core.keys.base(start.conversation_id),
@@ -81,6 +88,7 @@ class DirectoryPart:
             start.summary,
             int(start.queue),
             life,
+            mark,
         )
 
     async def reserve(self, key: str, reservation: Reservation) -> Reservation:

@@ -12,10 +12,12 @@ from jackline.ids import is_conversation_id, run_id
 from jackline.log.packing import chunks
 from jackline.log.redis_core import Core, milliseconds
 from jackline.log.redis_directory import remove
-from jackline.log.redis_keys import record
+from jackline.log.redis_keys import marks_in, record
 from jackline.log.redis_wire import array, integer, raw, text
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from jackline.events import Entry
     from jackline.log.packing import Chunk
     from jackline.log.redis_keys import Record, RunKeys
@@ -184,30 +186,38 @@ class KeepingPart:
         after, made, whole = 0, 0, False
         while not whole:
             numbered: list[tuple[int, Entry]] = []
+            marks: list[tuple[bytes, int, int]] = []
             size = 0
             while size < _PORTION_BYTES and not whole:
                 records = await self._records_after(keys, after)
                 whole = not records
-                for found in records:
+                for found, marked in records:
+                    marks += [(mark, first or found.first, last) for mark, first, last in marked]
                     after = found.last
                     numbered += enumerate(found.entries, found.first)
                     size += sum(len(entry.body) for entry in found.entries)
             for chunk in await asyncio.to_thread(list, chunks(numbered)):
-                await self._write(beside, chunk)
+                await self._write(beside, chunk, marks)
                 made += 1
         return made
 
-    async def _records_after(self, keys: RunKeys, after: int) -> list[Record]:
+    async def _records_after(
+        self, keys: RunKeys, after: int
+    ) -> list[tuple[Record, list[tuple[bytes, int, int]]]]:
         command: Command = ("XRANGE", keys.records, after + 1, "+", "COUNT", _RECORDS)
         found = array(await self._core.one(command))
-        return [
-            record(raw(identity), [raw(field) for field in array(fields)])
-            for identity, fields in map(array, found)
+        items = [
+            (raw(identity), [raw(field) for field in array(fields)]) for identity, fields in map(array, found)
         ]
+        return [(record(*item), marks_in(*item)) for item in items]
 
-    async def _write(self, beside: str, chunk: Chunk) -> None:
+    async def _write(self, beside: str, chunk: Chunk, marks: Sequence[tuple[bytes, int, int]]) -> None:
+        # Where in it the feed's pointers point to must still be found.
+        spans = [(mark, max(first, chunk.first), min(last, chunk.last)) for mark, first, last in marks]
+        words = b" ".join(b"%b:%d:%d" % span for span in spans if span[1] <= span[2])
+        marked = ("f", words) if words else ()
         await self._core.call(
-            ("XADD", beside, f"{chunk.last}-0", "v", "1", "z", chunk.body),
+            ("XADD", beside, f"{chunk.last}-0", "v", "1", "z", chunk.body, *marked),
             ("PEXPIRE", beside, _MAKING_MS),
         )
 

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from jackline.events import Entry
 
 _FIELDS: Final = 4
-"""Of a plain record: `v`, its version, `e`, its entries."""
+"""Of a plain record: `v`, its version, `e`, its entries. Then `f`, where the feed has a pointer to it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,6 +93,21 @@ class Keys:
         """A key of the indexes: `where`, `due`, `runs`, `open`, `conversations`, `serial`, `h`, …"""
         return f"{self.prefix}:{{index}}:{name}"
 
+    @property
+    def feed(self) -> str:
+        """Stream: pointers to what was appended to runs, that of all of them which is in the feed."""
+        return f"{self.prefix}:{{feed}}:p"
+
+    @property
+    def feed_name(self) -> str:
+        """String: a name by which the feed's cursors are told from another store's."""
+        return f"{self.prefix}:{{feed}}:name"
+
+    @property
+    def feed_channel(self) -> str:
+        """Sharded channel of the feed's hints."""
+        return f"{self.prefix}:{{feed}}:h"
+
     def due_of(self, agent: str, revision: str) -> str:
         """Sorted set: from when on (ms) runs of an agent, and of a revision once they have one,
         can be claimed. The length in front keeps two pairs of names apart."""
@@ -106,6 +121,33 @@ class Record:
     first: int
     last: int
     entries: list[Entry]
+
+
+def marked_in(identity: bytes, fields: Sequence[bytes]) -> list[tuple[bytes, list[tuple[int, Entry]]]]:
+    """The marks in a record, each with the entries that it stands for and their seqs."""
+    marks = marks_in(identity, fields)
+    if not marks:
+        return []
+    whole = record(identity, fields)
+    found: list[tuple[bytes, list[tuple[int, Entry]]]] = []
+    for mark, begin, last in marks:
+        first = begin or whole.first
+        entries = whole.entries[first - whole.first : last + 1 - whole.first]
+        found.append((mark, list(enumerate(entries, first))))
+    return found
+
+
+def marks_in(identity: bytes, fields: Sequence[bytes]) -> list[tuple[bytes, int, int]]:
+    """The marks in a record, each with the first and the last seq of what it stands for; 0 for the
+    record's first one."""
+    if len(fields) <= _FIELDS:
+        return []
+    words = dict(zip(fields[::2], fields[1::2], strict=True)).get(b"f", b"").split()
+    parts = [word.split(b":") for word in words]
+    return [
+        (part[0], int(part[1]), int(part[2])) if len(part) > 1 else (part[0], 0, last_in(identity))
+        for part in parts
+    ]
 
 
 def record(identity: bytes, fields: Sequence[bytes]) -> Record:
@@ -122,7 +164,7 @@ def last_in(identity: bytes) -> int:
 
 def packed_in(identity: bytes, fields: Sequence[bytes]) -> bytes:
     """The entries of a record, as `unpack` takes them. Fields that a later version added are passed over."""
-    if len(fields) == _FIELDS and fields[2] == b"e":  # as nearly all are
+    if len(fields) >= _FIELDS and fields[2] == b"e":  # as nearly all are
         return fields[3]
     values = dict(zip(fields[::2], fields[1::2], strict=True))
     if b"z" in values:  # compacted

@@ -83,6 +83,7 @@ class LogPart:
         core, keys = self._core, self._core.run_keys(run_id)
         server = core.server
         check_entries(entries, once, core.max_entry_bytes)
+        announced = await core.announce(run_id, entries, expect)
         command = core.scripts.append.by_digest(
             [keys.run, keys.records, keys.names],
             keys.base,
@@ -97,18 +98,27 @@ class LogPart:
             server.trust,
             *(() if checkpoint is None else ("checkpoint", checkpoint)),
             *(() if summary is None else ("summary", summary)),
+            *(() if announced is None else ("feed", announced.mark)),
             *(part for name in once for part in ("name", name)),
         )
         # A lease holder's run is looked at when its lease is over, whatever becomes of its holder.
         touches = changes_due(due) and not isinstance(fence, int)
         settles = touches or changes_due(due) or close or fence is NOBODY
-        replies = await core.call(
-            *((core.touch(run_id),) if touches else ()),
-            command,
-            *((core.look(run_id),) if settles else ()),
-            life=server.life,
-        )
-        answer = array(replies[int(touches)])
+        before = (core.touch(run_id),) if touches else ()
+        after = (core.look(run_id),) if settles else ()
+        if announced is None:
+            replies = await core.call(*before, command, *after, life=server.life)
+            answer = array(replies[len(before)])
+        else:
+            pointer, hint = announced.pointer, announced.hint
+            replies = await core.call(
+                *before, pointer, command, hint, *after, life=server.life, spare=(pointer, hint)
+            )
+            answer = array(replies[len(before) + 1])
+            if answer[0] != b"ok":
+                core.withdraw(replies[len(before)])
+        if answer[0] == b"ok":
+            core.note_end(run_id, integer(answer[1]))
         awaited = not lazy and bool(once or expect is not None or checkpoint is not None or close)
         if not (settles or awaited):
             return _appended(run_id, answer, len(entries))
@@ -125,6 +135,7 @@ class LogPart:
         core, keys = self._core, self._core.run_keys(lease.run_id)
         server = core.server
         records = _records(missing.entries, missing.last)
+        announced = await core.announce(lease.run_id, missing.entries, missing.last)
         command = core.scripts.heal.by_digest(
             [keys.run, keys.records, keys.names],
             keys.base,
@@ -138,11 +149,20 @@ class LogPart:
             int(missing.cut),
             *_optional(missing.checkpoint),
             *_optional(missing.summary),
+            "" if announced is None else announced.mark,
             len(records),
             *(part for last, packed in records for part in (last, packed)),
             *(part for name, seq in missing.names.items() for part in (seq, name)),
         )
-        refused = refusal(array(await core.one(command, life=server.life)), lease.run_id)
+        if announced is None:
+            answer = array(await core.one(command, life=server.life))
+        else:
+            pointer, hint = announced.pointer, announced.hint
+            replies = await core.call(pointer, command, hint, life=server.life, spare=(pointer, hint))
+            answer = array(replies[1])
+            if answer[0] != b"ok":
+                core.withdraw(replies[0])
+        refused = refusal(answer, lease.run_id)
         if refused is not None:
             raise refused
         async with core.durable(server.life):
@@ -168,6 +188,7 @@ class LogPart:
             end = None if missed >= 0 else min(page.upto + page.wanted + _AHEAD, _BEYOND)
             records, state = await self._records(run_id, keys, page, end)
             page.take(records)
+            self._core.note_end(run_id, state.last)
             if page.full or page.upto >= state.last:
                 return state.page(page.first, page.entries)
             if not records and state.last == missed:

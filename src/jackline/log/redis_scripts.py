@@ -38,6 +38,7 @@ class Script:
 class Scripts:
     """Every script, by the name of its file. Each tells its keys and its guarantee on top."""
 
+    announce: Script
     append: Script
     beat: Script
     begin: Script
@@ -46,6 +47,7 @@ class Scripts:
     cut: Script
     delete: Script
     due: Script
+    feed_read: Script
     heal: Script
     hold: Script
     place: Script
@@ -70,6 +72,7 @@ def load() -> Scripts:
         return _script(folder.joinpath(f"{name}.lua").read_bytes().replace(_INCLUDE, doubt))
 
     return Scripts(
+        announce=script("announce"),
         append=_with_variant(script("append")),
         beat=script("beat"),
         begin=script("begin"),
@@ -78,6 +81,7 @@ def load() -> Scripts:
         cut=script("cut"),
         delete=script("delete"),
         due=script("due"),
+        feed_read=script("feed_read"),
         heal=script("heal"),
         hold=script("hold"),
         place=script("place"),

@@ -12,10 +12,13 @@ import time
 from typing import TYPE_CHECKING, Final
 
 from jackline.errors import ConfigError, EntryTooLarge
+from jackline.events import in_feed
+from jackline.log import sqlite_feed as feeding
 from jackline.log import sqlite_keeping as keeping
 from jackline.log import sqlite_reads as reads
 from jackline.log import sqlite_writes as writes
 from jackline.log.base import KEEP, MAX_ENTRY_BYTES, NeverShort
+from jackline.log.feed import FEED_ENTRIES
 from jackline.log.packing import chunks
 from jackline.log.sqlite_hints import DUE, Sender, Waiters, digest, digests, listen, register, unregister
 from jackline.log.sqlite_lane import Lane
@@ -42,6 +45,7 @@ if TYPE_CHECKING:
         Serves,
         Start,
     )
+    from jackline.log.feed import FeedPage
     from jackline.log.sqlite_lane import Changed
 
 _POLL_SECONDS: Final = 0.2
@@ -60,11 +64,16 @@ class SqliteStore(NeverShort):
         path: Path,
         writing: sqlite3.Connection,
         reading: sqlite3.Connection,
+        *,
         clock: Callable[[], float],
         max_entry_bytes: int,
         disk_reserve: int,
+        in_feed: Callable[[Entry], bool],
+        feed_entries: int,
     ) -> None:
         """For `open` only."""
+        self._in_feed = in_feed
+        self._feed_entries = feed_entries
         self._path = path
         self._disk_reserve = disk_reserve
         self._max_entry_bytes = max_entry_bytes
@@ -90,9 +99,12 @@ class SqliteStore(NeverShort):
         clock: Callable[[], float] = time.time,
         max_entry_bytes: int = MAX_ENTRY_BYTES,
         disk_reserve: int = 0,
+        feed: Callable[[Entry], bool] = in_feed,
+        feed_entries: int = FEED_ENTRIES,
     ) -> SqliteStore:
         """Open or make the store of `directory`. `clock`: seconds since 1970. `disk_reserve`: bytes
-        that must be free on its disk, or the store counts as full.
+        that must be free on its disk, or the store counts as full. `feed`: which entries are in the feed,
+        which holds about the newest `feed_entries`.
 
         Raises `ConfigError`, which says what to do, when the directory or the file cannot be
         used or was written by a version too new.
@@ -104,7 +116,16 @@ class SqliteStore(NeverShort):
         except BaseException:
             writing.close()
             raise
-        store = cls(path, writing, reading, clock, max_entry_bytes, disk_reserve)
+        store = cls(
+            path,
+            writing,
+            reading,
+            clock=clock,
+            max_entry_bytes=max_entry_bytes,
+            disk_reserve=disk_reserve,
+            in_feed=feed,
+            feed_entries=feed_entries,
+        )
         try:
             await store._listen()
         except BaseException:
@@ -154,8 +175,14 @@ class SqliteStore(NeverShort):
             summary=summary,
             due=due,
             close=close,
+            in_feed=self._places(entries),
+            feed_entries=self._feed_entries,
         )
         return await self._writer.submit(lambda step: writes.append(step, what))
+
+    def _places(self, entries: Sequence[Entry]) -> list[int]:
+        """Of the entries that belong in the feed."""
+        return [at for at, entry in enumerate(entries) if self._in_feed(entry)]
 
     def _check_sizes(self, entries: Sequence[Entry]) -> None:
         for entry in entries:
@@ -234,7 +261,8 @@ class SqliteStore(NeverShort):
 
     async def begin(self, start: Start) -> Begun:
         """See `Directory.begin`."""
-        return await self._writer.submit(lambda step: writes.begin(step, start))
+        places, held = self._places(start.entries), self._feed_entries
+        return await self._writer.submit(lambda step: writes.begin(step, start, places, held))
 
     async def reserve(self, key: str, reservation: Reservation) -> Reservation:
         """See `Directory.reserve`."""
@@ -265,6 +293,25 @@ class SqliteStore(NeverShort):
     async def delete(self, run_or_conversation_id: str) -> None:
         """See `Directory.delete`."""
         await self._writer.submit(lambda step: writes.delete(step, run_or_conversation_id))
+
+    # -- the feed ----------------------------------------------------------------------------
+
+    async def read_feed(self, cursor: str = "", limit: int = 256) -> FeedPage:
+        """See `Feed.read_feed`."""
+        held = self._feed_entries
+        page = await self._reader.submit(lambda step: feeding.read(step, cursor, limit, held))
+        self._waiters.was_read(feeding.FEED, feeding.place(page.next))
+        return page
+
+    async def feed_end(self) -> str:
+        """See `Feed.feed_end`."""
+        return await self._reader.submit(feeding.end)
+
+    @contextlib.contextmanager
+    def listen_feed(self, hear: Callable[[], None]) -> Generator[None]:
+        """See `Feed.listen_feed`."""
+        with self.listen(feeding.FEED, lambda _: hear()):
+            yield
 
     # -- artifacts ---------------------------------------------------------------------------
 

@@ -88,8 +88,16 @@ def _last_and_closed(step: Step, run_id: str) -> tuple[int, bool]:
 
 def has_moved(step: Step, run_id: str, after: int) -> bool:
     """Whether there is something to read after `after`, the ending or that the run is gone included."""
+    if not run_id:  # the feed
+        return newest_fed(step) > after
     found = step.sql.execute("SELECT last, closed FROM runs WHERE run_id = ?", (run_id,)).fetchone()
     return found is None or bool(found[1]) or found[0] > after
+
+
+def newest_fed(step: Step) -> int:
+    """The newest place there ever was in the feed."""
+    found = step.sql.execute("SELECT seq FROM sqlite_sequence WHERE name = 'feed'").fetchone()
+    return 0 if found is None else int(found[0])
 
 
 def head(step: Step, run_id: str) -> Head:

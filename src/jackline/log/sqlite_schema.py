@@ -102,6 +102,14 @@ INSERT INTO endings (conversation_id, ended_ms)
 INSERT INTO loose (run_id, ended_ms) SELECT run_id, updated_ms FROM runs WHERE closed = 1
 """
 
+# The feed; a file made before it gets the table when it is opened. What was appended until then is not
+# in it. `n` never comes back (AUTOINCREMENT): it is the place in the feed.
+_FEED: Final = """
+CREATE TABLE feed (n INTEGER PRIMARY KEY AUTOINCREMENT, run_id TEXT NOT NULL, seq INTEGER NOT NULL);
+CREATE INDEX feed_of_run ON feed (run_id);
+INSERT INTO meta (key, value) VALUES ('feed', lower(hex(randomblob(4))))
+"""
+
 
 def in_words(error: sqlite3.Error, path: Path) -> str:
     """What went wrong with the file, for a person."""
@@ -195,6 +203,9 @@ def _check_format(connection: sqlite3.Connection, path: Path) -> None:
             connection.execute("INSERT INTO meta (key, value) VALUES ('format', ?)", (str(FORMAT),))
         if not connection.execute("SELECT 1 FROM sqlite_schema WHERE name = 'endings'").fetchone():
             for statement in _KEEPING.split(";"):
+                connection.execute(statement)
+        if not connection.execute("SELECT 1 FROM sqlite_schema WHERE name = 'feed'").fetchone():
+            for statement in _FEED.split(";"):
                 connection.execute(statement)
         row = connection.execute("SELECT value FROM meta WHERE key = 'format'").fetchone()
         found = int(row[0]) if row is not None and str(row[0]).isdecimal() else -1

@@ -8,7 +8,9 @@ from typing import TYPE_CHECKING, Final
 
 from jackline.errors import Busy, Fenced, Moved, RunClosed, UnknownRun
 from jackline.ids import is_conversation_id, run_id
+from jackline.log import sqlite_feed as feed
 from jackline.log.base import KEEP, NEVER, NOBODY, NOW, Appended, Begun, Lease, News, Reservation, Taken
+from jackline.log.feed import FEED_ENTRIES
 from jackline.log.sqlite_reads import stored_at
 
 if TYPE_CHECKING:
@@ -35,6 +37,9 @@ class Append:
     summary: bytes | None
     due: Due
     close: bool
+    in_feed: Sequence[int] = ()
+    """Places of the entries that belong in the feed."""
+    feed_entries: int = FEED_ENTRIES
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -128,6 +133,8 @@ def _write(step: Step, row: _Row, what: Append) -> int:
         "INSERT INTO entries (run_id, seq, type, body) VALUES (?, ?, ?, ?)",
         [(row.run_id, seq, entry.type, entry.body) for seq, entry in zip(seqs, what.entries, strict=True)],
     )
+    if what.in_feed:
+        feed.add(step, row.run_id, (seqs[at] for at in what.in_feed), what.feed_entries)
     if what.once:
         step.sql.executemany(
             "INSERT INTO once_names (run_id, name, seq) VALUES (?, ?, ?)",
@@ -253,8 +260,8 @@ def beat(step: Step, worker: str, ttl: float, idle_ms: int, catalogue: bytes | N
     )
 
 
-def begin(step: Step, start: Start) -> Begun:
-    """See `Directory.begin`."""
+def begin(step: Step, start: Start, in_feed: Sequence[int], feed_entries: int) -> Begun:
+    """See `Directory.begin`. `in_feed`: places of the entries that belong in the feed."""
     number = _next_number(step, start)
     found = step.sql.execute(
         "SELECT run_id FROM runs WHERE conversation_id = ? AND closed = 0 AND waiting = 0",
@@ -272,6 +279,7 @@ def begin(step: Step, start: Start) -> Begun:
         raise Busy(active)
     of_run = run_id(start.conversation_id, number)
     _insert_run(step, start, of_run, waiting=active is not None)
+    feed.add(step, of_run, (at + 1 for at in in_feed), feed_entries)
     return Begun(run_id=of_run, last=len(start.entries), repeated=False, active=active)
 
 
@@ -350,6 +358,7 @@ def delete(step: Step, doomed: str) -> None:
     for of_run, _ in rows:
         for table in ("entries", "chunks", "loose", "once_names", "checkpoints", "artifacts", "runs"):
             step.sql.execute(f"DELETE FROM {table} WHERE run_id = ?", (of_run,))  # noqa: S608 (named above)
+        feed.remove(step, of_run)
         step.changed.add(of_run)
     if whole:
         for table in ("endings", "conversations"):

@@ -147,7 +147,11 @@ class Authority:
 
     def may_see(self, principal: Principal, item: Head | Conversation) -> bool:
         """Find a run or a conversation in a list."""
-        return item.owner == principal.name
+        return self.may_see_owner(principal, item.owner)
+
+    def may_see_owner(self, principal: Principal, owner: str) -> bool:
+        """Find the runs of this owner in a list, and what happens in them in the feed."""
+        return owner == principal.name
 
     def may_see_catalogue(self, principal: Principal) -> None:
         """See which agents and tools there are: every principal may."""

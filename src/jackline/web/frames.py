@@ -73,6 +73,48 @@ class Shutdown(Struct, frozen=True, kw_only=True):
     retry_ms: int
 
 
+class FeedReady(Struct, frozen=True, kw_only=True):
+    """Opens a stream of the feed. `cursor`: after which it begins; `newest`: the newest one there is."""
+
+    cursor: str
+    newest: str
+    protocol: str
+
+
+class FeedHeartbeat(Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """The stream is alive. `cursor`: where to go on after it, for who has had all before; it is the frame's
+    id too. `store` is `away` while the store does not answer."""
+
+    ts: str
+    cursor: str | None = None
+    store: Literal["away"] | None = None
+
+
+class FeedGap(Struct, frozen=True, kw_only=True):
+    """What came between the cursors `from` and `to` cannot be given any more: lists must be read anew. The
+    feed goes on after `to`."""
+
+    from_: str = msgspec.field(name="from")
+    to: str
+
+
+def feed_opening(cursor: str, newest: str) -> bytes:
+    """What a stream of the feed begins with. Its `ready` has an id: who is cut before the first entry, and
+    had asked for what is new, must not miss what comes meanwhile."""
+    ready = FeedReady(cursor=cursor, newest=newest, protocol=PROTOCOL)
+    return sse.encode(event="ready", data=msgspec.json.encode(ready), id=cursor, retry=RETRY_MS)
+
+
+def feed_heartbeat(beat: FeedHeartbeat) -> bytes:
+    """A `heartbeat` frame of the feed."""
+    return sse.encode(event="heartbeat", data=msgspec.json.encode(beat), id=beat.cursor)
+
+
+def feed_gap(gap: FeedGap) -> bytes:
+    """A `gap` frame of the feed."""
+    return sse.encode(event="gap", data=msgspec.json.encode(gap), id=gap.to)
+
+
 def cursor_id(seq: int, epoch: int) -> str:
     """What a client sends back to go on after entry `seq`."""
     return f"{seq}.{epoch}" if epoch else str(seq)

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
     from jackline.web.counts import Cut
     from jackline.web.ring import Joined
-    from jackline.web.viewers import Viewer
+    from jackline.web.viewers import Writing
 
 _LOG: Final = logging.getLogger(__name__)
 HANDOVER: Final = "jackline.handover"
@@ -54,7 +54,7 @@ class Connection(asyncio.Protocol):
         "_viewer",
     )
 
-    def __init__(self, http: Http, viewer: Viewer) -> None:
+    def __init__(self, http: Http, viewer: Writing) -> None:
         cycle = http.cycle
         self._transport = http.transport
         self._viewer = viewer
@@ -183,7 +183,7 @@ class Handover:
             return False
         return not (protocol.cycle.keep_alive and protocol.cycle.more_body)
 
-    def take(self, viewer: Viewer) -> bool:
+    def take(self, viewer: Writing) -> bool:
         """After the headers were sent, where it is `possible`: begin `viewer` on the connection. False when
         the client is gone."""
         # The request's scope holds this: it must not keep the server's part of the connection alive.

@@ -30,6 +30,9 @@ _FRAMES: Final = (
     frames.Gap,
     frames.End,
     frames.Shutdown,
+    frames.FeedReady,
+    frames.FeedHeartbeat,
+    frames.FeedGap,
 )
 _OPEN: Final = ("/healthz", "/readyz", "/openapi.json", "/jackline.js", "/")
 

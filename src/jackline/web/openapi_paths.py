@@ -15,6 +15,7 @@ from jackline.web.routes.approvals import FILTERS, ApprovalsPage, DecidedItem, D
 from jackline.web.routes.chat import Accepted
 from jackline.web.routes.conversations import ConversationsPage, History
 from jackline.web.routes.events import EntriesPage
+from jackline.web.routes.feed import FeedEntries
 from jackline.web.routes.runs import STATES, RunsPage
 from jackline.web.routes.stop import StopAnswer
 from jackline.web.snapshot import ApprovalItem, RunSnapshot
@@ -72,6 +73,11 @@ _POLL: Final = _query(
 _EVENT_CURSOR: Final = {"type": "string", "pattern": r"^(0|[1-9][0-9]{0,14})(\.[1-9][0-9]{0,8})?$"}
 _AFTER: Final = _query("after", _EVENT_CURSOR, "the entry to go on after")
 _LAST_EVENT_ID: Final = _header("Last-Event-ID", _EVENT_CURSOR, "the same, and stronger")
+_FEED_ID: Final = {"type": "string", "pattern": "^[0-9A-Za-z~-]{1,400}$"}
+_FEED_CURSOR: Final = (
+    _query("after", _FEED_ID, "the cursor to go on after; `now`: what comes from now on"),
+    _header("Last-Event-ID", _FEED_ID, "the same, and stronger"),
+)
 _KEY: Final = _header(
     "Idempotency-Key",
     {"type": "string", "pattern": "^[!-~]{1,255}$"},
@@ -194,6 +200,14 @@ OPERATIONS: Final[Mapping[tuple[str, str], Operation]] = {
     ),
     ("GET", f"{API}/runs/{{run_id}}/artifacts/{{artifact_id}}"): Operation(
         name="artifact", summary="A result too large for an entry", media="*/*", problems=_READ
+    ),
+    ("GET", f"{API}/feed"): Operation(
+        name="feed",
+        summary="What happens in all runs, as a stream or as a page",
+        answers={200: FeedEntries},
+        stream=True,
+        problems=(*_LIST, 406, 429),
+        parameters=(_TICK, *_FEED_CURSOR, _LIMIT, _POLL),
     ),
     ("GET", f"{API}/conversations"): Operation(
         name="listConversations",

@@ -26,6 +26,7 @@ MAX_WAIT_SECONDS: Final = 60.0
 
 _CURSOR: Final = re.compile(r"(0|[1-9][0-9]{0,14})(?:\.([1-9][0-9]{0,8}))?", re.ASCII)
 _CURSOR_CHARACTERS: Final = 200
+_FEED_CURSOR: Final = re.compile(r"[0-9A-Za-z~-]{1,400}", re.ASCII)
 _KEY: Final = re.compile(r"[\x21-\x7e]{1,255}")
 _Choice = TypeVar("_Choice", bound=str)
 
@@ -51,6 +52,21 @@ def cursor(request: Request) -> Cursor | None:
         detail = f"{text[:40]!r} is no cursor; send back the id of an entry of this run"
         raise Problem(400, detail, members={"errors": [{"field": "after", "detail": detail}]})
     return Cursor(int(match[1]), int(match[2] or 0))
+
+
+def feed_cursor(request: Request) -> str:
+    """The same of the feed, whose cursors are opaque words; `now` is one of what comes from now on. "" for
+    none. Raises a 400 problem for what cannot be one."""
+    text = request.headers.get("last-event-id") or request.query_params.get("after") or ""
+    if text and not _FEED_CURSOR.fullmatch(text):
+        raise bad_feed_cursor()
+    return text
+
+
+def bad_feed_cursor() -> Problem:
+    """A cursor that this feed has not given."""
+    detail = "this is no cursor of this feed; begin without one, or with after=now, and read the list anew"
+    return Problem(400, detail, members={"errors": [{"field": "after", "detail": detail}]})
 
 
 def page_limit(request: Request, default: int = DEFAULT_PAGE) -> int:

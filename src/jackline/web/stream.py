@@ -16,8 +16,6 @@ from jackline.web.stall import Stall
 from jackline.web.viewers import Viewer, Wish
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from starlette.types import Receive, Scope, Send
 
     from jackline.events import Json
@@ -25,6 +23,7 @@ if TYPE_CHECKING:
     from jackline.web.ring import Joined
     from jackline.web.site import Site
     from jackline.web.tail import Tail
+    from jackline.web.viewers import Writing
 
 
 def events_path(run_id: str) -> str:
@@ -74,23 +73,16 @@ class Stream:
         try:
             wish = await self._opened(tail, scope, send, handover)
             if wish is not None:
-                settings = self._site.settings
-                seat = scope.get(SEAT)
-                seat = seat if isinstance(seat, Seat) else None
-                viewer = Viewer(tails, tail, wish, drain_seconds=settings.drain, seat=seat)
+                seat = seat_of(scope)
+                viewer = Viewer(tails, tail, wish, drain_seconds=self._site.settings.drain, seat=seat)
                 if handover is None or not handover.possible:
                     kept = True
-                    await _serve(viewer, receive, send, self._cut, settings.write_timeout)
+                    await serve(viewer, receive, send, self._site)
                 else:
-                    kept = handover.take(viewer)
-                    if seat is not None:
-                        seat.kept = kept
+                    kept = handed_over(viewer, handover, seat)
         finally:
             if not kept:
                 tails.leave(tail)
-
-    def _cut(self) -> None:
-        self._site.counts.cut["stalled"] += 1
 
     async def _opened(self, tail: Tail, scope: Scope, send: Send, handover: Handover | None) -> Wish | None:
         """Send the headers. None when there is no stream to follow them."""
@@ -99,10 +91,10 @@ class Stream:
         wish = self._wish(tail)
         if not self._began_here and tail.closed and wish.after == tail.last and wish.epoch == tail.epoch:
             # EventSource stops trying at a 204.
-            await _send_whole(send, 204, [(b"cache-control", b"no-store")])
+            await send_whole(send, 204, [(b"cache-control", b"no-store")])
             return None
         if scope["method"] == "HEAD":
-            await _send_whole(send, 200, self._headers())
+            await send_whole(send, 200, self._headers())
             return None
         if handover is not None:
             handover.prepare()
@@ -135,6 +127,20 @@ class Stream:
         return headers
 
 
+def seat_of(scope: Scope) -> Seat | None:
+    """The seat that the request has taken."""
+    seat = scope.get(SEAT)
+    return seat if isinstance(seat, Seat) else None
+
+
+def handed_over(viewer: Writing, handover: Handover, seat: Seat | None) -> bool:
+    """Whether `viewer` has the connection now, and the seat with it."""
+    kept = handover.take(viewer)
+    if seat is not None:
+        seat.kept = kept
+    return kept
+
+
 def check_cursor(cursor: Cursor, *, last: int, epoch: int) -> None:
     """Raises a 400 problem for a cursor that this run cannot have given to anybody."""
     if cursor.epoch > epoch or (cursor.epoch == epoch and cursor.seq > last):
@@ -147,7 +153,7 @@ class _Sender:
     """A viewer's connection where the server has only ASGI's `send`: what was written in one turn leaves
     together, and the viewer waits until the server has taken it."""
 
-    def __init__(self, viewer: Viewer, stall: Stall) -> None:
+    def __init__(self, viewer: Writing, stall: Stall) -> None:
         self._viewer = viewer
         self._stall = stall
         self._written: list[bytes] = []
@@ -192,15 +198,15 @@ class _Sender:
         await send({"type": "http.response.body", "body": b"", "more_body": False})
 
 
-async def _serve(
-    viewer: Viewer, receive: Receive, send: Send, on_cut: Callable[[], None], write_timeout: float
-) -> None:
+async def serve(viewer: Writing, receive: Receive, send: Send, site: Site) -> None:
+    """Have `viewer` write through ASGI's `send`, until its last frame or until the client is gone."""
+
     def cut() -> None:
-        on_cut()
+        site.counts.cut["stalled"] += 1
         group.cancel_scope.cancel()
 
     # What the server and the system hold for the client is not known here, but that `send` waits.
-    stall = Stall(write_timeout, lambda: 0, cut)
+    stall = Stall(site.settings.write_timeout, lambda: 0, cut)
     sender = _Sender(viewer, stall)
 
     async def until_gone() -> None:
@@ -219,6 +225,7 @@ async def _serve(
         viewer.close()
 
 
-async def _send_whole(send: Send, status: int, headers: list[tuple[bytes, bytes]]) -> None:
+async def send_whole(send: Send, status: int, headers: list[tuple[bytes, bytes]]) -> None:
+    """An answer without a body."""
     await send({"type": "http.response.start", "status": status, "headers": headers})
     await send({"type": "http.response.body", "body": b"", "more_body": False})

@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from contextlib import suppress
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, Generic, Protocol, TypeVar
 
 from jackline import summary as summaries
 from jackline.errors import InDoubt, RunClosed, StoreUnavailable, UnknownRun
@@ -41,11 +41,26 @@ _HEAD_TIMEOUT_SECONDS: Final = (0.5, 5.0)
 """How long a heartbeat may wait for the store, at least and at most, before it says `away`."""
 
 
-class Flock:
+class Told(Protocol):
+    """Who is told of news."""
+
+    def look(self) -> None:
+        """There may be news."""
+        ...
+
+    def abort(self) -> None:
+        """End at once."""
+        ...
+
+
+_Told = TypeVar("_Told", bound=Told)
+
+
+class Flock(Generic[_Told]):
     """The viewers of one tail that are told of news together: at once, or every `tick` ms."""
 
     def __init__(self, tick: int) -> None:
-        self.viewers: dict[Viewer, None] = {}
+        self.viewers: dict[_Told, None] = {}
         self._tick = tick
         self._handle: asyncio.Handle | None = None
         self._serving = False
@@ -71,7 +86,7 @@ class Flock:
         self._serving, self._more = True, False
         self._portion(tuple(self.viewers), 0)
 
-    def _portion(self, viewers: Sequence[Viewer], at: int) -> None:
+    def _portion(self, viewers: Sequence[_Told], at: int) -> None:
         for viewer in viewers[at : at + _PORTION]:
             try:
                 viewer.look()
@@ -113,7 +128,7 @@ class Tail:
         self.beat = b""
         self.heartbeat: frames.Heartbeat | None = None
         """The newest one, which `beat` is the frame of."""
-        self.flocks: dict[int, Flock] = {}
+        self.flocks: dict[int, Flock[Viewer]] = {}
         self.following: asyncio.Task[None] | None = None
         self.reading: asyncio.Future[None] | None = None
         """The next reading of the log's end, shared by all who came since the last one began."""

@@ -8,6 +8,7 @@ from collections import deque
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Final
 
+from jackline.web.feed import FeedTail
 from jackline.web.fold import Fold
 from jackline.web.pages import CACHE_BYTES, Pages
 from jackline.web.ring import RING_BYTES
@@ -17,8 +18,9 @@ from jackline.web.turns import Turns
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Callable, Coroutine, Iterator
 
-    from jackline.log.base import EventLog
+    from jackline.log.base import Store
     from jackline.run import RunState
+    from jackline.web.feed_viewer import FeedViewer
     from jackline.web.viewers import Viewer
 
 LINGER_SECONDS: Final = 5.0
@@ -33,12 +35,12 @@ _LOG = logging.getLogger(__name__)
 
 
 class Tails:
-    """The tails of this process. `linger`: seconds that a tail stays after its last viewer, so that a
-    reconnection finds it warm."""
+    """The tails of this process, and the feed's. `linger`: seconds that a tail stays after its last viewer,
+    so that a reconnection finds it warm."""
 
     def __init__(
         self,
-        log: EventLog,
+        log: Store,
         *,
         heartbeat: float,
         now: Callable[[], float],
@@ -51,6 +53,7 @@ class Tails:
         """Entries that were written to viewers who have left since."""
         self.pages = Pages(self.spawn, page_bytes)
         self.turns = Turns()
+        self.feed = FeedTail(log, heartbeat=heartbeat, now=now, linger=linger, spawn=self._spawn_for_feed)
         self._log = log
         self._heartbeat = heartbeat
         self._now = now
@@ -82,6 +85,10 @@ class Tails:
                 for viewer in tuple(flock.viewers):
                     viewer.abort()
             self._drop(tail)
+        for flock in tuple(self.feed.flocks.values()):
+            for viewer in tuple(flock.viewers):
+                viewer.abort()
+        self.feed.end()
         self._beats.clear()
         if self._timer is not None:
             self._timer.cancel()
@@ -90,7 +97,7 @@ class Tails:
     @property
     def viewers(self) -> int:
         """How many viewers there are, and who waits for an ending."""
-        return self._watchers
+        return self._watchers + self.feed.watchers
 
     @property
     def entries_delivered(self) -> int:
@@ -102,10 +109,12 @@ class Tails:
         """Bytes that wait in this process for viewers to take them. Asks each of them."""
         return sum(viewer.waiting for viewer in self._here())
 
-    def _here(self) -> Iterator[Viewer]:
+    def _here(self) -> Iterator[Viewer | FeedViewer]:
         for tail in self._tails.values():
             for flock in tail.flocks.values():
                 yield from flock.viewers
+        for flock in self.feed.flocks.values():
+            yield from flock.viewers
 
     @property
     def watched(self) -> tuple[str, ...]:
@@ -126,6 +135,7 @@ class Tails:
         self.draining = True
         for tail in self._tails.values():
             tail.wake()
+        self.feed.wake()
 
     async def enter(self, run_id: str) -> Tail:
         """The run's tail, read up to the log's end. It is held until `leave`, unless this raises:
@@ -239,6 +249,26 @@ class Tails:
             tail.wake()
         if tail.gone:
             self._drop(tail)
+
+    def _spawn_for_feed(self, work: Coroutine[None, None, None]) -> asyncio.Task[None]:
+        if self._tasks is None:
+            work.close()
+            raise RuntimeError("the app is not running: nothing can be watched")
+        task = self._tasks.create_task(self._guard_feed(work))
+        task.add_done_callback(lambda _: work.close())
+        return task
+
+    async def _guard_feed(self, work: Coroutine[None, None, None]) -> None:
+        try:
+            await work
+        except Exception:  # noqa: BLE001 (this is a task's top)
+            _LOG.exception(
+                "the feed's tail failed; its viewers are cut off, and come back with their cursors"
+            )
+            for flock in tuple(self.feed.flocks.values()):
+                for viewer in tuple(flock.viewers):
+                    viewer.abort()
+            self.feed.end()
 
     # -- heartbeats: one timer for all (G9) ------------------------------------------------------
 

@@ -36,7 +36,7 @@ _DRAIN_PER_SECOND: Final = 500
 
 _RETRY_MS: Final = (500, 2500)
 _RETRY_MORE_MS: Final = 10_000
-_POLL_RETRY_MS: Final = 100
+POLL_RETRY_MS: Final = 100
 
 # Why a viewer does not go on by itself: each is ended by who began it.
 _FULL: Final = 1  # its connection takes no more
@@ -83,6 +83,37 @@ class Connection(Protocol):
     def waiting(self) -> int:
         """How many bytes were written here and have not left the process."""
         ...
+
+
+class Writing(Protocol):
+    """Who writes to a `Connection`, and is told by it how it is."""
+
+    def begin(self, connection: Connection) -> None:
+        """Write to `connection`, until the last frame or until it is closed."""
+        ...
+
+    def close(self) -> None:
+        """The connection is gone."""
+        ...
+
+    def hold(self) -> None:
+        """The connection takes no more."""
+        ...
+
+    def go_on(self) -> None:
+        """The connection takes more again."""
+        ...
+
+
+def spread_seconds(tails: Tails, drain_seconds: float) -> float:
+    """In how many seconds all viewers are told to go."""
+    return min(drain_seconds / 2, tails.viewers / _DRAIN_PER_SECOND)
+
+
+def retry_ms(tails: Tails) -> int:
+    """When a viewer that was told to go may come back: each at a time of its own."""
+    shortest, longest = _RETRY_MS
+    return random.randint(shortest, longest + min(_RETRY_MORE_MS, tails.viewers))
 
 
 class Viewer:
@@ -200,7 +231,7 @@ class Viewer:
             if not wrote or self.cursor >= tail.ring.last:
                 if self._poll == "said":
                     self._held |= _OVER
-                    connection.write(frames.shutdown(_POLL_RETRY_MS))
+                    connection.write(frames.shutdown(POLL_RETRY_MS))
                     connection.end()
                 return
             if not self._held:
@@ -301,15 +332,11 @@ class Viewer:
     def _leave(self) -> None:
         """Write the `shutdown` frame, each viewer's at its own time and with its own way back."""
         self._held |= _OVER
-        viewers = self._tails.viewers
-        spread = min(self._drain_seconds / 2, viewers / _DRAIN_PER_SECOND)
-        self._after(random.uniform(0, spread), self._goodbye)
+        self._after(random.uniform(0, spread_seconds(self._tails, self._drain_seconds)), self._goodbye)
 
     def _goodbye(self) -> None:
         if self._connection is not None:
-            shortest, longest = _RETRY_MS
-            longest += min(_RETRY_MORE_MS, self._tails.viewers)
-            self._connection.write(frames.shutdown(random.randint(shortest, longest)))
+            self._connection.write(frames.shutdown(retry_ms(self._tails)))
             self._connection.end()
 
     def _after(self, seconds: float, then: Callable[[], None]) -> None:

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import partial
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Final
 
-import anyio
 import msgspec
 from msgspec import Raw, Struct
 
@@ -14,6 +14,7 @@ from jackline.errors import InDoubt
 from jackline.events import frame_data
 from jackline.web import frames, query
 from jackline.web.auth import principal_of
+from jackline.web.poll import Poll
 from jackline.web.problems import Problem
 from jackline.web.site import json_response
 from jackline.web.snapshot import snapshot
@@ -21,7 +22,7 @@ from jackline.web.stream import Stream, check_cursor
 
 if TYPE_CHECKING:
     from starlette.requests import Request
-    from starlette.types import ASGIApp, Receive, Scope, Send
+    from starlette.types import ASGIApp
 
     from jackline.log.base import Page
     from jackline.web.site import Site
@@ -96,36 +97,7 @@ async def events(site: Site, request: Request) -> ASGIApp:
         compact=query.compact(request, default=False),
         until_pause=until_pause,
     )
-    return _Poll(site, wish) if poll else json_response(await _page(site, wish))
-
-
-class _Poll:
-    """An ASGI callable: the answer to a poll; who hangs up is not waited with."""
-
-    def __init__(self, site: Site, wish: _Wish) -> None:
-        self._site = site
-        self._wish = wish
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        page: EntriesPage | None = None
-        fault: Exception | None = None
-
-        async def until_gone() -> None:
-            while (await receive())["type"] != "http.disconnect":
-                pass
-            group.cancel_scope.cancel()
-
-        async with anyio.create_task_group() as group:
-            group.start_soon(until_gone)
-            try:
-                page = await _polled(self._site, self._wish)
-            except Exception as caught:  # noqa: BLE001 (raised again, outside the group that would wrap it)
-                fault = caught
-            group.cancel_scope.cancel()
-        if fault is not None:
-            raise fault
-        if page is not None:
-            await json_response(page)(scope, receive, send)
+    return Poll(partial(_polled, site, wish)) if poll else json_response(await _page(site, wish))
 
 
 async def _polled(site: Site, wish: _Wish) -> EntriesPage:

@@ -68,6 +68,7 @@ const STREAM = 'text/event-stream';
 const JSON_TYPE = 'application/json';
 const REQUEST_MS = 30_000;
 const SAME_HOLE = 3; // a hole may come from one bad connection; the same one three times stands in the log
+const REMEMBERED = 4096; // entries of the feed, so that each is handed out once: some 300 KB
 const LONGEST_RETRY_MS = 300_000;
 const POLLING = 'by polling, since something on the way holds streams back; see: jackline doctor';
 const ANOTHER_NETWORK = 'the network may be another';
@@ -619,32 +620,25 @@ class EventSourceStream {
  * @property {Call | null} post whose answer is the stream
  */
 
+/** The parts of the options that all streams have. @typedef {Pick<FollowOptions, 'via' | 'onState' | 'signal'>} Listening */
+
 /**
- * A run's frames, as an async iterator: entries in order, none twice, none missing, over any number of cuts,
- * deploys and time-outs. It throws Refused, Unreachable, ProtocolViolation, and the signal's reason. The run is
- * not changed by any of it. Nothing is sent before the first iteration.
- * @implements {AsyncIterable<Frame>}
+ * Frames over any number of connections: connecting, coming back, telling of it. What they are, and what is to be
+ * asked for, the kinds of it know.
+ * @template {{kind: string}} F
+ * @implements {AsyncIterable<F>}
  */
-export class Follow {
-  /** The run's id; null until the answer to a POST has come. @type {string | null} */ runId;
-  /** @type {string | null} */ conversationId = null;
-  /** The run's state as of the last frame. @type {string | null} */ state = null;
+class Connected {
   /** The opaque id to resume from: of the last entry handed out. @type {string | null} */ cursor;
   /** The connection's state. @type {Phase} */ phase = 'connecting';
   /** When anything was last heard of the server, by this machine's clock. @type {number | null} */ heardAt = null;
   #server;
-  #source;
   #options;
-  /** @type {number | null} */ #seq;
-  #newest = 0;
-  /** @type {Frame[]} */ #queue = [];
+  /** @type {F[]} */ #queue = [];
   #over = false;
-  #accepted = false;
   #wasOpen = false;
   /** Whether anything came on this connection. */ #greeted = false;
   /** @type {number | null} */ #pollingSince = null;
-  #compact = true;
-  #holes = 0;
   #via;
   /** Whether fetch must find out why EventSource was closed. */ #askWhy = false;
   #network = 0;
@@ -656,17 +650,14 @@ export class Follow {
   #leaving;
   #frames;
 
-  /** @param {Server} server @param {Source} source @param {FollowOptions} options */
-  constructor(server, source, options) {
+  /** @param {Server} server @param {string | null} after @param {Listening} options */
+  constructor(server, after, options) {
     if (options.via === 'eventsource' && (server.token || !server.EventSource)) {
       throw new TypeError('EventSource is missing, or cannot send the token');
     }
     this.#server = server;
-    this.#source = source;
     this.#options = options;
-    this.runId = source.runId;
-    this.cursor = source.after;
-    this.#seq = source.after !== null && /^[0-9]+$/.test(source.after) ? Number(source.after) : null;
+    this.cursor = after;
     this.#via = options.via ?? 'fetch';
     this.#backoff = new Backoff(server);
     this.#pulse = new Pulse(server.pace);
@@ -682,8 +673,70 @@ export class Follow {
   /** The next frame; `done` where the stream has ended. */
   next() { return this.#frames.next(); }
 
-  /** Let the connection go: the iteration ends. The run goes on. */
+  /** Let the connection go: the iteration ends. Nothing else is changed by it. */
   close() { this.#leaving.abort(LEFT); }
+
+  // -- what the kinds of it say
+
+  /** What is asked for now. @protected @returns {Call} */
+  _call() { throw new TypeError('abstract'); }
+
+  /** The same for polling, where asking for it takes a request of its own.
+   * @protected @param {(call: Call) => Promise<{response: Response, body: Data}>} once @returns {Promise<Call>} */
+  async _pollable(once) {
+    void once;
+    return this._call();
+  }
+
+  /** An answer has come. @protected @param {Response} response */
+  _answered(response) { void response; }
+
+  /** Whether it is worth to keep trying although nothing has come yet. @protected */
+  get _lasting() { return false; }
+
+  /** The frame of an event, null for one that is none. @protected @param {ServerSentEvent} event @returns {F | null} */
+  _frame(event) { throw new TypeError(`abstract: ${event}`); }
+
+  /** The frames that a stream would have had instead of this page. @protected @param {Data} page @returns {F[]} */
+  _framesOf(page) { throw new TypeError(`abstract: ${page}`); }
+
+  /** The frame if it is to be handed out. @protected @param {F} frame @returns {F | null} */
+  _take(frame) { return frame; }
+
+  // -- what they do
+
+  /** The stream's first frame: from here on it counts as open. @protected @param {boolean} behind */
+  _opened(behind) {
+    this.#wasOpen = true;
+    this.#failingSince = null;
+    this.#tell(behind ? 'catching-up' : 'live', '');
+  }
+
+  /** What was missed has come. @protected */
+  _caughtUp() {
+    if (this.phase === 'catching-up') this.#tell('live', '');
+  }
+
+  /** The stream works: the next failure is a first one. @protected */
+  _progress() { this.#backoff.progress(); }
+
+  /** @protected @param {Data} heartbeat */
+  _beat(heartbeat) {
+    this.#pulse.beat(Date.parse(heartbeat.ts) || this.#server.clock());
+    this.#backoff.progress();
+  }
+
+  /** There will be no more frames. @protected */
+  _finish() { this.#over = true; }
+
+  /** From now on over fetch. @protected */
+  _byFetch() { this.#via = 'fetch'; }
+
+  /** Give this connection up, with what has come on it. @protected @param {string} reason @param {number} [atLeastMs] */
+  _drop(reason, atLeastMs = 0) {
+    this.#queue = [];
+    this.#failed = new Failed(reason, {atLeastMs});
+  }
 
   async *#iterate() {
     try {
@@ -691,7 +744,7 @@ export class Follow {
         this.#leaving.signal.throwIfAborted();
         const next = this.#queue.shift();
         if (next !== undefined) {
-          const frame = this.#take(next);
+          const frame = this._take(next);
           if (frame) yield frame;
         } else if (this.#over) {
           return;
@@ -754,7 +807,7 @@ export class Follow {
     const now = clock();
     this.#failingSince = Math.min(this.#failingSince ?? now, now);
     // Once a POST was accepted there is a run to follow, and giving up early would lose sight of it.
-    const budget = this.#wasOpen || this.#accepted ? pace.followBudgetMs : pace.firstBudgetMs;
+    const budget = this.#wasOpen || this._lasting ? pace.followBudgetMs : pace.firstBudgetMs;
     const wait = this.#backoff.next(failed, this.#failingSince, budget);
     this.#tell(this.#wasOpen ? 'reconnecting' : 'connecting', failed.message, wait);
     await this.#server.sleep(wait, this.#leaving.signal);
@@ -792,7 +845,7 @@ export class Follow {
 
   /** @param {AbortController} trying */
   async #open(trying) {
-    const call = this.#call();
+    const call = this._call();
     const {url, EventSource} = this.#server;
     this.#network = this.#server.network;
     if (this.#via === 'eventsource' && call.method === 'GET' && !this.#askWhy) {
@@ -810,10 +863,7 @@ export class Follow {
       if (mediaType(response) !== STREAM || response.body === null) {
         throw new ProtocolViolation(`${url} answers ${mediaType(response) || 'no media type'}, not an event stream`);
       }
-      this.#accepted = true;
-      // Of the location only the id is taken: the path may lack a proxy's prefix.
-      const location = /\/runs\/([^/?]+)\/events\/?(\?|$)/.exec(response.headers.get('location') ?? '');
-      this.runId ??= response.headers.get('x-run-id') ?? location?.[1] ?? null;
+      this._answered(response);
       this.#stream = new FetchStream(response.body, trying);
     }
     this.#pulse.opened();
@@ -822,20 +872,12 @@ export class Follow {
   /** Ask for what is new; it stands in the queue. @param {AbortController} trying */
   async #poll(trying) {
     const limit = this.#pulse.limitMs;
-    let call = this.#call();
-    if (call.method === 'POST') {
-      const {response} = await this.#server.once(call, limit, trying, JSON_TYPE, readObject);
-      const runId = response.headers.get('x-run-id');
-      if (runId === null) throw new ProtocolViolation('the answer to a POST does not name its run');
-      this.runId = runId;
-      this.#accepted = true;
-      this.cursor ||= response.headers.get('last-event-id') ?? '0';
-      this.#seq ??= parseInt(this.cursor, 10);
-      call = this.#call();
-    }
+    /** @param {Call} call */
+    const once = (call) => this.#server.once(call, limit, trying, JSON_TYPE, readObject);
+    const call = await this._pollable(once);
     call.query = {...call.query, poll: 1};
-    const {body} = await this.#server.once(call, limit, trying, JSON_TYPE, readObject);
-    const frames = framesOf(body);
+    const {body} = await once(call);
+    const frames = this._framesOf(body);
     if (frames.length === 0) throw new Failed('the server does not wait for news');
     this.heardAt = this.#server.clock();
     this.#failingSince = null;
@@ -843,19 +885,6 @@ export class Follow {
     this.#pollingSince ??= this.#server.clock();
     if (this.phase !== 'live') this.#tell('live', POLLING);
     this.#queue.push(...frames);
-  }
-
-  /** @returns {Call} */
-  #call() {
-    const {until, compact} = this.#options;
-    /** @type {Query} */ const query = {until, compact: this.#compact && compact !== false ? undefined : 0};
-    const {post} = this.#source;
-    if (post !== null && (!this.#accepted || this.runId === null || this.cursor === null)) return {...post, query};
-    const path = `${API}/runs/${segment(this.runId ?? '')}/events`;
-    if (!this.cursor || this.cursor === '0') return {method: 'GET', path, query};
-    // Both: a proxy may strip the one, and where both arrive they say the same.
-    const headers = {'Last-Event-ID': this.cursor};
-    return {method: 'GET', path, query: {...query, after: this.cursor}, headers};
   }
 
   /** Read once; what came stands in the queue, what went wrong in `#failed`. @param {Stream} stream */
@@ -879,16 +908,94 @@ export class Follow {
     this.#server.holdsBack = false;
     this.heardAt = this.#server.clock();
     if (stream.retryMs !== null) this.#backoff.baseMs = Math.min(stream.retryMs, LONGEST_RETRY_MS);
-    for (const {event, id, data} of events) {
-      const frame = parse(event, id, data);
+    for (const event of events) {
+      const frame = this._frame(event);
       if (frame !== null) this.#queue.push(frame);
     }
   }
 
-  // -- frames
+  /** @param {Phase} phase @param {string} reason @param {number | null} [retryInMs] */
+  #tell(phase, reason, retryInMs = null) {
+    if (phase === this.phase && !reason) return;
+    this.phase = phase;
+    this.#options.onState?.(phase, reason, retryInMs);
+  }
+}
 
-  /** The frame if it is to be handed out; keeps the cursor, finds doubles and holes. @param {Frame} frame */
-  #take(frame) {
+/**
+ * A run's frames, as an async iterator: entries in order, none twice, none missing, over any number of cuts,
+ * deploys and time-outs. It throws Refused, Unreachable, ProtocolViolation, and the signal's reason. The run is
+ * not changed by any of it. Nothing is sent before the first iteration.
+ * @extends {Connected<Frame>}
+ */
+export class Follow extends Connected {
+  /** The run's id; null until the answer to a POST has come. @type {string | null} */ runId;
+  /** @type {string | null} */ conversationId = null;
+  /** The run's state as of the last frame. @type {string | null} */ state = null;
+  #source;
+  #until;
+  #merged;
+  /** @type {number | null} */ #seq;
+  #newest = 0;
+  #accepted = false;
+  #compact = true;
+  #holes = 0;
+
+  /** @param {Server} server @param {Source} source @param {FollowOptions} options */
+  constructor(server, source, options) {
+    super(server, source.after, options);
+    this.#source = source;
+    this.#until = options.until;
+    this.#merged = options.compact !== false;
+    this.runId = source.runId;
+    this.#seq = source.after !== null && /^[0-9]+$/.test(source.after) ? Number(source.after) : null;
+  }
+
+  /** @protected @override */
+  get _lasting() { return this.#accepted; } // there is a run to follow, and giving up early would lose sight of it
+
+  /** @protected @override @param {Response} response */
+  _answered(response) {
+    this.#accepted = true;
+    // Of the location only the id is taken: the path may lack a proxy's prefix.
+    const location = /\/runs\/([^/?]+)\/events\/?(\?|$)/.exec(response.headers.get('location') ?? '');
+    this.runId ??= response.headers.get('x-run-id') ?? location?.[1] ?? null;
+  }
+
+  /** @protected @override @param {(call: Call) => Promise<{response: Response, body: Data}>} once */
+  async _pollable(once) {
+    const call = this._call();
+    if (call.method !== 'POST') return call;
+    const {response} = await once(call);
+    const runId = response.headers.get('x-run-id');
+    if (runId === null) throw new ProtocolViolation('the answer to a POST does not name its run');
+    this.runId = runId;
+    this.#accepted = true;
+    this.cursor ||= response.headers.get('last-event-id') ?? '0';
+    this.#seq ??= parseInt(this.cursor, 10);
+    return this._call();
+  }
+
+  /** @protected @override @returns {Call} */
+  _call() {
+    /** @type {Query} */ const query = {until: this.#until, compact: this.#compact && this.#merged ? undefined : 0};
+    const {post} = this.#source;
+    if (post !== null && (!this.#accepted || this.runId === null || this.cursor === null)) return {...post, query};
+    const path = `${API}/runs/${segment(this.runId ?? '')}/events`;
+    if (!this.cursor || this.cursor === '0') return {method: 'GET', path, query};
+    // Both: a proxy may strip the one, and where both arrive they say the same.
+    const headers = {'Last-Event-ID': this.cursor};
+    return {method: 'GET', path, query: {...query, after: this.cursor}, headers};
+  }
+
+  /** @protected @override @param {ServerSentEvent} event */
+  _frame({event, id, data}) { return parse(event, id, data); }
+
+  /** @protected @override @param {Data} page */
+  _framesOf(page) { return framesOf(page); }
+
+  /** Keeps the cursor, finds doubles and holes. @protected @override @param {Frame} frame */
+  _take(frame) {
     const {data} = frame;
     switch (frame.kind) {
       case 'ready':
@@ -897,32 +1004,29 @@ export class Follow {
         this.state = data.state ?? this.state;
         this.#seq ??= Number(data.seq);
         this.#newest = data.newest ?? 0;
-        this.#wasOpen = true;
-        this.#failingSince = null;
-        this.#tell(this.#newest > this.#seq ? 'catching-up' : 'live', '');
+        this._opened(this.#newest > this.#seq);
         break;
       case 'entry':
         return this.#entry(frame) ? frame : null;
       case 'heartbeat':
         this.state = data.state ?? this.state;
-        this.#pulse.beat(Date.parse(data.ts) || this.#server.clock());
-        this.#backoff.progress();
+        this._beat(data);
         break;
       case 'gap':
         // It may go on before what was seen: a log that came back shorter counts anew.
         this.#seq = Number.isSafeInteger(data.snapshot?.seq) ? data.snapshot.seq : null;
         this.cursor = frame.id ?? String(data.to);
         this.state = data.snapshot?.state ?? this.state;
-        this.#backoff.progress();
-        this.#caughtUp();
+        this._progress();
+        this.#look();
         break;
       case 'end':
         if (this.#seq !== null && data.seq > this.#seq) return this.#hole(this.#seq, data.seq + 1);
         this.state = data.state;
-        this.#over = true;
+        this._finish();
         break;
       case 'shutdown':
-        this.#drop(new Failed('the server is going away', {atLeastMs: data.retry_ms || 0}));
+        this._drop('the server is going away', data.retry_ms || 0);
     }
     return frame;
   }
@@ -939,14 +1043,14 @@ export class Follow {
     this.#seq = seq;
     this.cursor = id;
     this.#holes = 0;
-    this.#backoff.progress();
-    this.#caughtUp();
+    this._progress();
+    this.#look();
     if (type === 'workflow') this.state = data.state ?? this.state;
     return true;
   }
 
-  #caughtUp() {
-    if (this.phase === 'catching-up' && (this.#seq ?? 0) >= this.#newest) this.#tell('live', '');
+  #look() {
+    if ((this.#seq ?? 0) >= this.#newest) this._caughtUp();
   }
 
   /** @param {number} seq @param {number} next @returns {null} */
@@ -955,22 +1059,115 @@ export class Follow {
     if (this.#holes >= SAME_HOLE) {
       throw new ProtocolViolation(`after entry ${seq} of run ${this.runId} comes entry ${next}, three times`);
     }
-    this.#via = 'fetch'; // EventSource hands out no entries of types that it was not told of
-    this.#drop(new Failed(`entries are missing after ${seq}`));
+    this._byFetch(); // EventSource hands out no entries of types that it was not told of
+    this._drop(`entries are missing after ${seq}`);
     return null;
   }
+}
 
-  /** @param {Failed} failed */
-  #drop(failed) {
-    this.#queue = [];
-    this.#failed = failed;
+/**
+ * @typedef {{kind: 'entry', type: string, runId: string, seq: number, id: string, data: Data}} FeedEntry
+ * @typedef {{kind: 'ready' | 'heartbeat' | 'shutdown', data: Data} | {kind: 'gap', id: string | null, data: Data} | FeedEntry} FeedFrame
+ * @typedef {object} FeedOptions
+ * @property {string} [after] a cursor; `now`: only what comes from now on. From the oldest entry held if missing
+ * @property {'fetch' | 'eventsource'} [via] how streams are read
+ * @property {OnState} [onState]
+ * @property {AbortSignal} [signal]
+ */
+
+/**
+ * The workflow and approval entries of every run that the caller may see, as an async iterator without an end. It
+ * comes back as Follow does. Of one run they come in order, and each once as far as REMEMBERED goes: whoever needs
+ * more than that looks at `runId` and `seq`. After a `gap` lists must be read anew.
+ * @extends {Connected<FeedFrame>}
+ */
+export class Feed extends Connected {
+  #newest = '';
+  /** @type {Set<string>} */ #seen = new Set();
+
+  /** @protected @override @returns {Call} */
+  _call() {
+    const path = `${API}/feed`;
+    if (!this.cursor) return {method: 'GET', path};
+    // Both: a proxy may strip the one, and where both arrive they say the same.
+    return {method: 'GET', path, query: {after: this.cursor}, headers: {'Last-Event-ID': this.cursor}};
   }
 
-  /** @param {Phase} phase @param {string} reason @param {number | null} [retryInMs] */
-  #tell(phase, reason, retryInMs = null) {
-    if (phase === this.phase && !reason) return;
-    this.phase = phase;
-    this.#options.onState?.(phase, reason, retryInMs);
+  /** @protected @override @param {ServerSentEvent} event @returns {FeedFrame | null} */
+  _frame({event, lastEventId, data}) { return feedFrame(event, lastEventId, data); }
+
+  /** @protected @override @param {Data} page @returns {FeedFrame[]} */
+  _framesOf({entries, gap, heartbeat}) {
+    if (!Array.isArray(entries)) throw new ProtocolViolation('a page without entries');
+    return [
+      gap && feedFrame('gap', String(gap.to), gap),
+      heartbeat && feedFrame('heartbeat', '', heartbeat),
+      ...entries.map((each) => feedFrame(String(each?.type), String(each?.id ?? ''), each?.data)),
+    ].filter((frame) => frame);
+  }
+
+  /** @protected @override @param {FeedFrame} frame */
+  _take(frame) {
+    switch (frame.kind) {
+      case 'ready':
+        this.cursor = frame.data.cursor;
+        this.#newest = frame.data.newest ?? '';
+        this._opened(this.cursor !== this.#newest);
+        break;
+      case 'entry':
+        return this.#entry(frame) ? frame : null;
+      case 'heartbeat':
+        this._beat(frame.data);
+        if (frame.data.cursor) {
+          this.cursor = frame.data.cursor;
+          this._caughtUp();
+        }
+        break;
+      case 'gap':
+        this.cursor = frame.id ?? this.cursor;
+        this._progress();
+        break;
+      case 'shutdown':
+        this._drop('the server is going away', frame.data.retry_ms || 0);
+    }
+    return frame;
+  }
+
+  /** @param {FeedEntry} entry */
+  #entry({runId, seq, id, data}) {
+    this.cursor = id;
+    this._progress();
+    if (id === this.#newest) this._caughtUp();
+    // The time too: a log that came back shorter counts anew.
+    const key = `${runId} ${seq} ${data.ts}`;
+    if (this.#seen.has(key)) return false;
+    this.#seen.add(key);
+    if (this.#seen.size > REMEMBERED) {
+      for (const oldest of this.#seen) {
+        this.#seen.delete(oldest);
+        break;
+      }
+    }
+    return true;
+  }
+}
+
+/** The frame of an event of the feed, null for one that this version does not know.
+ * @param {string} name @param {string} id @param {string | Data} json @returns {FeedFrame | null} */
+function feedFrame(name, id, json) {
+  try {
+    if (!NAMES.includes(name) && !id) return null;
+    const data = typeof json === 'string' ? JSON.parse(json) : json;
+    if (data === null || typeof data !== 'object' || Array.isArray(data)) throw new TypeError('no JSON object');
+    if (name === 'ready' && typeof data.cursor !== 'string') throw new TypeError('cursor is missing');
+    if (name === 'gap') return {kind: name, id: id || null, data};
+    if (name === 'ready' || name === 'heartbeat' || name === 'shutdown') return {kind: name, data};
+    if (!id || name === 'end') return null;
+    if (typeof data.run_id !== 'string') throw new TypeError('run_id is missing');
+    if (!Number.isSafeInteger(data.seq)) throw new TypeError('seq is no whole number');
+    return {kind: 'entry', type: name, runId: data.run_id, seq: data.seq, id, data};
+  } catch (error) {
+    throw new ProtocolViolation(`a '${name}' frame that cannot be read: ${error}`);
   }
 }
 
@@ -1045,6 +1242,9 @@ export class Jackline {
     segment(runId);
     return new Follow(this.#server, {runId, after: String(options.after ?? 0), post: null}, options);
   }
+
+  /** What happens in all runs from a cursor on. @param {FeedOptions} [options] */
+  feed(options = {}) { return new Feed(this.#server, options.after ?? null, options); }
 
   // -- approvals
 

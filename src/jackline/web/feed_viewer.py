@@ -1,0 +1,247 @@
+"""A viewer of the feed: a cursor, whose entries it may see, and what it writes to its connection.
+
+While the feed's tail holds what comes after its cursor it is told of news like a run's viewer; else it
+reads pages from the store until it has come to the tail. Entries come at least once.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final, Literal
+
+from jackline.errors import StoreUnavailable
+from jackline.web import frames
+from jackline.web.feed import Slot, slot
+from jackline.web.pages import PAGE_BYTES
+from jackline.web.viewers import POLL_RETRY_MS, retry_ms, spread_seconds
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+
+    from jackline.log.feed import FeedPage
+    from jackline.web.crowd import Seat
+    from jackline.web.feed import FeedTail
+    from jackline.web.tails import Tails
+    from jackline.web.viewers import Connection
+
+_AWAY_PAUSE_SECONDS: Final = 0.5
+_UNSETTLED_PAUSE_SECONDS: Final = 0.1
+
+# Why a viewer does not go on by itself.
+_FULL: Final = 1  # its connection takes no more
+_READING: Final = 2  # a page is read from the store
+_RESTING: Final = 4  # the store was away
+_OVER: Final = 8  # its last frame is written, or will be at its time
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class FeedWish:
+    """What a viewer asks for. `cursor`: after which it begins; `page`: what follows it, where that was read
+    already; `sees`: of whose runs it may know."""
+
+    cursor: str
+    page: FeedPage | None
+    sees: Callable[[str], bool]
+    tick: int = 0
+    poll: bool = False
+
+
+class FeedViewer:
+    """One stream of the feed, from `begin` to `close`."""
+
+    def __init__(
+        self, tails: Tails, wish: FeedWish, *, drain_seconds: float, seat: Seat | None = None
+    ) -> None:
+        self.cursor = wish.cursor
+        self.delivered = 0
+        """How many entries were written to it."""
+        self._tails = tails
+        self._feed: FeedTail = tails.feed
+        self._sees = wish.sees
+        self._tick = wish.tick
+        self._poll: Literal["no", "silent", "said"] = "silent" if wish.poll else "no"
+        self._drain_seconds = drain_seconds
+        self._seat = seat
+        self._page = wish.page
+        self._place = self._feed.place_after(wish.cursor) if wish.page is None else None
+        self._read_to = self._feed.last
+        self._given: set[tuple[str, int]] = set()
+        self._era = self._feed.era
+        self._beats = self._feed.beats
+        self._told = wish.cursor
+        """The newest cursor that was written."""
+        self._behind = wish.cursor != self._feed.cursor
+        self._held = 0
+        self._timer: asyncio.TimerHandle | None = None
+        self._connection: Connection | None = None
+
+    def begin(self, connection: Connection) -> None:
+        """Write the stream to `connection`, until its last frame or until it is closed."""
+        self._connection = connection
+        self._feed.join(self, self._tick)
+        connection.write(frames.feed_opening(self.cursor, self._feed.cursor))
+        self.look()
+
+    def close(self) -> None:
+        """The connection is gone."""
+        self._held |= _OVER
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+        if self._connection is not None:
+            self._connection = None
+            self._feed.part(self, self._tick)
+            self._feed.leave()
+            self._tails.delivered += self.delivered
+            if self._seat is not None:
+                self._seat.leave()
+
+    @property
+    def waiting(self) -> int:
+        """How many bytes wait in this process for it to take them."""
+        return 0 if self._connection is None else self._connection.waiting()
+
+    def abort(self) -> None:
+        """End it without another word."""
+        if self._connection is not None:
+            self._connection.abort()
+
+    def hold(self) -> None:
+        """The connection takes no more."""
+        self._held |= _FULL
+
+    def go_on(self) -> None:
+        """The connection takes more again."""
+        self._held &= ~_FULL
+        self.look()
+
+    def look(self) -> None:
+        """Write what there is to write."""
+        while not self._held and self._connection is not None:
+            if self._tails.draining:
+                self._leave()
+                return
+            wrote = self._write_next(self._connection)
+            if self._held & _READING:
+                return
+            wrote = self._write_beat(self._connection) or wrote
+            if wrote and self._poll == "silent":
+                self._poll = "said"
+            if self._place == self._feed.last and not self._held & _OVER:
+                if self._poll == "said":
+                    self._held |= _OVER
+                    self._connection.write(frames.shutdown(POLL_RETRY_MS))
+                    self._connection.end()
+                return
+
+    def _write_beat(self, connection: Connection) -> bool:
+        feed = self._feed
+        if self._beats == feed.beats:
+            return False
+        self._beats = feed.beats
+        connection.write(feed.beat if self._place == feed.beat_at else feed.plain_beat)
+        return True
+
+    def _write_next(self, connection: Connection) -> bool:
+        """Write the next entries; whether there were any that it may see."""
+        feed = self._feed
+        if self._place is not None and (self._era != feed.era or self._place + 1 < feed.first):
+            self._place = None  # it is late, or there is a gap: the store says
+        if self._place is None:
+            page, self._page = self._page, None
+            if page is not None:
+                return self._write_page(connection, page)
+            self._held |= _READING
+            self._read_to, self._era = feed.last, feed.era
+            feed.spawn(self._read())
+            return False
+        if self._place == feed.last:
+            self._at_the_end(connection)
+            return False
+        wrote, self._place = self._write(connection, feed.slots(self._place), self._place)
+        if self._place == feed.last:
+            self._at_the_end(connection)
+        return wrote
+
+    def _at_the_end(self, connection: Connection) -> None:
+        self.cursor = self._feed.cursor
+        self._given.clear()
+        if self._behind:
+            # The newest entry may be none that it may see: all the same it is to know that it has all.
+            self._behind = False
+            if self._told != self._feed.cursor:
+                connection.write(self._feed.caught_up())
+
+    def _write_page(self, connection: Connection, page: FeedPage) -> bool:
+        """Write a page from the store. It was read when the tail had come to `_read_to`: if it is the last
+        one, what the tail has or will have after that is the rest, and some of it may be in the page."""
+        if page.gap:
+            connection.write(frames.feed_gap(frames.FeedGap(from_=self.cursor, to=page.start)))
+        slots = [slot(item) for item in page.items]
+        wrote, _ = self._write(connection, slots, 0, limit=None)
+        self.cursor = page.next
+        if not page.more:
+            self._place = max(self._read_to, self._feed.first - 1)
+            self._given = {(each.run_id, each.seq) for each in slots}
+        return wrote or page.gap
+
+    def _write(
+        self, connection: Connection, slots: Iterable[Slot], place: int, limit: int | None = PAGE_BYTES
+    ) -> tuple[bool, int]:
+        """Write those of the slots that it may see; whether there were any, and the place it has come to."""
+        parts: list[bytes] = []
+        size = 0
+        for each in slots:
+            place += 1
+            self.cursor = each.cursor
+            if self._sees(each.owner) and (each.run_id, each.seq) not in self._given:
+                parts.append(each.frame)
+                self._told = each.cursor
+                size += len(each.frame)
+                if limit is not None and size > limit:
+                    break
+        if parts:
+            connection.write(b"".join(parts))
+            self.delivered += len(parts)
+        return bool(parts), place
+
+    async def _read(self) -> None:
+        page: FeedPage | None = None
+        pause = _AWAY_PAUSE_SECONDS
+        try:
+            page = await self._feed.read(self.cursor)
+            if page.more and page.next == self.cursor:
+                page, pause = None, _UNSETTLED_PAUSE_SECONDS
+        except StoreUnavailable:
+            pass
+        except ValueError:  # another store answers by now: who comes back is told so
+            self.abort()
+            return
+        finally:
+            self._held &= ~_READING
+        if self._connection is None:
+            return
+        if page is None:
+            self._held |= _RESTING
+            self._after(pause, self._rested)
+        self._page = page
+        self.look()
+
+    def _rested(self) -> None:
+        self._held &= ~_RESTING
+        self.look()
+
+    def _leave(self) -> None:
+        """Write the `shutdown` frame, each viewer's at its own time and with its own way back."""
+        self._held |= _OVER
+        self._after(random.uniform(0, spread_seconds(self._tails, self._drain_seconds)), self._goodbye)
+
+    def _goodbye(self) -> None:
+        if self._connection is not None:
+            self._connection.write(frames.shutdown(retry_ms(self._tails)))
+            self._connection.end()
+
+    def _after(self, seconds: float, then: Callable[[], None]) -> None:
+        self._timer = asyncio.get_running_loop().call_later(seconds, then)

@@ -1,0 +1,184 @@
+"""`/api/v1/agent/feed`: what happens in all runs that the caller may see."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import partial
+from http import HTTPStatus
+from typing import TYPE_CHECKING, Final
+
+import msgspec
+from msgspec import Raw, Struct
+
+from jackline.events import frame_data
+from jackline.web import frames, query
+from jackline.web.auth import principal_of
+from jackline.web.feed_viewer import FeedViewer, FeedWish
+from jackline.web.handover import HANDOVER
+from jackline.web.headers import stream_headers
+from jackline.web.poll import Poll
+from jackline.web.problems import Problem
+from jackline.web.routes.events import EntryItem
+from jackline.web.site import json_response
+from jackline.web.stream import handed_over, seat_of, send_whole, serve
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from starlette.requests import Request
+    from starlette.types import ASGIApp, Receive, Scope, Send
+
+    from jackline.log.feed import FeedPage
+    from jackline.web.handover import Handover
+    from jackline.web.site import Site
+
+_NOW: Final = "now"
+_MAX_READS: Final = 50
+"""Reads of the store per page: one caller's rare entries among very many of others must not make one
+request read the whole feed."""
+
+_COME_BACK: Final = {"Retry-After": "1"}
+
+
+class FeedEntries(Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """Entries of the feed. `next`: what to give to `?after=` for the following ones; there may be some
+    already. `gap`: what came before these cannot be given any more. `heartbeat`: where the page was waited
+    for, if one came before any entry."""
+
+    entries: list[EntryItem]
+    next: str
+    gap: frames.FeedGap | None = None
+    heartbeat: frames.FeedHeartbeat | None = None
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class _Wish:
+    """What is asked of a page."""
+
+    cursor: str
+    sees: Callable[[str], bool]
+    limit: int
+
+
+async def feed(site: Site, request: Request) -> ASGIApp:
+    """The entries of all runs that the caller may see."""
+    await site.tails.turns.turn()
+    principal = principal_of(request)
+    cursor = query.feed_cursor(request)
+    tick = query.tick(request)
+    poll = query.poll(request)
+    limit = query.page_limit(request, default=query.MAX_PAGE)
+    streaming = query.wants_stream(request, unnamed=not poll)
+    if streaming or poll:
+        site.crowd.sit(request.scope)
+    sees = partial(site.authority.may_see_owner, principal)
+    if streaming:
+        return FeedStream(site, cursor, sees, tick=tick, poll=poll)
+    wish = _Wish(cursor=cursor, sees=sees, limit=limit)
+    return Poll(partial(_polled, site, wish)) if poll else json_response(await _page(site, wish))
+
+
+class FeedStream:
+    """An ASGI callable: the feed to one client (G9). Before the headers leave it may raise: a problem for a
+    cursor that the feed has never given, `StoreUnavailable`."""
+
+    def __init__(
+        self, site: Site, cursor: str, sees: Callable[[str], bool], *, tick: int, poll: bool
+    ) -> None:
+        self._site = site
+        self._cursor = cursor
+        self._sees = sees
+        self._tick = tick
+        self._poll = poll
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Serve the stream until its last frame, or until the client is gone; where the server hands its
+        connection over, return once the viewer has it."""
+        site, tails = self._site, self._site.tails
+        handover: Handover | None = scope.get("extensions", {}).get(HANDOVER)
+        await tails.feed.enter()
+        kept = False
+        try:
+            wish = await self._wish()
+            headers = stream_headers(identity=site.settings.encoding_identity)
+            if scope["method"] == "HEAD":
+                await send_whole(send, HTTPStatus.OK, headers)
+                return
+            if handover is not None:
+                handover.prepare()
+            await send({"type": "http.response.start", "status": HTTPStatus.OK, "headers": headers})
+            seat = seat_of(scope)
+            viewer = FeedViewer(tails, wish, drain_seconds=site.settings.drain, seat=seat)
+            if handover is None or not handover.possible:
+                kept = True
+                await serve(viewer, receive, send, site)
+            else:
+                kept = handed_over(viewer, handover, seat)
+        finally:
+            if not kept:
+                tails.feed.leave()
+
+    async def _wish(self) -> FeedWish:
+        tail, page = self._site.tails.feed, None
+        cursor = tail.cursor if self._cursor == _NOW else self._cursor
+        if tail.place_after(cursor) is None:
+            page = await _read(self._site, cursor)
+            cursor = cursor or page.start
+        return FeedWish(cursor=cursor, page=page, sees=self._sees, tick=self._tick, poll=self._poll)
+
+
+async def _read(site: Site, cursor: str) -> FeedPage:
+    try:
+        return await site.tails.feed.read(cursor)
+    except ValueError:
+        raise query.bad_feed_cursor() from None
+
+
+async def _page(site: Site, wish: _Wish) -> FeedEntries:
+    """Up to about `limit` entries: what was appended in one step stays together."""
+    cursor = await site.store.feed_end() if wish.cursor == _NOW else wish.cursor
+    entries: list[EntryItem] = []
+    gap: frames.FeedGap | None = None
+    for _ in range(_MAX_READS):
+        try:
+            page = await site.store.read_feed(cursor, wish.limit - len(entries))
+        except ValueError:
+            raise query.bad_feed_cursor() from None
+        if page.gap and gap is None:
+            gap = frames.FeedGap(from_=cursor, to=page.start)
+        entries += [
+            EntryItem(
+                id=item.cursor,
+                type=item.entry.type,
+                data=Raw(frame_data(item.run_id, item.seq, item.entry.body)),
+            )
+            for item in page.items
+            if wish.sees(item.owner)
+        ]
+        stuck, cursor = page.next == page.start, page.next
+        if not page.more or stuck or len(entries) >= wish.limit:
+            break
+    return FeedEntries(entries=entries, next=cursor, gap=gap)
+
+
+async def _polled(site: Site, wish: _Wish) -> FeedEntries:
+    """The page, once there is something to say: entries, a gap, a heartbeat."""
+    tail = site.tails.feed
+    await tail.enter()
+    try:
+        beats = tail.beats
+        while True:
+            news = tail.news
+            page = await _page(site, wish)
+            if page.entries or page.gap is not None:
+                return page
+            if tail.beats != beats and tail.heartbeat is not None:
+                heartbeat = msgspec.structs.replace(tail.heartbeat, cursor=page.next)
+                return msgspec.structs.replace(page, heartbeat=heartbeat)
+            if site.tails.draining:
+                detail = "this process lets go of its viewers; come back"
+                raise Problem(HTTPStatus.SERVICE_UNAVAILABLE, detail, headers=_COME_BACK)
+            wish = _Wish(cursor=page.next, sees=wish.sees, limit=wish.limit)
+            await news.wait()
+    finally:
+        tail.leave()
