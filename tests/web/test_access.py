@@ -33,7 +33,7 @@ async def test_with_keys_nobody_comes_in_without_one(authorization: str) -> None
             assert answer.problem(401)
             assert answer.headers["www-authenticate"].startswith('Bearer realm="jackline"')
         assert await setup.entry_count() == 0
-        for path in ("/healthz", "/readyz", "/openapi.json", "/"):
+        for path in ("/healthz", "/readyz", "/openapi.json", "/", "/ui/html.js"):
             assert (await setup.client.get(path)).status == 200
 
 
@@ -143,7 +143,7 @@ async def test_others_can_reach_a_server_only_with_keys() -> None:
 async def test_without_keys_a_public_name_is_refused(host: str, *, allowed: bool) -> None:
     """G12: a page whose name was pointed here (DNS rebinding) gets nothing."""
     async with running(allowed_hosts=["ops.example.org"]) as setup:
-        for path in (f"{API}/runs", "/"):
+        for path in (f"{API}/runs", "/", "/ui/html.js"):
             answer = await setup.client.get(path, host=host)
             if allowed:
                 assert answer.status == 200

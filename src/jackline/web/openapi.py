@@ -34,7 +34,7 @@ _FRAMES: Final = (
     frames.FeedHeartbeat,
     frames.FeedGap,
 )
-_OPEN: Final = ("/healthz", "/readyz", "/openapi.json", "/jackline.js", "/")
+_OPEN: Final = ("/healthz", "/readyz", "/openapi.json", "/jackline.js", "/", "/ui/{path}")
 
 
 def openapi() -> dict[str, Json]:

@@ -294,6 +294,9 @@ OPERATIONS: Final[Mapping[tuple[str, str], Operation]] = {
         name="script", summary="The JavaScript client", media="text/javascript", problems=(403, 500)
     ),
     ("GET", "/"): Operation(
-        name="page", summary="A page for people", media="text/html", problems=(401, 403, 500, 503)
+        name="page", summary="The operator's page", media="text/html", problems=(403, 500)
+    ),
+    ("GET", "/ui/{path}"): Operation(
+        name="pagePart", summary="A file of the page", media="*/*", problems=(403, 404, 500)
     ),
 }

@@ -56,5 +56,6 @@ ROUTES: Final[Mapping[str, Mapping[str, Handler]]] = {
     "/openapi.json": {"GET": health.document},
     "/jackline.js": {"GET": script.script},
     "/": {"GET": page.page},
+    "/ui/{path:path}": {"GET": page.part},
 }
 """The document in `openapi.py` has each of them; a test holds the two together."""

@@ -34,9 +34,10 @@ class SaidItem(Struct, frozen=True, kw_only=True):
 
 
 class ToolItem(Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """One tool call. `args`: those really executed, once it has started."""
+    """One tool call. `seq`: where it was requested; `args`: those really executed, once it has started."""
 
     call_id: str
+    seq: int
     name: str
     state: ToolStateName
     args: Json
@@ -200,6 +201,7 @@ def approval(question: Question) -> ApprovalItem:
 def _tool(call: Call) -> ToolItem:
     return ToolItem(
         call_id=call.call_id,
+        seq=call.requested_seq,
         name=call.name,
         state=call.state,
         args=call.args,

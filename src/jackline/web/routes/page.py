@@ -1,98 +1,104 @@
-"""`/`: a small page that lists the caller's runs and says what to type. It loads nothing."""
+"""`/` and `/ui/…`: the operator's page. Its files have no data in them, and are the same for everybody."""
 
 from __future__ import annotations
 
-import base64
 import hashlib
-from html import escape
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from starlette.responses import Response
 
-from jackline.web.lists import visible_page
-from jackline.web.routes.runs import run_item
-from jackline.web.waiting import Reasons
+from jackline.web.problems import Problem
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from starlette.requests import Request
     from starlette.types import ASGIApp
 
-    from jackline.log.base import Head
-    from jackline.web.routes.runs import RunItem
     from jackline.web.site import Site
 
-_SHOWN: Final = 50
+FOLDER: Final = Path(__file__).parents[1] / "ui"
 
-_STYLE: Final = """
-body{font:16px/1.5 system-ui,sans-serif;max-width:60rem;margin:2rem auto;padding:0 1rem;color:#222}
-table{border-collapse:collapse;width:100%}
-th,td{text-align:left;padding:.3rem .6rem;border-bottom:1px solid #ddd}
-code,pre{background:#f3f3f3;padding:.1rem .3rem;border-radius:3px}pre{padding:.6rem;overflow-x:auto}
-@media(prefers-color-scheme:dark){body{background:#181818;color:#ddd}code,pre{background:#282828}
-th,td{border-color:#444}a{color:#8bf}}
-"""
-_STYLE_HASH: Final = base64.b64encode(hashlib.sha256(_STYLE.encode()).digest()).decode()
-
-_HEADERS: Final = {
-    "Content-Type": "text/html; charset=utf-8",
-    "Cache-Control": "no-store",
-    "Content-Security-Policy": (
-        f"default-src 'none'; style-src 'sha256-{_STYLE_HASH}'; base-uri 'none'; form-action 'none'; "
-        "frame-ancestors 'none'"
-    ),
-    "Referrer-Policy": "no-referrer",
+_TYPES: Final = {
+    ".css": "text/css; charset=utf-8",
+    ".html": "text/html; charset=utf-8",
+    ".js": "text/javascript; charset=utf-8",
+    ".png": "image/png",
+    ".svg": "image/svg+xml",
+    ".webmanifest": "application/manifest+json",
 }
+"""All that is served; types for the editor, licences and the like stay where they are."""
+
+_POLICY: Final = "; ".join(
+    (
+        "default-src 'none'",
+        "script-src 'self'",
+        "style-src 'self'",
+        "connect-src 'self'",
+        "img-src 'self' data:",
+        "font-src 'self'",
+        "manifest-src 'self'",
+        "base-uri 'none'",
+        "form-action 'none'",
+        "frame-ancestors 'none'",
+    )
+)
+"""What a model or a tool says is shown on this page: even what got past it as markup could run nothing and
+ask nobody."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class _File:
+    body: bytes
+    headers: Mapping[str, str]
+    tag: str
+
+
+@cache
+def _files() -> Mapping[str, _File]:
+    """Every file by its path under the folder. Read once: a path that a request names opens nothing."""
+    return {
+        path.relative_to(FOLDER).as_posix(): _read(path)
+        for path in sorted(FOLDER.rglob("*"))
+        if path.suffix in _TYPES and path.is_file()
+    }
+
+
+def _read(path: Path) -> _File:
+    body = path.read_bytes()
+    tag = f'"{hashlib.sha256(body).hexdigest()[:32]}"'
+    headers = {
+        "Content-Type": _TYPES[path.suffix],
+        # Kept, and asked about each time: a new server's page must not run on an old one's files.
+        "Cache-Control": "no-cache",
+        "ETag": tag,
+        "Content-Security-Policy": _POLICY,
+        "Referrer-Policy": "no-referrer",
+    }
+    return _File(body=body, headers=headers, tag=tag)
 
 
 async def page(site: Site, request: Request) -> ASGIApp:
-    """The page. With keys, a browser that sends none gets it without runs."""
-    authorization = request.headers.get("authorization")
-    if site.authority.keyless or authorization is not None:
-        principal = site.authority.identify(authorization)
-
-        async def fetch(cursor: str, limit: int) -> tuple[list[Head], str]:
-            return await site.store.runs(cursor=cursor, limit=limit)
-
-        heads, _ = await visible_page(
-            fetch, lambda head: site.authority.may_see(principal, head), cursor="", limit=_SHOWN
-        )
-        reasons = Reasons(site.store)
-        listing = _table([run_item(head, await reasons.of(head)) for head in heads])
-    else:
-        listing = "<p>Runs are shown to who sends a key: <code>Authorization: Bearer KEY</code>.</p>"
-    return Response(_html(str(request.base_url).rstrip("/"), listing), headers=_HEADERS)
+    """The page; which of its views is shown stands in the URL's fragment."""
+    del site
+    return _answer(_files()["index.html"], request)
 
 
-def _html(url: str, listing: str) -> str:
-    url = escape(url)
-    return f"""<!doctype html>
-<html lang="en"><head><meta charset="utf-8"><meta name="viewport" content="width=device-width">
-<title>Jackline</title><style>{_STYLE}</style></head><body>
-<h1>Jackline</h1>
-<h2>Runs</h2>
-{listing}
-<h2>What to type</h2>
-<pre>jackline chat "how full are the disks?" --url {url}
-jackline runs --url {url}
-jackline tail RUN --url {url}
-jackline stop RUN --url {url}</pre>
-<pre>curl -N {url}/api/v1/agent/chat -H 'Content-Type: application/json' \\
-  -d '{{"messages":[{{"role":"user","content":"how full are the disks?"}}]}}'</pre>
-<p>The API: <a href="/openapi.json">openapi.json</a></p>
-</body></html>
-"""
+async def part(site: Site, request: Request) -> ASGIApp:
+    """One of the page's files."""
+    del site
+    path: str = request.path_params["path"]
+    file = _files().get(path)
+    if file is None:
+        raise Problem(404, f"the page has no file {path}")
+    return _answer(file, request)
 
 
-def _why(run: RunItem) -> str:
-    return "" if run.waiting is None else f"<br><small>waits: {escape(run.waiting.detail)}</small>"
-
-
-def _table(runs: list[RunItem]) -> str:
-    if not runs:
-        return "<p>None yet.</p>"
-    rows = "".join(
-        f"<tr><td><a href='/api/v1/agent/runs/{escape(run.run_id)}'>{escape(run.run_id)}</a></td>"
-        f"<td>{escape(run.state)}{_why(run)}</td><td>{escape(run.title)}</td><td>{escape(run.updated_at)}</td></tr>"
-        for run in runs
-    )
-    return f"<table><tr><th>run</th><th>state</th><th>about</th><th>last change</th></tr>{rows}</table>"
+def _answer(file: _File, request: Request) -> ASGIApp:
+    known = [tag.strip().removeprefix("W/") for tag in request.headers.get("if-none-match", "").split(",")]
+    if file.tag in known or "*" in known:
+        return Response(status_code=304, headers=file.headers)
+    return Response(file.body, headers=file.headers)

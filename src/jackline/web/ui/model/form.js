@@ -1,0 +1,311 @@
+/** A form for a call's arguments, made from its schema; what was typed, as arguments, and checked. Pure. @module */
+import {Validator} from '../vendor/json-schema/validator.js';
+import {isStandIn} from './words.js';
+
+/** @typedef {Record<string, any>} Data */
+
+/**
+ * @typedef {object} Field
+ * @property {string} name
+ * @property {'string' | 'number' | 'boolean' | 'choice' | 'json'} kind `json`: what no plain input can hold
+ * @property {unknown[]} choices of a `choice`
+ * @property {boolean} required
+ * @property {boolean} nullable
+ * @property {boolean} given whether the arguments have it
+ * @property {string} title
+ * @property {string} description
+ * @property {boolean} long whether it wants more than a line
+ */
+
+/** What was typed, by field: as text, but for booleans. @typedef {Record<string, string | boolean>} Typed */
+
+/** @typedef {{args: Data | null, errors: Map<string, string>}} Read `errors` by field; '' for the whole */
+
+/** The whole as JSON is typed under this name where there are no fields. */
+export const WHOLE = '';
+
+/** @param {unknown} value @returns {value is Data} */
+const isObject = (value) => value !== null && typeof value === 'object' && !Array.isArray(value);
+
+/** A schema with its reference followed. @param {unknown} schema @param {unknown} root @returns {Data} */
+function resolved(schema, root) {
+  let found = schema;
+  for (let hops = 0; isObject(found) && typeof found.$ref === 'string' && hops < 8; hops += 1) {
+    if (!found.$ref.startsWith('#/')) return {};
+    const {$ref: _, ...beside} = found;
+    let target = root;
+    for (const part of found.$ref.slice(2).split('/')) {
+      const name = decodeURIComponent(part).replaceAll('~1', '/').replaceAll('~0', '~');
+      target = isObject(target) && Object.hasOwn(target, name) ? target[name] : undefined;
+    }
+    found = isObject(target) ? {...target, ...beside} : {};
+  }
+  return isObject(found) ? found : {};
+}
+
+/** One schema of `null or that`, as Pydantic writes what may be left out. @param {Data} schema @param {unknown} root */
+function withoutNull(schema, root) {
+  const ways = schema.anyOf ?? schema.oneOf;
+  if (Array.isArray(ways)) {
+    const others = ways.map((way) => resolved(way, root)).filter((way) => way.type !== 'null');
+    if (others.length === 1 && ways.length === 2) return {schema: {...schema, anyOf: undefined, oneOf: undefined, ...others[0]}, nullable: true};
+    return {schema, nullable: false};
+  }
+  if (Array.isArray(schema.type) && schema.type.includes('null')) {
+    const others = schema.type.filter((/** @type {unknown} */ type) => type !== 'null');
+    if (others.length === 1) return {schema: {...schema, type: others[0]}, nullable: true};
+  }
+  return {schema, nullable: false};
+}
+
+/** @param {Data} schema @param {unknown} value @returns {Field['kind']} */
+function kindOf(schema, value) {
+  const scalar = (/** @type {unknown} */ each) => each === null || ['string', 'number', 'boolean'].includes(typeof each);
+  if (Array.isArray(schema.enum) && schema.enum.length > 0 && schema.enum.every(scalar)) return 'choice';
+  const type = schema.type ?? (value === undefined || value === null ? undefined : typeof value);
+  const fits = value === undefined || value === null;
+  if (type === 'string' && (fits || typeof value === 'string')) return 'string';
+  if ((type === 'number' || type === 'integer') && (fits || typeof value === 'number')) return 'number';
+  if (type === 'boolean' && typeof value === 'boolean') return 'boolean';
+  if (type === 'boolean' && fits) return 'choice';
+  return 'json';
+}
+
+/**
+ * The fields of arguments, or null where they are no object.
+ * @param {unknown} schema @param {unknown} args @returns {Field[] | null}
+ */
+export function fieldsOf(schema, args) {
+  if (!isObject(args)) return null;
+  const root = isStandIn(schema) ? {} : schema;
+  const top = resolved(root, root);
+  /** @type {Data} */ const properties = isObject(top.properties) ? top.properties : {};
+  const names = [...new Set([...Object.keys(properties), ...Object.keys(args)])];
+  return names.map((name) => {
+    const {schema: one, nullable} = withoutNull(resolved(properties[name], root), root);
+    const value = args[name];
+    const kind = kindOf(one, value);
+    const required = Array.isArray(top.required) && top.required.includes(name);
+    return {
+      name,
+      kind,
+      choices: kind === 'choice' ? [...(one.enum ?? [true, false]), ...(nullable && !one.enum?.includes(null) ? [null] : [])] : [],
+      required,
+      nullable,
+      given: Object.hasOwn(args, name),
+      title: typeof one.title === 'string' ? one.title : '',
+      description: typeof one.description === 'string' ? one.description : '',
+      long: kind === 'json' || (typeof value === 'string' && (value.length > 60 || value.includes('\n'))),
+    };
+  });
+}
+
+/** What stands in the inputs at first. @param {Field[] | null} fields @param {unknown} args @returns {Typed} */
+export function typedOf(fields, args) {
+  if (fields === null || !isObject(args)) return {[WHOLE]: JSON.stringify(args ?? {}, null, 2)};
+  return Object.fromEntries(fields.map((field) => [field.name, asTyped(field, args[field.name])]));
+}
+
+/** @param {Field} field @param {unknown} value */
+function asTyped(field, value) {
+  if (value === undefined) return '';
+  if (field.kind === 'boolean') return value === true;
+  if (field.kind === 'choice' || field.kind === 'json') return JSON.stringify(value, null, field.kind === 'json' ? 2 : 0);
+  return value === null ? '' : String(value);
+}
+
+/**
+ * What was typed, as arguments, and what is wrong with them: where it cannot be read, and where the schema does
+ * not allow it.
+ * @param {Field[] | null} fields @param {Typed} typed @param {unknown} args those that were asked for
+ * @param {unknown} schema @returns {Read}
+ */
+export function read(fields, typed, args, schema) {
+  /** @type {Map<string, string>} */ const errors = new Map();
+  /** @type {Data | null} */ let made = {};
+  if (fields === null) {
+    const whole = parsed(String(typed[WHOLE] ?? ''));
+    if (whole.error) errors.set(WHOLE, whole.error);
+    else if (!isObject(whole.value)) errors.set(WHOLE, 'must be a JSON object: { … }');
+    made = isObject(whole.value) ? whole.value : null;
+  } else {
+    for (const field of fields) {
+      const one = fieldValue(field, typed[field.name] ?? '', isObject(args) ? args[field.name] : undefined);
+      if (one.error) errors.set(field.name, one.error);
+      else if (one.value !== undefined) Object.defineProperty(made, field.name, {value: one.value, enumerable: true, configurable: true, writable: true});
+    }
+  }
+  if (errors.size > 0 || made === null) return {args: null, errors};
+  return {args: made, errors: check(schema, made)};
+}
+
+/** @param {Field} field @param {string | boolean} typed @param {unknown} before @returns {{value?: unknown, error?: string}} */
+function fieldValue(field, typed, before) {
+  if (typeof typed === 'boolean') return {value: typed};
+  if (field.kind === 'string') {
+    if (typed !== '' || typeof before === 'string') return {value: typed};
+  } else if (typed.trim() !== '') {
+    return field.kind === 'number' ? number(typed) : parsed(typed);
+  }
+  // Nothing stands there: null where it was null or has to be, else it is left out.
+  if (before === null || (field.nullable && field.required)) return {value: null};
+  if (!field.required) return {};
+  return field.kind === 'string' ? {value: ''} : {error: 'is required'};
+}
+
+/** @param {string} text @returns {{value?: unknown, error?: string}} */
+function number(text) {
+  const value = Number(text.trim());
+  if (!Number.isFinite(value)) return {error: 'must be a number'};
+  return isExact(value) ? {value} : {error: 'has more digits than a browser can keep'};
+}
+
+/** @param {string} text @returns {{value?: unknown, error?: string}} */
+function parsed(text) {
+  try {
+    /** @type {unknown} */ const value = JSON.parse(text);
+    return exact(value) ? {value} : {error: 'has a number with more digits than a browser can keep'};
+  } catch (error) {
+    return {error: `is not JSON: ${error instanceof Error ? error.message : error}`};
+  }
+}
+
+/** @param {number} value */
+const isExact = (value) => !Number.isInteger(value) || Number.isSafeInteger(value);
+
+/**
+ * Whether a value is what was sent: larger whole numbers than 2⁵³ are not. Arguments with such a number must not
+ * be edited here, since all of them would be sent back, and this one would be another.
+ * @param {unknown} value @returns {boolean}
+ */
+export function exact(value) {
+  if (typeof value === 'number') return isExact(value);
+  if (value === null || typeof value !== 'object') return true;
+  return Object.values(value).every(exact);
+}
+
+/** Keywords whose error only says that something within is wrong. */
+const WRAPPERS = new Set(['properties', 'patternProperties', 'items', 'prefixItems', 'allOf', '$ref', 'additionalItems', 'additionalProperties', 'unevaluatedProperties', 'if', 'then', 'else']);
+
+/** As the server chooses it. @param {Data} schema @returns {'4' | '7' | '2019-09' | '2020-12'} */
+function draftOf({$schema: name}) {
+  if (typeof name !== 'string') return '2020-12';
+  if (name.includes('draft-04')) return '4';
+  if (name.includes('draft-06') || name.includes('draft-07')) return '7';
+  return name.includes('2019-09') ? '2019-09' : '2020-12';
+}
+
+/** What a schema does not allow, by field. The server checks it again. @param {unknown} schema @param {Data} args */
+export function check(schema, args) {
+  /** @type {Map<string, string>} */ const errors = new Map();
+  if (!isObject(schema) || isStandIn(schema)) return errors;
+  let result;
+  try {
+    result = new Validator(/** @type {any} */ (schema), draftOf(schema), false).validate(args);
+  } catch {
+    return errors; // a schema that this validator cannot follow: the server's says
+  }
+  for (const error of result.valid ? [] : result.errors) {
+    if (WRAPPERS.has(error.keyword)) continue;
+    const {field, words} = told(error, schema);
+    if (!errors.has(field)) errors.set(field, words);
+  }
+  if (!result.valid && errors.size === 0) errors.set(WHOLE, 'is not what the tool accepts');
+  return errors;
+}
+
+/** @param {{keyword: string, instanceLocation: string, keywordLocation: string, error: string}} error @param {unknown} schema */
+function told({keyword, instanceLocation, keywordLocation, error}, schema) {
+  const path = instanceLocation.split('/').slice(1).map(unescaped);
+  const named = /required property "(.*?)"/.exec(error)?.[1];
+  if (path.length === 0 && named !== undefined && keyword === 'required') return {field: named, words: 'is required'};
+  if (path.length === 1 && keyword === 'false') return {field: path[0] ?? WHOLE, words: 'is no argument of this tool'};
+  const field = path[0] ?? WHOLE;
+  const within = path.length > 1 ? `${path.slice(1).join('.')} ` : '';
+  return {field, words: within + words(keyword, limitOf(schema, keywordLocation), error)};
+}
+
+/** @param {string} part */
+function unescaped(part) {
+  try {
+    return decodeURIComponent(part).replaceAll('~1', '/').replaceAll('~0', '~');
+  } catch {
+    return part;
+  }
+}
+
+/** What stands in the schema at a place. @param {unknown} schema @param {string} place */
+function limitOf(schema, place) {
+  let found = schema;
+  for (const part of place.split('/').slice(1).map(unescaped)) {
+    if (part === '$ref') found = resolved(found, schema);
+    else found = found !== null && typeof found === 'object' ? /** @type {Data} */ (found)[part] : undefined;
+  }
+  return found;
+}
+
+/** @param {string} keyword @param {unknown} limit @param {string} error */
+function words(keyword, limit, error) {
+  const shown = JSON.stringify(limit);
+  if (limit === undefined) return error.replace(/^Instance /, '');
+  switch (keyword) {
+    case 'type':
+      return `must be ${limit === 'object' || limit === 'array' || limit === 'integer' ? 'an' : 'a'} ${Array.isArray(limit) ? limit.join(' or ') : limit}`;
+    case 'enum':
+      return `must be one of ${Array.isArray(limit) ? limit.map((each) => JSON.stringify(each)).join(', ') : shown}`;
+    case 'const':
+      return `must be ${shown}`;
+    case 'minimum':
+      return `must be ${shown} or more`;
+    case 'maximum':
+      return `must be ${shown} or less`;
+    case 'exclusiveMinimum':
+      return `must be more than ${shown}`;
+    case 'exclusiveMaximum':
+      return `must be less than ${shown}`;
+    case 'minLength':
+      return `must have at least ${shown} characters`;
+    case 'maxLength':
+      return `must have at most ${shown} characters`;
+    case 'pattern':
+      return `must match ${limit}`;
+    case 'format':
+      return `must be a ${limit}`;
+    case 'multipleOf':
+      return `must be a multiple of ${shown}`;
+    default:
+      return error.replace(/^Instance /, '');
+  }
+}
+
+/** The fields that a refusal names, as they are called here. @param {Data | null | undefined} problem */
+export function fieldErrors(problem) {
+  /** @type {Map<string, string>} */ const errors = new Map();
+  for (const each of Array.isArray(problem?.errors) ? problem.errors : []) {
+    const path = String(each.field ?? '').replace(/^decisions\.\d+\./, '').split('.');
+    if (path[0] !== 'args') continue;
+    const within = path.slice(2).join('.');
+    errors.set(path[1] ?? WHOLE, (within ? `${within}: ` : '') + String(each.detail ?? 'is not accepted'));
+  }
+  return errors;
+}
+
+/** Whether two values are the same JSON. @param {unknown} one @param {unknown} other @returns {boolean} */
+export function same(one, other) {
+  if (one === other) return true;
+  if (one === null || other === null || typeof one !== 'object' || typeof other !== 'object') return false;
+  if (Array.isArray(one) !== Array.isArray(other)) return false;
+  const names = Object.keys(one);
+  if (names.length !== Object.keys(other).length) return false;
+  return names.every((name) => Object.hasOwn(other, name) && same(/** @type {Data} */ (one)[name], /** @type {Data} */ (other)[name]));
+}
+
+/** What was changed, by name. @param {unknown} before @param {unknown} after
+ * @returns {{name: string, before: unknown, after: unknown}[]} undefined: it was not there, or is not any more */
+export function changes(before, after) {
+  if (!isObject(before) || !isObject(after)) return same(before, after) ? [] : [{name: '', before, after}];
+  const names = [...new Set([...Object.keys(before), ...Object.keys(after)])];
+  return names
+    .filter((name) => !same(before[name], after[name]))
+    .map((name) => ({name, before: before[name], after: after[name]}));
+}

@@ -1,0 +1,172 @@
+/** The list of runs, kept by the feed. @module */
+import {Refused} from '../client.js';
+import {Observable} from './observable.js';
+import {RunIndex, itemOf} from './run_index.js';
+import {SharedFeed} from './shared_feed.js';
+
+/** @typedef {import('./session.js').Session} Session */
+/** @typedef {import('./run_index.js').RunItem} RunItem */
+/** @typedef {Record<string, any>} Data */
+
+const PAGE = 100;
+/** So many pages of runs that go on are asked for at the start; more than 1,000 of a state are not shown until they move. */
+const GOING_PAGES = 10;
+
+export class LiveList extends Observable {
+  index = new RunIndex();
+  /** Whether the first page has come. */ loaded = false;
+  /** The cursor of older runs, null where there are none. @type {string | null} */ older = null;
+  /** @type {'no' | 'loading' | 'failed'} */ loadingOlder = 'no';
+  /** The feed's connection. @type {import('../client.js').Phase} */ phase = 'connecting';
+  reason = '';
+  /** When the feed tries next. @type {number | null} */ retryAt = null;
+  /** Why the list is not kept. @type {unknown} */ fault = null;
+  #session;
+  /** @type {SharedFeed | null} */ #feed = null;
+  #generation = -1;
+  /** Runs that are being asked for. @type {Set<string>} */ #asked = new Set();
+
+  /** @param {Session} session */
+  constructor(session) {
+    super();
+    this.#session = session;
+    session.subscribe(() => this.#begin());
+    this.#begin();
+  }
+
+  /** Begin anew for whoever is signed in now. */
+  #begin() {
+    if (this.#session.generation === this.#generation) return;
+    this.#generation = this.#session.generation;
+    this.#feed?.close();
+    this.#feed = null;
+    this.index = new RunIndex();
+    Object.assign(this, {loaded: false, older: null, fault: null, phase: 'connecting', reason: '', retryAt: null});
+    this.changed();
+    if (this.#session.wants === 'nothing') void this.#open(this.#generation);
+  }
+
+  /** Try again after a fault. */
+  again() {
+    this.#generation = -1;
+    this.#begin();
+  }
+
+  /** @param {number} generation */
+  async #open(generation) {
+    const name = await digest(this.#session.key);
+    if (generation !== this.#generation) return;
+    this.#feed = new SharedFeed(this.#session.watching, name, {
+      onReady: () => void this.#list(generation),
+      onFrame: (frame) => frame.kind === 'entry' && this.#apply(frame),
+      onState: (phase, reason, retryInMs) => {
+        this.phase = phase;
+        this.reason = reason;
+        this.retryAt = retryInMs === null ? null : Date.now() + retryInMs;
+        this.changed();
+      },
+      onError: (error) => this.#failed(error),
+      onNote: (note) => note.removed && this.#drop(note.removed),
+    });
+  }
+
+  /** @param {unknown} error */
+  #failed(error) {
+    if (this.#session.refused(error)) return;
+    this.fault = error;
+    this.changed();
+  }
+
+  /** What there is now. The feed is open: what comes meanwhile is applied. @param {number} generation */
+  async #list(generation) {
+    const {watching} = this.#session;
+    try {
+      const page = await watching.runs({limit: PAGE});
+      const going = [];
+      for (const state of ['awaiting_approval', 'executing', 'stopping', 'queued']) {
+        let cursor = page.next === null ? null : '';
+        for (let pages = 0; cursor !== null && pages < GOING_PAGES; pages++) {
+          const more = await watching.runs({state, limit: PAGE, ...(cursor && {cursor})});
+          going.push(...more.runs);
+          cursor = more.next;
+        }
+      }
+      if (generation !== this.#generation) return;
+      for (const item of [...page.runs, ...going]) this.index.put(item);
+      this.older = page.next;
+      this.loaded = true;
+      this.fault = null;
+      this.changed();
+    } catch (error) {
+      if (generation === this.#generation) this.#failed(error);
+    }
+  }
+
+  async loadOlder() {
+    if (this.older === null || this.loadingOlder === 'loading') return;
+    const generation = this.#generation;
+    this.loadingOlder = 'loading';
+    this.changed();
+    try {
+      const page = await this.#session.jackline.runs({limit: PAGE, cursor: this.older});
+      if (generation !== this.#generation) return;
+      for (const item of page.runs) this.index.put(item);
+      this.older = page.next;
+      this.loadingOlder = 'no';
+    } catch (error) {
+      this.loadingOlder = 'failed';
+      this.#session.refused(error);
+    }
+    this.changed();
+  }
+
+  /** @param {{type: string, runId: string, seq: number, data: Data}} entry */
+  #apply({type, runId, seq, data}) {
+    if (!this.index.apply(type, runId, seq, data)) void this.ask(runId);
+    this.changed();
+  }
+
+  /** Ask the server how a run stands: of one that is not in the list, or to know why it waits. @param {string} runId */
+  async ask(runId) {
+    if (this.#asked.has(runId)) return;
+    const generation = this.#generation;
+    this.#asked.add(runId);
+    try {
+      const item = itemOf(await this.#session.jackline.run(runId));
+      if (generation === this.#generation) this.index.put(item);
+    } catch (error) {
+      // It is gone meanwhile; or nobody answers, and its next entry asks again.
+      if (error instanceof Refused && error.status === 404) this.index.remove(runId);
+    } finally {
+      this.#asked.delete(runId);
+    }
+    this.changed();
+  }
+
+  /** Delete finished runs on the server. Throws what it said. @param {RunItem} run @param {boolean} whole the conversation with all its runs */
+  async remove(run, whole) {
+    const {jackline} = this.#session;
+    try {
+      await (whole ? jackline.deleteConversation(run.conversation_id) : jackline.deleteRun(run.run_id));
+    } catch (error) {
+      if (!(error instanceof Refused) || error.status !== 404) throw error; // somebody else was faster
+    }
+    const gone = whole ? this.index.ofConversation(run.conversation_id) : [run];
+    const removed = gone.map((each) => each.run_id);
+    this.#feed?.tell({removed});
+    this.#drop(removed);
+  }
+
+  /** @param {string[]} runIds */
+  #drop(runIds) {
+    for (const runId of runIds) this.index.remove(runId);
+    this.changed();
+  }
+}
+
+/** A name for the feed of whoever has this key, which does not tell the key. @param {string} key */
+async function digest(key) {
+  if (key === '' || !globalThis.crypto?.subtle) return 'local';
+  const bytes = new Uint8Array(await crypto.subtle.digest('SHA-256', new TextEncoder().encode(key)));
+  return Array.from(bytes.slice(0, 8), (byte) => byte.toString(16).padStart(2, '0')).join('');
+}

@@ -1,0 +1,158 @@
+/** What the list knows of each run. Pure: from pages of `GET /runs` and from the feed's entries. @module */
+import {isEnded, isGoing} from './words.js';
+
+/** @typedef {Record<string, any>} Data */
+/**
+ * @typedef {object} RunItem A run as `GET /runs` has it.
+ * @property {string} run_id @property {string} conversation_id @property {string} state @property {string} agent
+ * @property {string} by @property {string} title @property {number} seq the newest entry that is told of here
+ * @property {string} created_at @property {string} updated_at @property {string} worker
+ * @property {string[]} waiting_for @property {{for: string, detail: string} | null} waiting
+ */
+/** @typedef {{conversationId: string, title: string, newest: RunItem, runs: RunItem[]}} Conversation `runs`: newest first */
+/** @typedef {'all' | 'going' | 'waiting' | 'completed' | 'failed' | 'stopped'} Filter */
+
+/** @type {Readonly<Record<Filter, (run: RunItem) => boolean>>} */
+const FILTERS = {
+  all: () => true,
+  going: (run) => isGoing(run.state),
+  waiting: (run) => isWaiting(run),
+  completed: (run) => run.state === 'completed',
+  failed: (run) => run.state === 'failed',
+  stopped: (run) => run.state === 'stopped',
+};
+
+/** Whether a person must answer. @param {RunItem} run */
+const isWaiting = (run) => run.waiting_for.length > 0 && !isEnded(run.state) && run.state !== 'stopping';
+
+export class RunIndex {
+  /** @type {Map<string, RunItem>} */ runs = new Map();
+  /** Of runs that were removed: an entry that comes late must not bring one back. @type {Set<string>} */ #removed = new Set();
+
+  /** Take what the server told of a run, unless something newer is known. @param {RunItem} item */
+  put(item) {
+    if (this.#removed.has(item.run_id)) return;
+    const known = this.runs.get(item.run_id);
+    if (known === undefined || item.seq >= known.seq) this.runs.set(item.run_id, item);
+  }
+
+  /**
+   * Take an entry of the feed; it may come twice. False where the run must be asked for, since nothing was
+   * known of it.
+   * @param {string} type @param {string} runId @param {number} seq @param {Data} data
+   */
+  apply(type, runId, seq, data) {
+    if (this.#removed.has(runId)) return true;
+    const known = this.runs.get(runId);
+    if (known === undefined) {
+      if (type !== 'workflow' || seq !== 1) return false;
+      this.runs.set(runId, started(runId, data));
+      return true;
+    }
+    if (seq <= known.seq) return true;
+    const next = {...known, seq, updated_at: String(data.ts ?? known.updated_at)};
+    if (type === 'approval') {
+      const others = known.waiting_for.filter((callId) => callId !== data.call_id);
+      next.waiting_for = data.state === 'pending' ? [...others, String(data.call_id)] : others;
+    } else if (type === 'workflow') {
+      next.state = String(data.state ?? known.state);
+      next.waiting = null;
+      if (isEnded(next.state)) next.waiting_for = [];
+    }
+    this.runs.set(runId, next);
+    return true;
+  }
+
+  /** @param {string} runId */
+  remove(runId) {
+    this.#removed.add(runId);
+    this.runs.delete(runId);
+  }
+
+  /** Forget everything but what was removed. */
+  clear() { this.runs.clear(); }
+
+  /** Runs that wait for a person, the one that waits longest first. */
+  waiting() {
+    return [...this.runs.values()].filter(isWaiting).sort((one, other) => (one.updated_at < other.updated_at ? -1 : 1));
+  }
+
+  /** Runs that can be stopped. */
+  going() { return [...this.runs.values()].filter((run) => isGoing(run.state)); }
+
+  /** The conversation's runs, newest first. @param {string} conversationId */
+  ofConversation(conversationId) {
+    return [...this.runs.values()].filter((run) => run.conversation_id === conversationId).sort(newestFirst);
+  }
+
+  /** Conversations with a run that passes, the one with the newest run first. @param {Filter} filter @returns {Conversation[]} */
+  conversations(filter) {
+    /** @type {Map<string, RunItem[]>} */ const grouped = new Map();
+    for (const run of this.runs.values()) {
+      const row = grouped.get(run.conversation_id);
+      if (row === undefined) grouped.set(run.conversation_id, [run]);
+      else row.push(run);
+    }
+    const passes = FILTERS[filter];
+    /** @type {Conversation[]} */ const found = [];
+    for (const [conversationId, runs] of grouped) {
+      if (!runs.some(passes)) continue;
+      runs.sort(newestFirst);
+      const newest = /** @type {RunItem} */ (runs[0]);
+      const first = /** @type {RunItem} */ (runs[runs.length - 1]);
+      found.push({conversationId, title: first.title || first.run_id, newest, runs});
+    }
+    return found.sort((one, other) => newestFirst(one.newest, other.newest));
+  }
+}
+
+/** @param {RunItem} one @param {RunItem} other */
+function newestFirst(one, other) {
+  if (one.created_at !== other.created_at) return one.created_at < other.created_at ? 1 : -1;
+  return one.run_id < other.run_id ? 1 : -1;
+}
+
+/** A run by its first entry. @param {string} runId @param {Data} data @returns {RunItem} */
+function started(runId, data) {
+  const ts = String(data.ts ?? '');
+  return {
+    run_id: runId,
+    conversation_id: String(data.conversation_id ?? runId.slice(0, runId.lastIndexOf('.'))),
+    state: String(data.state ?? 'queued'),
+    agent: String(data.agent ?? ''),
+    by: String(data.by ?? ''),
+    title: titleOf(data.input),
+    seq: 1,
+    created_at: ts,
+    updated_at: ts,
+    worker: 'none',
+    waiting_for: [],
+    waiting: null,
+  };
+}
+
+/** The same title as the server gives. @param {unknown} input */
+function titleOf(input) {
+  const last = Array.isArray(input) ? input.at(-1) : null;
+  return String(last?.content ?? '').split(/\s+/).filter(Boolean).join(' ').slice(0, 120);
+}
+
+/** A run by its snapshot. @param {Data} snapshot @returns {RunItem} */
+export function itemOf(snapshot) {
+  const asked = snapshot.transcript.filter((/** @type {Data} */ message) => message.role === 'user').at(-1);
+  const pending = snapshot.approvals.filter((/** @type {Data} */ approval) => approval.state === 'pending');
+  return {
+    run_id: snapshot.run_id,
+    conversation_id: snapshot.conversation_id,
+    state: snapshot.state,
+    agent: snapshot.agent,
+    by: snapshot.by,
+    title: titleOf([{content: asked?.text}]),
+    seq: snapshot.seq,
+    created_at: snapshot.created_at,
+    updated_at: snapshot.updated_at,
+    worker: 'none',
+    waiting_for: pending.map((/** @type {Data} */ approval) => String(approval.call_id)),
+    waiting: snapshot.waiting ?? null,
+  };
+}

@@ -1,0 +1,74 @@
+/** Who one is to the server, and the clients made for that. @module */
+import {Jackline, Refused} from '../client.js';
+import {Observable} from './observable.js';
+import {keep, recall} from './storage.js';
+
+/** The page's own address without its file: a proxy may have put it under a path. */
+const SERVER = new URL('.', location.href).href;
+
+/** What is watched is never given up: whoever looks at the page sees that it tries, and when it tries next. */
+const WATCHING = {followBudgetMs: Infinity, firstBudgetMs: Infinity, backoffCapMs: 10_000};
+
+export class Session extends Observable {
+  /** The key, empty without one. */ key = recall('sessionStorage', 'key') ?? recall('localStorage', 'key') ?? '';
+  /** What the server wants: nothing more, a key, or another key than the one it got. @type {'nothing' | 'key' | 'other key'} */
+  wants = 'nothing';
+  /** Grows with every sign-in and sign-out: what belongs to the one before is not this one's. */ generation = 0;
+  /** For commands and single answers. @type {Jackline} */ jackline;
+  /** For streams. @type {Jackline} */ watching;
+
+  constructor() {
+    super();
+    [this.jackline, this.watching] = clients(this.key);
+  }
+
+  /** Whether an error says that the key is missing or wrong; the page then asks for one. @param {unknown} error */
+  refused(error) {
+    if (!(error instanceof Refused) || error.status !== 401) return false;
+    this.wants = this.key === '' ? 'key' : 'other key';
+    this.changed();
+    return true;
+  }
+
+  /** Try a key. Throws what the server said to it. @param {string} key @param {boolean} remember beyond this tab */
+  async signIn(key, remember) {
+    const [jackline, watching] = clients(key);
+    try {
+      await jackline.runs({limit: 1});
+    } catch (error) {
+      jackline.close();
+      watching.close();
+      throw error;
+    }
+    keep(remember ? 'localStorage' : 'sessionStorage', 'key', key);
+    this.#take(key, jackline, watching, 'nothing');
+  }
+
+  /** Forget the key, in every store of this browser. */
+  signOut() {
+    keep('sessionStorage', 'key', null);
+    keep('localStorage', 'key', null);
+    this.#take('', ...clients(''), 'key');
+  }
+
+  /** Whoever waits for the next try tries now. */
+  wake() {
+    this.jackline.wake();
+    this.watching.wake();
+  }
+
+  /** @param {string} key @param {Jackline} jackline @param {Jackline} watching @param {Session['wants']} wants */
+  #take(key, jackline, watching, wants) {
+    this.jackline.close();
+    this.watching.close();
+    Object.assign(this, {key, jackline, watching, wants});
+    this.generation += 1;
+    this.changed();
+  }
+}
+
+/** @param {string} key @returns {[Jackline, Jackline]} */
+function clients(key) {
+  const token = key === '' ? {} : {token: key};
+  return [new Jackline(SERVER, token), new Jackline(SERVER, {...token, pace: WATCHING})];
+}

@@ -1,0 +1,62 @@
+/** What is said of times, states and failures. @module */
+import {Refused, Unreachable} from '../client.js';
+
+/** @typedef {'queued' | 'executing' | 'awaiting_approval' | 'stopping' | 'stopped' | 'completed' | 'failed'} RunState */
+
+/** @type {Readonly<Record<string, string>>} */
+const STATES = {
+  queued: 'queued',
+  executing: 'running',
+  awaiting_approval: 'waits for you',
+  stopping: 'stopping',
+  stopped: 'stopped',
+  completed: 'completed',
+  failed: 'failed',
+};
+
+/** A run's state in words; one of a later version as it is. @param {string | null} state */
+export const stateWord = (state) => STATES[state ?? ''] ?? state ?? '';
+
+/** Whether nothing can follow. @param {string | null} state */
+export const isEnded = (state) => state === 'stopped' || state === 'completed' || state === 'failed';
+
+/** Whether there is something to stop. @param {string | null} state */
+export const isGoing = (state) => state !== null && state !== '' && !isEnded(state);
+
+/** @param {number} ms */
+export function duration(ms) {
+  if (ms < 1000) return `${Math.max(0, Math.round(ms))} ms`;
+  const seconds = Math.floor(ms / 1000);
+  if (seconds < 10) return `${(ms / 1000).toFixed(1)} s`;
+  if (seconds < 60) return `${seconds} s`;
+  const minutes = Math.floor(seconds / 60);
+  if (minutes < 60) return `${minutes} min ${seconds % 60} s`;
+  const hours = Math.floor(minutes / 60);
+  if (hours < 48) return `${hours} h ${minutes % 60} min`;
+  return `${Math.floor(hours / 24)} d ${hours % 24} h`;
+}
+
+/** How long ago, short. @param {string | number | null | undefined} when @param {number} [now] */
+export function ago(when, now = Date.now()) {
+  const at = typeof when === 'number' ? when : Date.parse(when ?? '');
+  if (Number.isNaN(at)) return '';
+  const seconds = Math.max(0, Math.round((now - at) / 1000));
+  if (seconds < 5) return 'now';
+  if (seconds < 60) return `${seconds} s`;
+  if (seconds < 3600) return `${Math.floor(seconds / 60)} min`;
+  if (seconds < 172_800) return `${Math.floor(seconds / 3600)} h`;
+  return `${Math.floor(seconds / 86_400)} d`;
+}
+
+/** Seconds from now on, whole, at least 1. @param {number} at */
+export const secondsUntil = (at) => Math.max(1, Math.ceil((at - Date.now()) / 1000));
+
+/** A number with its thousands apart. @param {number} value */
+export const count = (value) => value.toLocaleString('en-US');
+
+/** What went wrong, for people. @param {unknown} error */
+export function explain(error) {
+  if (error instanceof Unreachable) return `The server does not answer: ${error.reason}.`;
+  if (error instanceof Refused) return error.detail || `The server refused it (${error.status}).`;
+  return error instanceof Error ? error.message : String(error);
+}

@@ -1,0 +1,10 @@
+// A classic script, so that it runs before the first paint: a page that flashes white in a dark room is a bad page.
+(() => {
+  /** @type {string | null} */ let chosen = null;
+  try {
+    chosen = localStorage.getItem('jackline:theme');
+  } catch {
+    // No storage in this browser: the system's theme it is.
+  }
+  if (chosen === 'light' || chosen === 'dark') document.documentElement.dataset.theme = chosen;
+})();

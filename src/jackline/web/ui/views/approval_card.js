@@ -1,0 +1,276 @@
+/** A question to a person, as a document: what is asked, why, with which arguments; and the answer. @module */
+import {html, useId, useLayoutEffect, useMemo, useRef, useState} from '../html.js';
+import {changes, exact, fieldErrors, fieldsOf, read, same, typedOf} from '../model/form.js';
+import {answerWord, dateOf, effectWord, isStandIn, oneLine, ticking, timeOf} from '../model/words.js';
+import {ArgsForm} from './args_form.js';
+import {useNow} from './tick.js';
+import {Value} from './value.js';
+
+/** @typedef {import('../model/run.js').Round} Round */
+/** @typedef {import('../model/run.js').Call} Call */
+/** @typedef {{approve: boolean, args?: Record<string, any>, reason?: string} | {outcome: 'retry' | 'done' | 'abort', result?: unknown, reason?: string}} Decision */
+/** @typedef {(callId: string, decision: Decision) => Promise<unknown>} OnDecide */
+
+/**
+ * Where an answer stands that was given here. `lost`: it may have arrived.
+ * @typedef {{at: 'none'} | {at: 'sending', what: string} | {at: 'sent', what: string}
+ *   | {at: 'refused', words: string, fields: Map<string, string>} | {at: 'lost', words: string}} Sending
+ */
+
+/**
+ * @param {object} props
+ * @param {Round} props.approval
+ * @param {Call | undefined} [props.call] what is asked about
+ * @param {number} [props.now] by the server's clock: for how long the question still waits
+ * @param {OnDecide | undefined} [props.onDecide] missing: it can only be looked at
+ */
+export function ApprovalCard({approval, call, now, onDecide}) {
+  const id = useId();
+  const {state, kind, name} = approval;
+  const pending = state === 'pending';
+  const card = useKeptFocus(pending);
+  const title = kind === 'outcome' ? html`What became of <code>${name}</code>?` : html`May <code>${name}</code> run?`;
+  const effect = effectWord(call?.effect);
+  return html`<article class="jl-approval" data-state=${state} data-call=${approval.callId} aria-labelledby=${id} tabindex="-1" ref=${card}>
+    <header>
+      <h3 id=${id}>${title}</h3>
+      <span class="jl-badge" data-tone=${tone(approval)}>${badge(approval)}</span>
+    </header>
+    <p class="jl-facts">
+      ${effect && html`<span data-effect=${call?.effect}>${effect}</span>`}
+      <span title=${dateOf(approval.requestedAt)}>asked at ${timeOf(approval.requestedAt)}</span>
+      ${approval.round > 1 && html`<span>question ${approval.round} about this call</span>`}
+      ${pending && approval.expiresAt !== null && html`<${Expiry} approval=${approval} now=${now} />`}
+    </p>
+    ${kind === 'outcome' && pending && html`<p class="jl-why">The worker was lost while this call ran, and nobody saw how it ended. Look at what it was to change before you answer.</p>`}
+    ${approval.question !== null && approval.question !== '' && html`<div class="jl-why"><p class="jl-label">Why</p><p class="jl-plain">${approval.question}</p></div>`}
+    ${pending && onDecide !== undefined
+      ? kind === 'outcome'
+        ? html`<${OutcomeForm} approval=${approval} onDecide=${onDecide} />`
+        : html`<${CallForm} approval=${approval} onDecide=${onDecide} />`
+      : html`<${Args} approval=${approval} />`}
+    ${!pending && html`<${Answer} approval=${approval} />`}
+  </article>`;
+}
+
+/** @param {Round} approval */
+function tone({state, outcome}) {
+  if (state === 'pending') return 'warn';
+  if (state === 'granted') return 'ok';
+  if (state === 'denied' || state === 'expired' || outcome === 'abort') return 'danger';
+  return 'muted';
+}
+
+/** @param {Round} approval */
+const badge = (approval) => (approval.state === 'expired' ? 'expired' : approval.state === 'withdrawn' ? 'withdrawn' : answerWord(approval));
+
+/** The inputs go once it is answered: who was in them is taken to the card. @param {boolean} pending */
+function useKeptFocus(pending) {
+  const card = useRef(/** @type {HTMLElement | null} */ (null));
+  const within = useRef(false);
+  const before = useRef(pending);
+  if (card.current !== null) within.current = card.current.contains(document.activeElement);
+  useLayoutEffect(() => {
+    if (before.current && !pending && within.current) card.current?.focus();
+    before.current = pending;
+  }, [pending]);
+  return card;
+}
+
+/** @param {{approval: Round, now: number | undefined}} props */
+function Expiry({approval, now}) {
+  const local = useNow(true);
+  // The server's clock goes on between two renderings of the page.
+  const skew = useMemo(() => (now === undefined ? 0 : now - Date.now()), [now === undefined, approval]);
+  const left = Date.parse(approval.expiresAt ?? '') - (local + skew);
+  const means = approval.kind === 'outcome' ? 'the run is given up' : approval.onExpiry === 'approve' ? 'it is approved' : 'it is denied';
+  if (Number.isNaN(left)) return null;
+  const words = left > 0 ? `${ticking(left)} left, then ${means}` : `time is over: ${means}`;
+  return html`<span class="jl-expiry" data-soon=${left < 60_000} title=${dateOf(approval.expiresAt)}>${words}</span>`;
+}
+
+/** @param {{approval: Round}} props */
+const Args = ({approval}) => html`<div class="jl-args"><p class="jl-label">Arguments</p>
+  <${Value} value=${approval.args} label="Arguments" runId=${runOf(approval)} /></div>`;
+
+/** @param {Round} approval */
+const runOf = ({callId}) => callId.slice(0, Math.max(0, callId.lastIndexOf('.')));
+
+/** Who said what, and when. @param {{approval: Round}} props */
+function Answer({approval}) {
+  const {by, at, reason, grantedArgs, args, result} = approval;
+  const edited = grantedArgs === undefined ? [] : changes(args, grantedArgs);
+  const who = by === null || by === 'system' ? '' : ` by ${by}`;
+  return html`<div class="jl-answer" data-tone=${tone(approval)}>
+    <p><strong>${sentence(answerWord(approval))}</strong>${who}${at !== null && html` <span class="jl-muted" title=${dateOf(at)}>at ${timeOf(at)}</span>`}</p>
+    ${reason !== null && reason !== '' && html`<p class="jl-plain jl-reason">“${reason}”</p>`}
+    ${edited.length > 0 && html`<p class="jl-label">Changed before it ran</p><dl class="jl-changes">${edited.map(({name, before, after}) => html`<div>
+      <dt>${name || 'Arguments'}</dt><dd><del>${before === undefined ? '(not given)' : oneLine(before)}</del> <span class="jl-hidden">became</span><ins>${after === undefined ? '(left out)' : oneLine(after)}</ins></dd>
+    </div>`)}</dl>`}
+    ${result !== undefined && result !== null && html`<p class="jl-label">Result, as they said</p><${Value} value=${result} label="Result" runId=${runOf(approval)} />`}
+  </div>`;
+}
+
+/** @param {string} text */
+const sentence = (text) => text.slice(0, 1).toUpperCase() + text.slice(1);
+
+/**
+ * Sends an answer, and says what became of it.
+ * @param {Round} approval @param {OnDecide} onDecide
+ * @returns {[Sending, (decision: Decision, what: string) => Promise<void>, () => void]}
+ */
+function useSending(approval, onDecide) {
+  const [sending, tell] = useState(/** @type {Sending} */ ({at: 'none'}));
+  const busy = useRef(false);
+  /** @param {Decision} decision @param {string} what */
+  const send = async (decision, what) => {
+    if (busy.current) return;
+    busy.current = true;
+    tell({at: 'sending', what});
+    try {
+      await onDecide(approval.callId, decision);
+      tell({at: 'sent', what});
+    } catch (error) {
+      tell(failure(error));
+    } finally {
+      busy.current = false;
+    }
+  };
+  return [sending, send, () => tell({at: 'none'})];
+}
+
+/** What went wrong, in words. @param {any} error @returns {Sending} */
+function failure(error) {
+  const problem = error?.problem;
+  if (error?.status === 409) {
+    const by = problem?.by ? ` by ${problem.by}` : '';
+    const at = problem?.at ? ` at ${timeOf(problem.at)}` : '';
+    const how = problem?.state ? `${problem.state}${by}${at}` : error.detail || 'it is answered already';
+    return {at: 'refused', words: `Your answer came too late: ${how}.`, fields: new Map()};
+  }
+  if (error?.status === 422) {
+    const fields = fieldErrors(problem);
+    return {at: 'refused', words: `The server did not accept it: ${error.detail}`, fields};
+  }
+  if (error?.status !== undefined) return {at: 'refused', words: `The server refused it: ${error.detail || error.status}`, fields: new Map()};
+  const words = error instanceof Error ? error.message : String(error);
+  return {at: 'lost', words: `${words}. It is not known whether your answer arrived. The same answer again is safe: the first one counts.`};
+}
+
+/** @param {{sending: Sending}} props */
+function SendingNote({sending}) {
+  const failed = sending.at === 'refused' || sending.at === 'lost';
+  return html`<div role="status" class="jl-sending">
+    ${sending.at === 'sending' && `${sending.what}: sending …`}
+    ${sending.at === 'sent' && `${sending.what}: the server has it. The run goes on in a moment.`}
+  </div>
+  ${failed && html`<p class="jl-error" role="alert">${sending.words}</p>`}`;
+}
+
+/** May a call run? @param {{approval: Round, onDecide: OnDecide}} props */
+function CallForm({approval, onDecide}) {
+  const id = useId();
+  const {args, argsSchema: schema} = approval;
+  const [editing, edit] = useState(false);
+  const [asJson, setAsJson] = useState(false);
+  const fields = useMemo(() => (asJson ? null : fieldsOf(schema, args)), [asJson, schema, args]);
+  const [typed, type] = useState(() => typedOf(fieldsOf(schema, args), args));
+  const [reason, setReason] = useState('');
+  const [sending, send, again] = useSending(approval, onDecide);
+  const checked = useMemo(() => (editing ? read(fields, typed, args, schema) : null), [editing, fields, typed, args, schema]);
+  const errors = new Map([...(sending.at === 'refused' ? sending.fields : []), ...(checked?.errors ?? [])]);
+  const edited = checked?.args != null && !same(checked.args, args);
+  const wrong = checked !== null && checked.errors.size > 0;
+  const over = sending.at === 'sending' || sending.at === 'sent';
+  const said = reason.trim() === '' ? {} : {reason: reason.trim()};
+  const cannot = cannotEdit(args);
+  const approve = () => {
+    if (wrong || over) return;
+    void send({approve: true, ...(edited && checked.args !== null && {args: checked.args}), ...said}, edited ? 'Approve with changes' : 'Approve');
+  };
+  const toggleJson = () => {
+    const next = asJson ? fieldsOf(schema, args) : null;
+    type(typedOf(next, checked?.args ?? args));
+    setAsJson(!asJson);
+  };
+  return html`<form class="jl-decide" onSubmit=${(/** @type {Event} */ event) => event.preventDefault()}>
+    ${editing
+      ? html`<div class="jl-args" role="group" aria-label="Edit the arguments">
+          <${ArgsForm} fields=${fields} typed=${typed} errors=${errors} disabled=${over} onType=${(/** @type {any} */ next) => (type(next), again())} />
+          <div class="jl-buttons">
+            ${fieldsOf(schema, args) !== null && html`<button type="button" class="quiet" disabled=${over || wrong} onClick=${toggleJson}>${asJson ? 'Edit as a form' : 'Edit as JSON'}</button>`}
+            <button type="button" class="quiet" disabled=${over} onClick=${() => (edit(false), setAsJson(false), type(typedOf(fieldsOf(schema, args), args)), again())}>Undo the changes</button>
+          </div>
+        </div>`
+      : html`<${Args} approval=${approval} />`}
+    <div class="jl-field">
+      <label for=${`${id}-reason`}><span class="jl-name">Reason</span><span class="jl-type">may be left empty; the agent reads it when you deny</span></label>
+      <input type="text" id=${`${id}-reason`} maxlength="10000" autocomplete="off" disabled=${over} value=${reason} onInput=${(/** @type {any} */ event) => setReason(event.currentTarget.value)} />
+    </div>
+    <div class="jl-buttons">
+      <button type="button" class="primary" disabled=${over || wrong} onClick=${approve}>${edited ? 'Approve with changes' : 'Approve'}</button>
+      <button type="button" class="danger" disabled=${over} onClick=${() => send({approve: false, ...said}, 'Deny')}>Deny</button>
+      ${!editing && cannot === null && html`<button type="button" disabled=${over} onClick=${() => edit(true)}>Edit arguments</button>`}
+    </div>
+    ${cannot !== null && html`<p class="jl-about">${cannot}</p>`}
+    <${SendingNote} sending=${sending} />
+  </form>`;
+}
+
+/** @param {unknown} args */
+function cannotEdit(args) {
+  if (isStandIn(args)) return 'The arguments are too large to be edited here.';
+  return exact(args) ? null : 'The arguments cannot be edited here: they have a number with more digits than a browser can keep.';
+}
+
+/** @type {{value: 'retry' | 'done' | 'abort', label: string, about: string}[]} */
+const OUTCOMES = [
+  {value: 'done', label: 'It is done', about: 'You have looked, and it has happened. The agent goes on with the result that you give.'},
+  {value: 'retry', label: 'Run it again', about: 'It starts once more, with the same arguments. Only if doing it twice does no harm.'},
+  {value: 'abort', label: 'Give up', about: 'The call counts as failed, and so does the run.'},
+];
+
+/** What became of a call? @param {{approval: Round, onDecide: OnDecide}} props */
+function OutcomeForm({approval, onDecide}) {
+  const id = useId();
+  const [choice, choose] = useState(/** @type {'retry' | 'done' | 'abort' | ''} */ (''));
+  const [result, setResult] = useState('');
+  const [reason, setReason] = useState('');
+  const [sending, send] = useSending(approval, onDecide);
+  const over = sending.at === 'sending' || sending.at === 'sent';
+  const offered = OUTCOMES.filter(({value}) => approval.choices.length === 0 || approval.choices.includes(value));
+  const value = asResult(result);
+  const decide = () => {
+    if (choice === '' || over) return;
+    const label = OUTCOMES.find((each) => each.value === choice)?.label ?? choice;
+    void send({outcome: choice, ...(choice === 'done' && result.trim() !== '' && {result: value}), ...(reason.trim() !== '' && {reason: reason.trim()})}, label);
+  };
+  return html`<form class="jl-decide" onSubmit=${(/** @type {Event} */ event) => (event.preventDefault(), decide())}>
+    <${Args} approval=${approval} />
+    <fieldset class="jl-choices" disabled=${over}>
+      <legend class="jl-label">What did you find?</legend>
+      ${offered.map((each) => html`<label class="jl-choice"><input type="radio" name=${id} value=${each.value} checked=${choice === each.value} onChange=${() => choose(each.value)} />
+        <span><strong>${each.label}</strong><span class="jl-about">${each.about}</span></span></label>`)}
+    </fieldset>
+    ${choice === 'done' && html`<div class="jl-field">
+      <label for=${`${id}-result`}><span class="jl-name">Result</span><span class="jl-type">${result.trim() === '' ? 'may be left empty' : typeof value === 'string' ? 'sent as text' : 'sent as JSON'}</span></label>
+      <textarea id=${`${id}-result`} class="jl-mono" rows="2" disabled=${over} value=${result} onInput=${(/** @type {any} */ event) => setResult(event.currentTarget.value)}></textarea>
+    </div>`}
+    <div class="jl-field">
+      <label for=${`${id}-reason`}><span class="jl-name">Reason</span><span class="jl-type">may be left empty</span></label>
+      <input type="text" id=${`${id}-reason`} maxlength="10000" autocomplete="off" disabled=${over} value=${reason} onInput=${(/** @type {any} */ event) => setReason(event.currentTarget.value)} />
+    </div>
+    <div class="jl-buttons"><button type="submit" class=${choice === 'abort' ? 'danger' : 'primary'} disabled=${over || choice === ''}>${OUTCOMES.find((each) => each.value === choice)?.label ?? 'Answer'}</button></div>
+    <${SendingNote} sending=${sending} />
+  </form>`;
+}
+
+/** JSON where it is an object, a list, a number or the like; else text. @param {string} typed @returns {unknown} */
+function asResult(typed) {
+  try {
+    /** @type {unknown} */ const value = JSON.parse(typed);
+    return exact(value) ? value : typed;
+  } catch {
+    return typed;
+  }
+}

@@ -1,0 +1,206 @@
+"""The operator's page in real Chromium, against real servers."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import re
+from collections.abc import AsyncGenerator, Generator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Final
+
+import psutil
+import pytest
+from playwright.async_api import Browser, BrowserContext, Locator, Page, ViewportSize, expect
+
+from tests.blackbox.conftest import World, world
+from tests.support.chromium import chromium
+from tests.support.processes import PATIENCE
+
+DESKTOP: Final = ViewportSize(width=1280, height=800)
+PHONE: Final = ViewportSize(width=375, height=740)
+SHOTS: Final = os.environ.get("JACKLINE_SHOTS", "")
+"""A folder that keeps pictures of the main states for a person to look at; none where it is not set."""
+
+_LISTEN: Final = """
+window.violations = []
+addEventListener('securitypolicyviolation', event => {
+    violations.push(`${event.violatedDirective}: ${event.blockedURI}`)
+})
+"""
+_UNREACHED: Final = re.compile(r"Failed to load resource|net::ERR_")
+
+expect.set_options(timeout=PATIENCE * 1000)
+
+
+@dataclass(kw_only=True)
+class Visitor:
+    """A browser profile with its pages, and all that went wrong in them. `cuts`: whether requests may
+    fail, which the browser itself writes to the console."""
+
+    context: BrowserContext
+    server: str
+    cuts: bool = False
+    troubles: list[str] = field(default_factory=list[str])
+    asked: list[tuple[Page, str]] = field(default_factory=list[tuple[Page, str]])
+    """Every request's page and address, in order."""
+
+    def feeds(self, page: Page) -> int:
+        """How often the page has opened a feed of its own."""
+        return sum(asker is page and "/api/v1/agent/feed" in url for asker, url in self.asked)
+
+    async def open(self, place: str = "", *, hidden: bool = False) -> Page:
+        """A tab of the page, at a place of it: `#/runs/RUN`."""
+        page = await self.context.new_page()
+        page.set_default_timeout(PATIENCE * 1000)
+        if hidden:
+            await page.add_init_script(HIDE)
+        page.on("pageerror", lambda error: self.troubles.append(f"error: {error}"))
+        page.on("console", lambda message: self._said(message.type, message.text))
+        page.on("request", lambda request: self._asked(page, request.url))
+        await page.goto(f"{self.server}/{place}")
+        return page
+
+    async def look_back(self) -> None:
+        """Nothing may have gone wrong: no error, no violation of the policy, no request to anybody else."""
+        for page in self.context.pages:
+            with contextlib.suppress(Exception):  # a page of the browser's own, or one that is gone
+                self.troubles += [
+                    f"violation: {each}" for each in await page.evaluate("window.violations ?? []")
+                ]
+        assert self.troubles == []
+
+    def _said(self, kind: str, text: str) -> None:
+        if kind == "error" and not (self.cuts and _UNREACHED.search(text)):
+            self.troubles.append(f"console: {text}")
+
+    def _asked(self, page: Page, url: str) -> None:
+        self.asked.append((page, url))
+        if not url.startswith((self.server, "data:", "blob:")):
+            self.troubles.append(f"foreign request: {url}")
+
+
+HIDE: Final = """
+Object.defineProperty(Document.prototype, 'hidden', {get: () => window.isHidden ?? true, configurable: true})
+Object.defineProperty(Document.prototype, 'visibilityState',
+    {get: () => document.hidden ? 'hidden' : 'visible', configurable: true})
+"""
+
+
+async def turn(page: Page, *, away: bool) -> None:
+    """Have the page believe that it is hidden, or shown again: headless Chromium shows all of its tabs."""
+    await page.evaluate(HIDE)
+    await page.evaluate(
+        "away => { window.isHidden = away; document.dispatchEvent(new Event('visibilitychange')) }", away
+    )
+
+
+@dataclass(kw_only=True)
+class Visitors:
+    """Makes visitors of one browser; asked at the end whether anything went wrong."""
+
+    browser: Browser
+    made: list[Visitor] = field(default_factory=list[Visitor])
+
+    async def come(self, server: str, *, size: ViewportSize = DESKTOP, dark: bool = False) -> Visitor:
+        """Another browser profile: nothing is shared with the others but the server."""
+        context = await self.browser.new_context(
+            viewport=size,
+            color_scheme="dark" if dark else "light",
+            has_touch=size["width"] < 500,
+            reduced_motion="reduce",
+        )
+        await context.add_init_script(_LISTEN)
+        visitor = Visitor(context=context, server=server)
+        self.made.append(visitor)
+        return visitor
+
+
+@pytest.fixture
+async def visitors() -> AsyncGenerator[Visitors]:
+    """A browser. After the test nothing may have gone wrong in any of its pages."""
+    async with chromium() as browser:
+        made = Visitors(browser=browser)
+        yield made
+        for visitor in made.made:
+            await visitor.look_back()
+
+
+@pytest.fixture(scope="session")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Generator[World]:
+    """A server with the scripted agent of the black-box tests."""
+    with world(tmp_path_factory.mktemp("page")) as made:
+        yield made
+
+
+@pytest.fixture
+def own_server(tmp_path: Path) -> Generator[World]:
+    """A server of the test's own: its list is empty at first, and it may be killed."""
+    with world(tmp_path / "own") as made:
+        yield made
+
+
+@pytest.fixture(scope="session")
+def demo(tmp_path_factory: pytest.TempPathFactory) -> Generator[World]:
+    """What a newcomer gets: a server with nothing set, the demo's own files in a folder of the tests."""
+    path = tmp_path_factory.mktemp("page-demo")
+    with world(path, agent=None, JACKLINE_DEMO_DIR=str(path / "scratch")) as made:
+        yield made
+    for process in psutil.process_iter():  # its scratch services outlive it
+        with contextlib.suppress(psutil.Error):
+            if str(path / "scratch") in " ".join(process.cmdline()):
+                process.kill()
+
+
+# -- what tests look at
+
+
+def state(page: Page) -> Locator:
+    """The state of the run in front, in words."""
+    return page.get_by_role("status", name="State")
+
+
+def connection(page: Page) -> Locator:
+    """How the connection of the run in front stands."""
+    return page.get_by_role("group", name="Connection", exact=True)
+
+
+def composer(page: Page) -> Locator:
+    """Where the message is written."""
+    return page.locator("#composer")
+
+
+def dock(page: Page) -> Locator:
+    """The place where the stop always is."""
+    return page.get_by_role("region", name="Stop", exact=True)
+
+
+def row(page: Page, run_id: str) -> Locator:
+    """A run's row in the list."""
+    return page.locator(f'.run-row[data-run="{run_id}"]')
+
+
+def rows(page: Page) -> Locator:
+    """What of the run in front is in the document."""
+    return page.get_by_role("feed").get_by_role("article")
+
+
+def pending(page: Page) -> Locator:
+    """The questions that are pinned."""
+    return page.get_by_role("region", name="Questions of this run")
+
+
+async def send(page: Page, text: str) -> str:
+    """Write a message and send it; the new run's id."""
+    before = page.url
+    await composer(page).fill(text)
+    await composer(page).press("Enter")
+    await page.wait_for_url(lambda url: url != before and "#/runs/" in url)
+    return page.url.rsplit("/", 1)[-1]
+
+
+async def shot(page: Page, name: str) -> None:
+    """Keep a picture of the page."""
+    if SHOTS:
+        await page.screenshot(path=Path(SHOTS) / f"{name}.png")

@@ -1,0 +1,122 @@
+"""Stopping in the page: by button, by key, from the list, with many tabs, with a server that is away."""
+
+from __future__ import annotations
+
+import pytest
+from playwright.async_api import Page, expect
+
+from tests.blackbox.api import call, steps
+from tests.blackbox.conftest import World
+from tests.page.conftest import Visitors, composer, dock, row, send, shot, state, turn
+
+pytestmark = pytest.mark.anyio
+
+LONG = steps({"say": "here I am ", "silent": 600})
+LONG_CALL = steps(call("slow", seconds=600))
+
+
+async def test_the_button_stops_and_the_receipt_follows(server: World, visitors: Visitors) -> None:
+    """G4: from the click to what was cancelled."""
+    page = await (await visitors.come(server.server.url)).open()
+    run_id = await send(page, LONG_CALL)
+    server.api.until_tool(run_id, "slow", "started")
+    await dock(page).get_by_role("button", name="Stop", exact=True).click()
+    await expect(state(page)).to_have_text("stopped")
+    await expect(page.get_by_role("feed")).to_contain_text("slow")
+    await expect(page.get_by_role("heading", name="Stopped")).to_be_visible()
+    assert server.api.snapshot(run_id)["receipt"]["tools"][0]["outcome"] == "cancelled"
+    await shot(page, "stopped")
+
+
+async def test_esc_twice_stops_from_within_a_field(server: World, visitors: Visitors) -> None:
+    """G4: the first Esc says what the second does; wherever the focus is."""
+    page = await (await visitors.come(server.server.url)).open()
+    run_id = await send(page, LONG)
+    await composer(page).fill("half a word")
+    await page.keyboard.press("Escape")
+    await expect(page.get_by_text("Press Esc again to stop")).to_be_visible()
+    await shot(page, "esc-once")
+    await page.keyboard.press("Escape")
+    await page.keyboard.press("Escape")
+    await expect(state(page)).to_have_text("stopped")
+    await expect(composer(page)).to_have_value("half a word")
+    assert server.api.snapshot(run_id)["state"] == "stopped"
+
+
+async def test_the_list_stops_what_is_not_in_front(server: World, visitors: Visitors) -> None:
+    """Each row of what goes on has its stop."""
+    run_id = server.api.start(LONG)
+    page = await (await visitors.come(server.server.url)).open()
+    await row(page, run_id).get_by_role("button", name="Stop").click()
+    await expect(row(page, run_id)).to_contain_text("stopped")
+
+
+async def test_a_stop_after_the_step_lets_the_step_end(server: World, visitors: Visitors) -> None:
+    """G4: the second choice; what runs is finished, nothing begins after it."""
+    page = await (await visitors.come(server.server.url)).open()
+    run_id = await send(page, steps(call("wait_for", name="step"), call("note", text="never")))
+    server.api.until_tool(run_id, "wait_for", "started")
+    await page.get_by_role("button", name="Stop after this step").click()
+    await expect(dock(page)).to_contain_text("Stopping after this step")
+    server.open_gate("step")
+    await expect(state(page)).to_have_text("stopped")
+    assert "note never" not in server.effects
+
+
+async def test_where_several_go_on_esc_asks_which(own_server: World, visitors: Visitors) -> None:
+    """Nothing is stopped by guess."""
+    runs = [own_server.api.start(LONG) for _ in range(2)]
+    page = await (await visitors.come(own_server.server.url)).open()
+    await expect(dock(page)).to_contain_text("2 runs go on")
+    await page.keyboard.press("Escape")
+    await page.keyboard.press("Escape")
+    choice = page.get_by_role("dialog", name="What is to be stopped?")
+    await expect(choice).to_be_visible()
+    await shot(page, "stop-choice")
+    await choice.get_by_role("button", name="Stop all 2").click()
+    for run_id in runs:
+        assert own_server.api.ended(run_id)["state"] == "stopped"
+    await expect(dock(page)).to_have_count(0)
+
+
+async def test_a_stop_that_does_not_arrive_says_so_and_arrives_later(
+    own_server: World, visitors: Visitors
+) -> None:
+    """Never an unmeant silence: it is told, tried again, and takes effect once the server is back."""
+    visitor = await visitors.come(own_server.server.url)
+    visitor.cuts = True
+    page = await visitor.open()
+    run_id = await send(page, LONG)
+    own_server.server.process.end()
+    await dock(page).get_by_role("button", name="Stop", exact=True).click()
+    await expect(dock(page)).to_contain_text("No answer yet")
+    await shot(page, "stop-unanswered")
+    own_server.server.launch()
+    assert own_server.api.ended(run_id)["state"] == "stopped"
+    await expect(state(page)).to_have_text("stopped")
+
+
+@pytest.mark.parametrize("away", [False, True], ids=["all-shown", "hidden"])
+async def test_with_eight_tabs_a_stop_waits_for_nothing(
+    own_server: World, visitors: Visitors, away: bool
+) -> None:
+    """G4: a browser has six connections to a server: a ninth tab's stop is sent all the same."""
+    runs = [own_server.api.start(LONG) for _ in range(8)]
+    visitor = await visitors.come(own_server.server.url)
+    tabs: list[Page] = []
+    for run_id in runs:
+        tabs.append(await visitor.open(f"#/runs/{run_id}"))
+        await expect(state(tabs[-1])).to_have_text("running")
+        await expect(tabs[-1].get_by_role("feed")).to_contain_text("here I am")
+        if away:
+            await turn(tabs[-1], away=True)
+    page = await visitor.open(f"#/runs/{runs[0]}")
+    await expect(page.get_by_role("feed")).to_contain_text("here I am")
+    await dock(page).get_by_role("button", name="Stop", exact=True).click()
+    await expect(state(page)).to_have_text("stopped")
+    # Each of the others stops as well, and every tab comes to know of all of it.
+    for tab, run_id in list(zip(tabs, runs, strict=True))[1:]:
+        await row(page, run_id).get_by_role("button", name="Stop").click()
+        if away:
+            await turn(tab, away=False)
+        await expect(state(tab)).to_have_text("stopped")
