@@ -43,6 +43,8 @@ class Connected(ABC, Generic[_Frame]):
         self.cursor: str | None = cursor
         """The opaque id to resume from: of the last entry handed out."""
         self.phase: FollowState = "connecting"
+        self.again_s: float | None = None
+        """While it is not connected: in how many seconds the next try is, counted from when that was told."""
         self._server = server
         self._on_state = on_state
         self._frames: deque[_Frame] = deque()
@@ -183,8 +185,10 @@ class Connected(ABC, Generic[_Frame]):
         lasting = self._was_open or self._lasting
         budget = pace.follow_budget_s if lasting else pace.first_budget(failed.connected)
         wait = self._server.wait_s(failed, self._backoff, self._failing_since, budget)
+        self.again_s = wait
         self._tell("reconnecting" if self._was_open else "connecting", failed.reason)
         await anyio.sleep(wait)
+        self.again_s = None
 
     @property
     def _patience_s(self) -> float:
