@@ -12,7 +12,15 @@ import tomllib
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, Literal, Self, cast
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    SecretStr,
+    ValidationError,
+    field_validator,
+    model_validator,
+)
 
 from jackline.errors import ConfigError
 
@@ -21,7 +29,7 @@ if TYPE_CHECKING:
 
 _PREFIX: Final = "JACKLINE_"
 
-_JSON: Final = {"keys": 1, "limits": 1, "tools": 2}
+_JSON: Final = {"keys": 1, "limits": 1, "slack_users": 1, "tools": 2}
 """Settings whose variables hold JSON, and down to how many names that holds: `JACKLINE_TOOLS` is an object
 of rules, `JACKLINE_TOOLS__NAME` one of them, `JACKLINE_TOOLS__NAME__APPROVAL` a plain value."""
 
@@ -185,14 +193,45 @@ class Settings(BaseModel):
         64 * 1024 * 1024, ge=0, description="SQLite counts as full when its disk has less free than this."
     )
     sqlite_synchronous: Literal["FULL", "NORMAL"] = Field("FULL", description="How SQLite commits.")
+    public_url: str | None = Field(
+        None, pattern=r"^https?://", description="Where people open the page; Slack's messages link to it."
+    )
+    slack_bot_token: SecretStr | None = Field(None, description="Bot token of the Slack app, `xoxb-…`.")
+    slack_app_token: SecretStr | None = Field(None, description="App-level token of the Slack app, `xapp-…`.")
+    slack_users: dict[str, SecretStr] = Field(
+        default_factory=dict, description="API key of each Slack user who may use the bridge, by user id."
+    )
+    slack_teams: list[str] = Field(
+        default_factory=list, description="Ids of the workspaces that the bridge listens to; all if empty."
+    )
+    slack_channels: list[str] = Field(
+        default_factory=list, description="Ids of the channels that the bridge listens in; all if empty."
+    )
+    slack_db: Path | None = Field(
+        None, description="Where the bridge keeps what it must not forget; `slack.db` in `data_dir` if unset."
+    )
+    slack_url: str = Field(
+        "https://slack.com/api/", pattern=r"^https?://", description="Address of Slack's Web API."
+    )
+    slack_rate: float = Field(
+        1.0, gt=0, description="Share of Slack's documented rate limits that the bridge uses."
+    )
 
-    @field_validator("cors_origins", "allowed_hosts", "trusted_proxies", mode="before")
+    @field_validator(
+        "cors_origins", "allowed_hosts", "trusted_proxies", "slack_teams", "slack_channels", mode="before"
+    )
     @classmethod
     def _split(cls, value: object) -> object:
         """A variable holds a comma-separated list."""
         return (
             [part.strip() for part in value.split(",") if part.strip()] if isinstance(value, str) else value
         )
+
+    @field_validator("slack_users")
+    @classmethod
+    def _ids(cls, value: dict[str, SecretStr]) -> dict[str, SecretStr]:
+        """In a variable's name an id comes in small letters; Slack's are in capital ones."""
+        return {user.upper(): key for user, key in value.items()}
 
     @model_validator(mode="after")
     def _fits(self) -> Self:

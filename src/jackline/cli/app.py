@@ -22,6 +22,7 @@ from jackline.cli.options import (
     parse_object,
 )
 from jackline.cli.proxy import proxy
+from jackline.cli.slack import slack
 
 if TYPE_CHECKING:
     from jackline.cli.orders import Target
@@ -342,6 +343,7 @@ def drill(
 
 app.command()(proxy)
 app.command()(doctor)
+app.add_typer(slack, name="slack")
 
 
 @app.command()

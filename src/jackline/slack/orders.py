@@ -1,0 +1,298 @@
+"""What people ask of the bridge: to start, to stop, to decide. Each with the key of who asked."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import time
+from collections import defaultdict
+from dataclasses import dataclass
+from http import HTTPStatus
+from typing import TYPE_CHECKING, Any, Final
+
+import anyio
+import structlog
+
+from jackline.client.api import Decision
+from jackline.client.errors import ClientError, Refused, Unreachable
+from jackline.slack.drawing import Drawn, button, buttons, section
+from jackline.slack.forms import stranger
+from jackline.slack.ledger import Thread
+from jackline.slack.mrkdwn import escape, one_line, request
+from jackline.slack.speaker import Place
+from jackline.slack.web import SlackError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from jackline.client.api import Client, OnBusy
+    from jackline.slack.ledger import Taken
+    from jackline.slack.people import People
+    from jackline.slack.speaker import Mouth
+
+_log = structlog.get_logger()
+
+_PATIENCE_S: Final = 3600.0
+"""How long a request is kept for a server that does not answer: whoever asked does other things by then."""
+_AGAIN_S: Final = 2.0
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Asked:
+    """Who asked, and where. `answer` is Slack's own address for an answer, where it gave one."""
+
+    user: str
+    name: str
+    channel: str
+    thread: str | None = None
+    answer: str | None = None
+
+
+class Orders:
+    """Carries out what was taken in. `follow` is told of each run of a thread; `bot` is the bot's user id."""
+
+    def __init__(self, mouth: Mouth, people: People, bot: str, follow: Callable[[str, Thread], None]) -> None:
+        self._mouth = mouth
+        self._people = people
+        self._bot = bot
+        self._follow = follow
+        self._turns: defaultdict[tuple[str, str], anyio.Lock] = defaultdict(anyio.Lock)
+
+    async def carry_out(self, taken: Taken) -> None:
+        """Do it, and note that it is done: also what could not be done and was told."""
+        try:
+            await self._carry_out(taken)
+        except SlackError as error:
+            _log.warning("somebody was not answered", kind=taken.kind, reason=str(error))
+        self._mouth.ledger.done(taken.id)
+
+    async def _carry_out(self, taken: Taken) -> None:
+        body = taken.body
+        asked = Asked(**body["asked"])
+        client = self._people.client(asked.user)
+        if client is None:
+            await self.whisper(asked, stranger(asked.user))
+            return
+        match taken.kind:
+            case "mention":
+                await self._mention(taken, asked, client)
+            case "command":
+                await self._command(taken, asked, client)
+            case "stop":
+                await self._stop(asked, client, run_id=body["run_id"], key=_key(taken.id))
+            case "decide":
+                await self._decide(taken, asked, client)
+            case "busy":
+                await self._busy(taken, asked, client)
+            case _:
+                _log.error("an unknown kind of request", kind=taken.kind)
+
+    # -- starting ------------------------------------------------------------------------------
+
+    async def _mention(self, taken: Taken, asked: Asked, client: Client) -> None:
+        """In a thread of ours the next run of its conversation, elsewhere a new one."""
+        assert asked.thread is not None
+        text = request(str(taken.body["text"]), self._bot)
+        if not text:
+            await self.whisper(asked, "Say what is to be done: `@jackline is the disk full?`")
+        elif text.lower().strip(" .!") == "stop":
+            await self._stop(asked, client, run_id=None, key=_key(taken.id))
+        else:
+            await self._start(taken, asked, client, text)
+
+    async def _command(self, taken: Taken, asked: Asked, client: Client) -> None:
+        text = request(str(taken.body["text"]), self._bot)
+        if not text:
+            await self.whisper(asked, "Say what is to be done: `/jackline is the disk full?`")
+            return
+        said = "\n".join(f">{line}" for line in escape(text[:2500]).splitlines())
+        blocks = [section(f"*{escape(asked.name)}* asks:\n{said}")]
+        drawn = Drawn(key="root", text=escape(one_line(f"{asked.name} asks: {text}", 300)), blocks=blocks)
+        place = Place(channel=asked.channel, thread=None)
+        try:
+            root = await self._mouth.post(place, f"inbox.{taken.id}", drawn)
+        except SlackError as error:
+            await self.whisper(
+                asked, f"I cannot write here ({escape(str(error))}). Invite me first: `/invite @jackline`."
+            )
+            return
+        thread = Asked(user=asked.user, name=asked.name, channel=asked.channel, thread=root.ts)
+        await self._start(taken, thread, client, text)
+
+    async def _start(
+        self, taken: Taken, asked: Asked, client: Client, text: str, on_busy: OnBusy | None = None
+    ) -> None:
+        assert asked.thread is not None
+        async with self._turns[asked.channel, asked.thread]:
+            thread = self._mouth.ledger.thread_at(asked.channel, asked.thread)
+            try:
+                started = await self._started(taken, asked, client, text, thread, on_busy)
+            except ClientError as error:
+                await self._not_started(taken, asked, error, thread)
+                return
+            made = Thread(
+                conversation_id=started.conversation_id,
+                channel=asked.channel,
+                ts=asked.thread,
+                user=asked.user,
+            )
+            self._mouth.ledger.begin(made, started.run_id)
+            self._follow(started.run_id, thread or made)
+
+    async def _started(
+        self,
+        taken: Taken,
+        asked: Asked,
+        client: Client,
+        text: str,
+        thread: Thread | None,
+        on_busy: OnBusy | None,
+    ) -> Any:
+        """The run, however long the server is away: with one key, so that it is started once."""
+        told = False
+        while True:
+            try:
+                return await client.start(
+                    text,
+                    conversation_id=None if thread is None else thread.conversation_id,
+                    on_busy=on_busy,
+                    metadata={
+                        "slack": {"user": asked.user, "channel": asked.channel, "thread": asked.thread}
+                    },
+                    key=_key(taken.id, on_busy or ""),
+                )
+            except Unreachable:
+                if time.time() - taken.at > _PATIENCE_S:
+                    raise
+                if not told:
+                    told = True
+                    await self.whisper(
+                        asked, "Jackline does not answer. Your request is kept, and starts when it does."
+                    )
+                await anyio.sleep(_AGAIN_S)
+
+    async def _not_started(
+        self, taken: Taken, asked: Asked, error: ClientError, thread: Thread | None
+    ) -> None:
+        if isinstance(error, Refused) and error.status == HTTPStatus.CONFLICT and error.problem.get("run_id"):
+            run_id = str(error.problem["run_id"])
+            text = f"Run {escape(run_id)} of this thread is still going. Say what to do with yours:"
+            choices = buttons(
+                button("queue", "Wait its turn", taken.id),
+                button("stop_first", "Stop that one first", taken.id, style="danger"),
+            )
+            await self.whisper(asked, text, [section(text), choices])
+        elif isinstance(error, Refused) and error.status == HTTPStatus.NOT_FOUND and thread is not None:
+            await self.whisper(
+                asked,
+                "The conversation of this thread belongs to somebody else, or is deleted. Begin a new one: "
+                "mention me outside of this thread.",
+            )
+        else:
+            await self.whisper(asked, f"Not started: {_explain(error)}")
+
+    async def _busy(self, taken: Taken, asked: Asked, client: Client) -> None:
+        """The answer to whether to wait or to stop the active run first."""
+        first = self._mouth.ledger.taken(str(taken.body["of"]))
+        if first is None:
+            await self.whisper(asked, "That request is too old; say it again.")
+            return
+        if first.body["asked"]["user"] != asked.user:
+            await self.whisper(asked, "That is somebody else's request.")
+            return
+        origin = Asked(**first.body["asked"])
+        text = request(str(first.body["text"]), self._bot)
+        await self._start(first, origin, client, text, "queue" if taken.body["choice"] == "queue" else "stop")
+
+    # -- stopping ------------------------------------------------------------------------------
+
+    async def _stop(self, asked: Asked, client: Client, *, run_id: str | None, key: str) -> None:
+        """A run; or what is active of the thread's conversation, and what waits behind it."""
+        conversation_id = None
+        if run_id is None:
+            thread = self._mouth.ledger.thread_at(asked.channel, asked.thread or "")
+            if thread is None:
+                await self.whisper(asked, "There is no run in this thread.")
+                return
+            conversation_id = thread.conversation_id
+        try:
+            await client.stop(
+                run_id, conversation_id=conversation_id, reason=f"{asked.name} in Slack", key=key
+            )
+        except ClientError as error:
+            await self.whisper(asked, f"Not stopped: {_explain(error)}")
+
+    # -- deciding ------------------------------------------------------------------------------
+
+    async def _decide(self, taken: Taken, asked: Asked, client: Client) -> None:
+        decisions = [
+            Decision(
+                call_id=str(call_id),
+                approve=taken.body.get("approve"),
+                outcome=taken.body.get("outcome"),
+                reason=because(asked.name),
+            )
+            for call_id in taken.body["calls"]
+        ]
+        try:
+            if len(decisions) == 1:
+                await client.decide(decisions[0], key=_key(taken.id))
+            else:
+                await client.decide_all(decisions, key=_key(taken.id))
+        except ClientError as error:
+            await self.whisper(asked, f"Not decided: {_explain(error)}")
+
+    async def submit(self, client: Client, decision: Decision) -> str | None:
+        """A decision from a form; why it was not taken, in words for the form."""
+        try:
+            await client.decide(decision)
+        except ClientError as error:
+            return _explain(error, slack=False)
+        return None
+
+    async def open_view(self, trigger: str, view: dict[str, Any]) -> None:
+        """Open a form. Raises `SlackError`."""
+        await self._mouth.web.open_view(trigger, view)
+
+    # -- telling -------------------------------------------------------------------------------
+
+    async def whisper(self, asked: Asked, text: str, blocks: list[dict[str, Any]] | None = None) -> None:
+        """Tell one person. Not told if Slack does not want it: it is not worth holding anything up for."""
+        try:
+            if asked.answer is not None:
+                await self._mouth.web.respond(asked.answer, text)
+            else:
+                await self._mouth.web.whisper(
+                    asked.channel, asked.user, text, thread=asked.thread, blocks=blocks
+                )
+        except SlackError as error:
+            _log.warning("somebody was not told", user=asked.user, reason=str(error))
+
+
+def because(name: str, reason: str = "") -> str:
+    """The reason of a decision: who pressed, as the key may be that of several people, and why."""
+    return f"{name} in Slack" + (f": {reason}" if reason else "")
+
+
+def _key(*parts: str) -> str:
+    """The key of idempotency of what Slack sent: the same however often it sends it."""
+    return "slack-" + hashlib.sha256(json.dumps(parts).encode()).hexdigest()[:40]
+
+
+def _explain(error: ClientError, *, slack: bool = True) -> str:
+    """Why it was not done, and what to do."""
+    match error:
+        case Unreachable():
+            text = "Jackline does not answer. Try again."
+        case Refused(status=HTTPStatus.UNAUTHORIZED):
+            text = "Jackline does not take your key; ask its operator to map you to another (slack_users)."
+        case Refused(status=HTTPStatus.NOT_FOUND):
+            text = "not found, or not yours to decide."
+        case Refused() if error.problem.get("by"):
+            at = f" at {error.problem['at']}" if error.problem.get("at") else ""
+            text = f"already {error.problem.get('state', 'decided')} by {error.problem['by']}{at}."
+        case Refused():
+            text = "; ".join(f"{field}: {wanted}" for field, wanted in error.fields) or error.detail
+        case _:
+            text = str(error)
+    return escape(text) if slack else text

@@ -1,0 +1,36 @@
+"""Slack's users, and who they are to the server."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from jackline.client.api import Client
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from jackline.client.pace import Pace
+
+
+class People:
+    """Who may do something: the users that `keys` names, each with the API key that acts for them. Without a
+    key ("") they act as `local`, which a server without keys takes. The server decides what each may do."""
+
+    def __init__(self, url: str, keys: Mapping[str, str], pace: Pace | None = None) -> None:
+        self._keys = dict(keys)
+        self._clients = {key: Client(url, key or None, pace=pace) for key in set(self._keys.values())}
+
+    def client(self, user: str) -> Client | None:
+        """Who acts for this user; None for one who is not mapped."""
+        key = self._keys.get(user)
+        return None if key is None else self._clients[key]
+
+    def clients(self) -> dict[str, Client]:
+        """A user of each key, and its client."""
+        users = {key: user for user, key in self._keys.items()}
+        return {user: self._clients[key] for key, user in users.items()}
+
+    async def aclose(self) -> None:
+        """Close all connections."""
+        for client in self._clients.values():
+            await client.aclose()

@@ -1,0 +1,286 @@
+"""Slack's events, by Bolt and Socket Mode: each is taken into the ledger, and only then acknowledged.
+
+Slack sends again what was not acknowledged, and may send twice what was: an event has an id, a command and
+a press have a trigger, and the ledger takes each once.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from typing import TYPE_CHECKING, Any, Final, cast
+
+import anyio
+import structlog
+from slack_bolt.adapter.socket_mode.aiohttp import AsyncSocketModeHandler
+from slack_bolt.app.async_app import AsyncApp
+from slack_bolt.authorization import AuthorizeResult
+
+from jackline.client.api import Decision
+from jackline.client.shape import members
+from jackline.slack import forms
+from jackline.slack.mrkdwn import request
+from jackline.slack.orders import Asked, because
+from jackline.slack.web import SlackError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from jackline.slack.ledger import Ledger, Taken
+    from jackline.slack.orders import Orders
+    from jackline.slack.people import People
+    from jackline.slack.story import Question
+
+_log = structlog.get_logger()
+
+_FORM_S: Final = 2.5
+"""Slack gives an answer to a form three seconds."""
+_PING_S: Final = 5.0
+
+
+class Doors:
+    """Who may come in: teams and channels, all where none are named."""
+
+    def __init__(self, teams: list[str], channels: list[str]) -> None:
+        self._teams = frozenset(teams)
+        self._channels = frozenset(channels)
+
+    def open(self, team: str, channel: str) -> bool:
+        """Whether what comes from there is listened to."""
+        return (not self._teams or team in self._teams) and (
+            not self._channels or not channel or channel in self._channels
+        )
+
+
+class Intake:
+    """Slack's payloads to requests. `begin` is given each that was not taken in before."""
+
+    def __init__(
+        self,
+        *,
+        ledger: Ledger,
+        orders: Orders,
+        people: People,
+        doors: Doors,
+        begin: Callable[[Taken], None],
+        question: Callable[[str], Question | None],
+        bot: str,
+    ) -> None:
+        self._ledger = ledger
+        self._orders = orders
+        self._people = people
+        self._doors = doors
+        self._begin = begin
+        self._question = question
+        self._bot = bot
+
+    def take(self, id_: str, kind: str, body: dict[str, Any]) -> None:
+        """Take it in; what came before is not begun again."""
+        taken = self._ledger.take(id_, kind, body)
+        if taken is not None:
+            self._begin(taken)
+
+    async def mention(self, body: dict[str, Any]) -> None:
+        """Somebody names the bot."""
+        event = body["event"]
+        if not self._doors.open(str(body.get("team_id", "")), str(event["channel"])) or "edited" in event:
+            return
+        thread = str(event.get("thread_ts") or event["ts"])
+        asked = _asked(event.get("user"), "", event["channel"], thread)
+        self.take(str(body["event_id"]), "mention", {"asked": asked, "text": event.get("text", "")})
+
+    async def message(self, body: dict[str, Any]) -> None:
+        """Somebody writes something in a channel: `stop` in a thread of ours counts, nothing else."""
+        event = body["event"]
+        thread = event.get("thread_ts")
+        if thread is None or event.get("subtype") or "user" not in event:
+            return
+        if not self._doors.open(str(body.get("team_id", "")), str(event["channel"])):
+            return
+        text = request(str(event.get("text", "")), self._bot).lower().strip(" .!")
+        if text != "stop" or f"<@{self._bot}" in str(event.get("text", "")):
+            return
+        if self._ledger.thread_at(str(event["channel"]), str(thread)) is not None:
+            asked = _asked(event["user"], "", event["channel"], thread)
+            self.take(str(body["event_id"]), "stop", {"asked": asked, "run_id": None})
+
+    async def command(self, body: dict[str, Any]) -> None:
+        """Somebody types the command."""
+        asked = _asked(
+            body["user_id"], body.get("user_name"), body["channel_id"], None, body.get("response_url")
+        )
+        if self._doors.open(str(body.get("team_id", "")), str(body["channel_id"])):
+            self.take(
+                f"command.{body['trigger_id']}", "command", {"asked": asked, "text": body.get("text", "")}
+            )
+        else:
+            await self._orders.whisper(Asked(**asked), "Jackline does not listen in this channel.")
+
+    async def action(self, body: dict[str, Any]) -> None:
+        """Somebody presses a button."""
+        action = body["actions"][0]
+        channel = str((members(body.get("channel")) or {}).get("id", ""))
+        if not self._doors.open(str((members(body.get("team")) or {}).get("id", "")), channel):
+            return
+        message = members(body.get("message")) or members(body.get("container")) or {}
+        user = body["user"]
+        name = user.get("username") or user.get("name")
+        asked = _asked(user["id"], name, channel, message.get("thread_ts") or message.get("ts"))
+        id_, value = f"action.{body['trigger_id']}", str(action.get("value", ""))
+        match action["action_id"]:
+            case "stop":
+                self.take(id_, "stop", {"asked": asked, "run_id": value})
+            case "approve":
+                self.take(id_, "decide", {"asked": asked, "calls": [json.loads(value)[0]], "approve": True})
+            case "approve_all":
+                calls = [each[0] for each in json.loads(value)]
+                self.take(id_, "decide", {"asked": asked, "calls": calls, "approve": True})
+            case "retry" | "abort" as outcome:
+                self.take(
+                    id_, "decide", {"asked": asked, "calls": [json.loads(value)[0]], "outcome": outcome}
+                )
+            case "queue" | "stop_first" as choice:
+                self.take(id_, "busy", {"asked": asked, "of": value, "choice": choice})
+            case "deny" | "edit" | "done" as kind:
+                await self._open(kind, value, Asked(**asked), str(body["trigger_id"]))
+            case _:
+                pass
+
+    async def _open(self, kind: str, value: str, asked: Asked, trigger: str) -> None:
+        """Open a form at once: its trigger is short-lived, and nothing is lost if it does not open."""
+        if self._people.client(asked.user) is None:
+            await self._orders.whisper(asked, forms.stranger(asked.user))
+            return
+        call_id, number = json.loads(value)
+        question = self._question(call_id)
+        if question is None or not question.pending:
+            await self._orders.whisper(asked, "That question is answered.")
+            return
+        view: dict[str, Any] | None
+        match kind:
+            case "deny":
+                view = forms.deny(call_id, number, question.name)
+            case "edit":
+                view = forms.edit(call_id, number, question)
+            case _:
+                view = forms.done(call_id, number, question.name)
+        if view is None:
+            await self._orders.whisper(
+                asked, "The arguments are too long for a form; edit them on the run's page."
+            )
+            return
+        try:
+            await self._orders.open_view(trigger, view)
+        except SlackError as error:
+            await self._orders.whisper(asked, "The form did not open; press again.")
+            _log.warning("a form did not open", reason=str(error))
+
+    async def submission(self, body: dict[str, Any]) -> str | None:
+        """Somebody sends a form; what is wrong with it."""
+        view, user = body["view"], body["user"]
+        client = self._people.client(str(user["id"]))
+        if client is None:
+            return forms.stranger(str(user["id"]))
+        call_id = str(json.loads(view["private_metadata"])[0])
+        text, who = forms.value_of(view), str(user.get("username") or user.get("name") or user["id"])
+        match view["callback_id"]:
+            case "deny":
+                decision = Decision(call_id=call_id, approve=False, reason=because(who, text))
+            case "edit":
+                try:
+                    args: object = json.loads(text)
+                except ValueError as error:
+                    return f"Not JSON: {error}"
+                if not isinstance(args, dict):
+                    return "The arguments are a JSON object, {…}."
+                edited = cast("dict[str, Any]", args)
+                question = self._question(call_id)
+                same = question is not None and question.args == edited
+                decision = Decision(
+                    call_id=call_id, approve=True, args=None if same else edited, reason=because(who)
+                )
+            case _:
+                decision = Decision(
+                    call_id=call_id, outcome="done", result=_json_or_text(text), reason=because(who)
+                )
+        with anyio.move_on_after(_FORM_S):
+            return await self._orders.submit(client, decision)
+        return "Jackline does not answer in time. Look at the thread, and try again."
+
+
+class Socket:
+    """The connection to Slack."""
+
+    def __init__(self, intake: Intake, web: Any, bot_token: str, app_token: str, who: dict[str, Any]) -> None:
+        async def authorize() -> AuthorizeResult:
+            return AuthorizeResult(
+                enterprise_id=None,
+                team_id=str(who.get("team_id")),
+                bot_token=bot_token,
+                bot_id=str(who.get("bot_id")),
+                bot_user_id=str(who.get("user_id")),
+            )
+
+        # What was asked for is in the ledger before Slack is answered.
+        app = AsyncApp(client=web.client, authorize=authorize, process_before_response=True)
+        _listen(app, intake)
+        self._handler = AsyncSocketModeHandler(app, app_token, ping_interval=_PING_S)
+
+    async def open(self) -> None:
+        """Connect; comes back by itself after that."""
+        await self._handler.connect_async()
+
+    async def close(self) -> None:
+        """Take nothing more in."""
+        await self._handler.close_async()
+
+
+def _listen(app: Any, intake: Intake) -> None:
+    async def mention(body: dict[str, Any]) -> None:
+        await intake.mention(body)
+
+    async def message(body: dict[str, Any]) -> None:
+        await intake.message(body)
+
+    async def command(ack: Any, body: dict[str, Any]) -> None:
+        await intake.command(body)
+        await ack()
+
+    async def action(ack: Any, body: dict[str, Any]) -> None:
+        await intake.action(body)
+        await ack()
+
+    async def submission(ack: Any, body: dict[str, Any]) -> None:
+        wrong = await intake.submission(body)
+        if wrong is None:
+            await ack()
+        else:
+            await ack(response_action="errors", errors={forms.INPUT: wrong[:1500]})
+
+    every = re.compile(".*")
+    app.event("app_mention")(mention)
+    app.event("message")(message)
+    app.command(every)(command)
+    app.action(every)(action)
+    app.view(every)(submission)
+
+
+def _asked(
+    user: object, name: object, channel: object, thread: object, answer: object = None
+) -> dict[str, Any]:
+    return {
+        "user": str(user),
+        "name": str(name or user),
+        "channel": str(channel),
+        "thread": None if thread is None else str(thread),
+        "answer": None if answer is None else str(answer),
+    }
+
+
+def _json_or_text(text: str) -> object:
+    if not text:
+        return None
+    try:
+        return json.loads(text)
+    except ValueError:
+        return text

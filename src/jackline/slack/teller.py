@@ -1,0 +1,138 @@
+"""Tells one run in its thread: follows its log to the end, whatever becomes of the connection."""
+
+from __future__ import annotations
+
+from http import HTTPStatus
+from typing import TYPE_CHECKING, Final
+
+import anyio
+import structlog
+
+from jackline.client.errors import ClientError, Refused
+from jackline.client.frames import End, Entry, Gap, Ready
+from jackline.slack.drawing import Drawing
+from jackline.slack.speaker import Place, Speaker
+from jackline.slack.story import Story
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from jackline.client.api import Client
+    from jackline.client.follow import Follow, FollowState
+    from jackline.slack.drawing import Drawn
+    from jackline.slack.ledger import Thread
+    from jackline.slack.speaker import Mouth
+
+_log = structlog.get_logger()
+
+_QUIET_S: Final = 2.0
+"""An outage that is over by then, as in a deploy, is not worth an edit."""
+_AGAIN_S: Final = 5.0
+
+
+class Teller:
+    """One run. The log is read from its first entry each time a bridge begins with it: what stands in Slack
+    is compared with what it comes to, and only the difference is sent."""
+
+    def __init__(
+        self, mouth: Mouth, client: Client, thread: Thread, run_id: str, page: Callable[[str], str]
+    ) -> None:
+        self.run_id = run_id
+        self.thread = thread
+        self.story = Story(run_id=run_id)
+        self._mouth = mouth
+        self._client = client
+        self._page = page
+        self._drawing = Drawing(self.story, page)
+        place = Place(channel=thread.channel, thread=thread.ts)
+        self._speaker = Speaker(mouth, place, run_id, self._messages)
+        self._away = anyio.Event()
+        self._reason: str | None = None
+        self._cursor: int | str = 0
+        self._newest = 0
+
+    async def run(self) -> None:
+        """Tell it to its end."""
+        async with anyio.create_task_group() as group:
+            group.start_soon(self._speaker.run)
+            group.start_soon(self._watch_connection)
+            whole = await self._follow_all()
+            await self._speaker.settled()
+            if whole and not self._speaker.lost:
+                self._mouth.ledger.told(self.run_id, str(self._cursor), done=True)
+            group.cancel_scope.cancel()
+
+    def _messages(self) -> list[Drawn]:
+        """Nothing before all is read that there was: else what was answered would be asked again."""
+        story = self.story
+        return self._drawing.messages() if story.seq and story.seq >= self._newest else []
+
+    async def _follow_all(self) -> bool:
+        """Read to the end; whether there was one."""
+        while True:
+            try:
+                follow = self._client.follow(self.run_id, after=self._cursor, on_state=self._heard)
+                async with follow:
+                    if await self._read(follow):
+                        return True
+            except Refused as error:
+                if error.status in (HTTPStatus.NOT_FOUND, HTTPStatus.GONE):
+                    # Deleted, or not this user's any more: what was told stays.
+                    _log.warning("a run cannot be read any more", run_id=self.run_id, reason=str(error))
+                    self._heard("ended", "")
+                    return True
+                self._heard("reconnecting", f"it answers {error}")
+            except ClientError as error:
+                self._heard("reconnecting", str(error))
+            await anyio.sleep(_AGAIN_S)
+
+    async def _read(self, follow: Follow) -> bool:
+        async for frame in follow:
+            match frame:
+                case Ready():
+                    newest = frame.data.get("newest")
+                    self._newest = newest if isinstance(newest, int) else 0
+                case Entry():
+                    self.story.add(frame)
+                    self._cursor = frame.id
+                    self._speaker.changed()
+                case Gap():
+                    again = self.story.seq > 0 and not self.story.missing
+                    self._begin_anew()
+                    if again:
+                        return False  # the log is another one than was read: read it from its beginning
+                    self.story.take(frame.snapshot)
+                    self._cursor = frame.id or frame.last
+                    self._speaker.changed()
+                case End():
+                    return True
+                case _:
+                    pass
+        return self.story.ended
+
+    def _begin_anew(self) -> None:
+        self.story = Story(run_id=self.run_id)
+        self._drawing = Drawing(self.story, self._page)
+        self._cursor = 0
+
+    # -- the connection ------------------------------------------------------------------------
+
+    def _heard(self, phase: FollowState, reason: str) -> None:
+        if phase in ("connecting", "reconnecting"):
+            self._reason = reason or "no answer"
+            self._away.set()
+            return
+        self._reason = None
+        if self._drawing.away is not None:
+            self._drawing.away = None
+            self._speaker.changed()
+
+    async def _watch_connection(self) -> None:
+        while True:
+            await self._away.wait()
+            self._away = anyio.Event()
+            await anyio.sleep(_QUIET_S)
+            if self._reason is not None and self._drawing.away != self._reason:
+                # The first reason is told: each try has one, and they differ in nothing that matters.
+                self._drawing.away = self._drawing.away or self._reason
+                self._speaker.changed()

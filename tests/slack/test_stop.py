@@ -1,0 +1,57 @@
+"""Stop is always there, and what it did is told."""
+
+from __future__ import annotations
+
+from tests.blackbox.api import call, steps
+from tests.blackbox.conftest import World
+from tests.slack.bridge import BridgeProcess
+from tests.slack.stand_in import StandIn
+from tests.slack.test_runs import CHANNEL, run_of
+
+SLOW = steps({"say": "I wait. ", **call("slow", seconds=600)})
+
+
+def test_the_button_stops_and_the_receipt_follows(
+    slack: StandIn, server: World, bridged: BridgeProcess
+) -> None:
+    """G4."""
+    ts = slack.mention("UANA", CHANNEL, SLOW)
+    slack.find(CHANNEL, ts, "started")
+    status = slack.thread(CHANNEL, ts)[0]
+    slack.press("UBOB", status, "stop")
+    receipt = slack.find(CHANNEL, ts, "was cancelled")
+    assert "*slow* was cancelled" in receipt.text
+    slack.until(lambda: "Stopped" in status.text)
+    assert status.buttons == []
+    stopping = next(each for each in server.api.log(run_of(server, ts)) if each.get("state") == "stopping")
+    assert stopping["reason"] == "bob in Slack"
+
+
+def test_stop_may_be_typed(slack: StandIn, server: World, bridged: BridgeProcess) -> None:
+    """G4: with a mention or without, in the thread; elsewhere it is a word like any other."""
+    for typed in (False, True):
+        ts = slack.mention("UANA", CHANNEL, SLOW)
+        slack.find(CHANNEL, ts, "started")
+        slack.say("UANA", CHANNEL, "stop")
+        slack.say("UANA", CHANNEL, "do not stop", ts)
+        if typed:
+            slack.mention("UANA", CHANNEL, "Stop!", ts)
+        else:
+            slack.say("UANA", CHANNEL, "stop", ts)
+        slack.find(CHANNEL, ts, "was cancelled")
+
+
+def test_a_stop_by_the_api_is_seen_in_slack(slack: StandIn, server: World, bridged: BridgeProcess) -> None:
+    """G4."""
+    ts = slack.mention("UANA", CHANNEL, SLOW)
+    slack.find(CHANNEL, ts, "started")
+    server.api.stop(run_of(server, ts), reason="by the page")
+    slack.find(CHANNEL, ts, "was cancelled")
+    slack.until(lambda: "[Stop]" not in slack.thread_text(CHANNEL, ts))
+
+
+def test_a_failure_is_told_in_words(slack: StandIn, server: World, bridged: BridgeProcess) -> None:
+    """G11."""
+    ts = slack.mention("UANA", CHANNEL, steps({"fail": 401}))
+    slack.find(CHANNEL, ts, "*Failed*: ")
+    assert "401" in slack.thread_text(CHANNEL, ts)
