@@ -293,7 +293,13 @@ class Drive:
         ctx = await self._journal.patiently(self._context)
         async with asyncio.TaskGroup() as group:
             task = group.create_task(_outcome(self._agent, ctx), name=f"agent {self._lease.run_id}")
-            why = await self._watch(task, ctx)
+            try:
+                why = await self._watch(task, ctx)
+            except BaseException:
+                # The worker itself falls, and the agent with it. What it cancels on the way down must
+                # stay open in the log: nobody saw those calls end, so a person is asked (G6).
+                ctx.over = True
+                raise
             model_open = ctx.model_open
             await self._cut(task, ctx, why)
         if why != "lost":

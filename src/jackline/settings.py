@@ -89,6 +89,9 @@ class Settings(BaseModel):
     redis_replicas: int = Field(
         0, ge=0, description="Replicas that must have a command on disk too before it is acknowledged."
     )
+    open_page: bool = Field(
+        False, description="Open the page in a browser at the start, where there is a terminal and a display."
+    )
     agent: str | None = Field(None, description="`FILE.py:NAME` of your own agent.")
     agent_revision: str | None = Field(
         None, description="Revision of your agent; a digest of its file if unset."

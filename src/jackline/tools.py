@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Final
+from typing import Annotated, Final
 
-from msgspec import Struct
+from msgspec import Meta, Struct
 
 from jackline.events import Effect, Json
 from jackline.ids import run_of
@@ -33,6 +33,20 @@ class ToolSpec(Struct, frozen=True, kw_only=True, omit_defaults=True):
     origin: str = "python"
 
 
+class OfferedTask(Struct, frozen=True, kw_only=True, omit_defaults=True, forbid_unknown_fields=True):
+    """A task that an agent offers to who does not know yet what to ask for. `prompt` starts it. `asks`: it
+    will wait for a person's approval."""
+
+    title: Annotated[str, Meta(min_length=1, max_length=80)]
+    prompt: Annotated[str, Meta(min_length=1, max_length=4000)]
+    description: Annotated[str, Meta(max_length=400)] = ""
+    asks: bool = False
+
+
+MAX_TASKS: Final = 12
+"""An agent offers no more: they are read by people, and published with each of the worker's beats."""
+
+
 class AgentSpec(Struct, frozen=True, kw_only=True, omit_defaults=True):
     """An agent as a worker serves it."""
 
@@ -41,6 +55,7 @@ class AgentSpec(Struct, frozen=True, kw_only=True, omit_defaults=True):
     description: str = ""
     model: str = ""
     tools: tuple[ToolSpec, ...] = ()
+    tasks: tuple[OfferedTask, ...] = ()
 
 
 class Catalogue(Struct, frozen=True, kw_only=True):

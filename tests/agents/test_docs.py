@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import re
 import sys
 from pathlib import Path
@@ -43,7 +44,7 @@ def home(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.Mon
 
 def test_every_block_is_tried_here() -> None:
     text = DOCS.read_text("utf-8")
-    assert len(BLOCKS) == text.count("```python") == 4
+    assert len(BLOCKS) == text.count("```python") == 5
 
 
 @pytest.mark.parametrize("home", ["ops"], indirect=True)
@@ -85,3 +86,19 @@ async def test_restart_takes_a_no(home: House) -> None:
     await home.chat("please")
     await home.deny("2", "not now")
     assert (await home.drive()).output == {"restarted": False}
+
+
+@pytest.mark.parametrize("home", ["disks"], indirect=True)
+async def test_disks_looks_at_this_host(home: House) -> None:
+    state = await home.chat("go")
+    result = state.calls[home.call("1")].result
+    assert isinstance(result, dict)
+    assert set(result) == {"total", "used", "free"}
+
+
+def test_disks_offers_what_it_says(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "path", list(sys.path))
+    file = tmp_path / "disks.py"
+    file.write_text(BLOCKS["disks"])
+    spec = asyncio.run(load_agent(settings_of(agent=f"{file}:disks", model="demo")).describe())
+    assert [(task.title, task.asks) for task in spec.tasks] == [("How full?", False), ("Clean up", True)]

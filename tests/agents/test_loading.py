@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import subprocess
 import sys
 from pathlib import Path
@@ -183,3 +184,57 @@ async def test_the_example_function_asks_and_verifies(
     state = await home.drive()
     assert state.output == {"deleted": 1, "left": []}
     assert state.calls[home.call("3")].verifies == home.call("2")
+
+
+TASKS = """
+helper_tasks = [
+    {"title": "Look", "prompt": "look at it"},
+    {"title": "Fix", "prompt": "fix it", "description": "Asks first.", "asks": True},
+]
+"""
+
+
+@pytest.mark.parametrize(
+    "source", [AN_AGENT, "async def helper(ctx): return 1", f"{AN_AGENT}\nhelper_ = helper"]
+)
+def test_a_file_offers_tasks_beside_its_agent(file: Path, source: str) -> None:
+    file.write_text(source + TASKS)
+    spec = asyncio.run(load(file, "helper").describe())
+    assert [(task.title, task.prompt, task.asks) for task in spec.tasks] == [
+        ("Look", "look at it", False),
+        ("Fix", "fix it", True),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("tasks", "told"),
+    [
+        ('"look"', "helper_tasks: Expected `array`, got `str`; it must be a list of objects with title"),
+        ('[{"title": "Look"}]', r"missing required field `prompt` - at `\$\[0\]`"),
+        ('[{"title": "", "prompt": "x"}]', r"length >= 1 - at `\$\[0\].title`"),
+        ('[{"title": "a", "prompt": "x", "ask": True}]', "unknown field `ask`"),
+        ('[{"title": "a", "prompt": "x", "asks": "yes"}]', "Expected `bool`, got `str`"),
+        ("object()", "helper_tasks"),
+        ('[{"title": "a", "prompt": "x"}] * 13', "13 tasks; an agent offers 12 at most"),
+    ],
+)
+def test_tasks_that_are_none_are_told_at_the_start(file: Path, tasks: str, told: str) -> None:
+    """G11: with what to change."""
+    file.write_text(f"{AN_AGENT}\nhelper_tasks = {tasks}\n")
+    with pytest.raises(ConfigError, match=told):
+        load(file, "helper")
+
+
+def test_an_agent_that_describes_itself_brings_its_tasks_itself(file: Path) -> None:
+    own = """
+from jackline.agents.pydantic import PydanticAgent
+from jackline.tools import OfferedTask
+inner = helper
+helper = PydanticAgent(inner, name="helper", revision="1", tasks=[OfferedTask(title="Look", prompt="look")])
+"""
+    file.write_text(AN_AGENT + own)
+    spec = asyncio.run(load(file, "helper").describe())
+    assert [task.title for task in spec.tasks] == ["Look"]
+    file.write_text(AN_AGENT + own + TASKS)
+    with pytest.raises(ConfigError, match=r"give it its tasks in describe\(\)"):
+        load(file, "helper")

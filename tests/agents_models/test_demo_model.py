@@ -128,7 +128,7 @@ async def test_a_denied_restart_is_told_and_nothing_runs(tools: AbstractToolset[
 async def test_edited_arguments_are_followed(tools: AbstractToolset[Any]) -> None:
     edited = ToolApproved(override_args={"name": "edited"})
     text = said(await run(tools, "restart the service", {"restart_scratch_service": edited}))
-    assert "The service edited is running" in text
+    assert "The service `edited` is running" in text
 
 
 async def test_cleaning_asks_twice_and_leaves_nothing(tools: AbstractToolset[Any], tmp_path: Path) -> None:

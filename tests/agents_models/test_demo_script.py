@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from jackline.agents.demo_script import SCRIPTED, Outcome, Result, Turn, next_turn
+from jackline.agents.demo_script import SCRIPTED, Outcome, Result, Turn, choose, next_turn
+from jackline.agents.demo_tasks import DEMO_TASKS
 
 HOST = {
     "hostname": "box-7",
@@ -44,13 +45,19 @@ def test_a_check_asks_for_host_and_disks_at_once_then_for_processes() -> None:
     steps = [[ok("host_overview", HOST), ok("disk_usage", DISKS)]]
     second = next_turn("Please check the disk", steps)
     assert [(call.tool, call.args) for call in second.calls] == [
-        ("top_processes", {"by": "memory", "limit": 3})
+        ("top_processes", {"by": "memory", "limit": 5})
     ]
-    for fact in ("box-7", "2 hours", "1.25 on 4 processors", "3 GiB of 8 GiB", "/data: 93.5 %", "1 GiB free"):
+    for fact in (
+        "box-7",
+        "2 hours",
+        "1.25 on 4 processors",
+        "3 GiB of 8 GiB",
+        "| `/data` | 93.5 % | 1 GiB |",
+    ):
         assert fact in second.text
     last = next_turn("Please check the disk", [*steps, [ok("top_processes", TOP)]])
     assert last.calls == ()
-    assert "db (pid 77" in last.text
+    assert "| `db` | 77 | 3 % | 1 GiB |" in last.text
     assert "/data is nearly full" in last.text
 
 
@@ -79,11 +86,22 @@ def test_a_restart_is_proposed_then_verified(request_text: str) -> None:
     assert names(next_turn(request_text, [])) == ["service_status"]
     assert names(next_turn(request_text, looked)) == ["restart_scratch_service"]
     assert "its cache is full" in next_turn(request_text, looked).text
+    assert "Its cache holds 16 MiB" in next_turn(request_text, looked).text
     assert names(next_turn(request_text, done)) == ["service_status"]
-    after = STATUS | {"state": "running", "reason": None, "pid": 11}
+    after = STATUS | {"state": "running", "reason": None, "pid": 11, "ends_in_seconds": 300}
     verified = next_turn(request_text, [*done, [ok("service_status", after)]])
     assert verified.calls == ()
     assert verified.text.startswith("Verified")
+    assert "ends by itself in 5 minutes" in verified.text
+
+
+@pytest.mark.parametrize("state", ["absent", "stopped"])
+def test_a_service_that_does_not_run_is_proposed_to_be_started(state: str) -> None:
+    turn = next_turn("restart", [[ok("service_status", {"name": "demo", "state": state})]])
+    assert [(call.tool, call.args) for call in turn.calls] == [
+        ("restart_scratch_service", {"name": "demo", "minutes": 15})
+    ]
+    assert "A restart starts it" in turn.text
 
 
 @pytest.mark.parametrize(
@@ -146,6 +164,38 @@ def test_a_watch_has_as_many_looks_as_asked_for() -> None:
     assert "500 times" in next_turn("watch 99999", []).text
 
 
+@pytest.mark.parametrize(
+    ("request_text", "seconds"),
+    [
+        ("watch the load for 30 seconds", 30),
+        ("watch for half a minute", 30),
+        ("watch it for a minute", 60),
+        ("watch the load for 2 minutes", 120),
+        ("watch the load 5s", 5),
+        ("watch for 9999 minutes", 600),
+        ("watch for 0 seconds", 1),
+    ],
+)
+def test_a_watch_lasts_as_long_as_the_request_says(request_text: str, seconds: int) -> None:
+    assert names(next_turn(request_text, [])) == ["host_overview"]
+    turn = next_turn(request_text, [[ok("host_overview", HOST)]])
+    assert [(call.tool, call.args) for call in turn.calls] == [("watch_load", {"seconds": seconds})]
+
+
+def test_a_watch_tells_some_of_its_looks_and_what_they_come_to() -> None:
+    looks = [
+        {"at_seconds": at, "load_1": 1 + at / 10, "cpu_percent": 10.0 * at, "memory_percent": 40.0}
+        for at in range(10)
+    ]
+    steps = [[ok("host_overview", HOST)], [ok("watch_load", {"cpus": 4, "looks": looks})]]
+    turn = next_turn("watch the load for 10 seconds", steps)
+    assert turn.calls == ()
+    for fact in ("| 9 s | 1.9 | 90 % | 40 % |", "10 looks", "between 1 and 1.9", "45 % busy on average"):
+        assert fact in turn.text
+    few = [*steps[:1], [ok("watch_load", {"cpus": 4, "looks": looks * 5})]]
+    assert next_turn("watch the load for 50 seconds", few).text.count("\n| ") < 12
+
+
 def test_the_largest_files_of_a_directory_are_listed_with_what_was_left_out() -> None:
     assert next_turn("largest files in /srv/data?", []).calls[0].args["directory"] == "/srv/data"
     found = {
@@ -157,7 +207,7 @@ def test_the_largest_files_of_a_directory_are_listed_with_what_was_left_out() ->
         "unreadable": 2,
     }
     text = next_turn("largest files in /srv", [[ok("largest_files", found)]]).text
-    for fact in ("5 MiB /srv/a", "stopped after 10 seconds", "2 could not be read"):
+    for fact in ("| `/srv/a` | 5 MiB |", "stopped after 10 seconds", "2 could not be read"):
         assert fact in text
 
 
@@ -166,7 +216,25 @@ def test_a_log_is_tailed_and_without_a_path_asked_for() -> None:
     assert next_turn("show the log ./a.log please", []).calls[0].args["path"] == "./a.log"
     assert next_turn("tail", []).calls == ()
     found = {"path": "/var/log/x.log", "lines": ["one", "two"]}
-    assert "one\ntwo" in next_turn("tail /var/log/x.log", [[ok("tail_log", found)]]).text
+    assert "```\none\ntwo\n```" in next_turn("tail /var/log/x.log", [[ok("tail_log", found)]]).text
+    found = {"path": "/var/log/x.log", "lines": ["```", "two"]}
+    assert "````\n```\ntwo\n````" in next_turn("tail /var/log/x.log", [[ok("tail_log", found)]]).text
+
+
+def test_what_a_host_calls_things_stays_text() -> None:
+    process = {"name": "a|b`*\n*c", "pid": 1, "cpu_percent": 0.0, "memory_bytes": 1024}
+    steps = [
+        [ok("host_overview", HOST), ok("disk_usage", DISKS)],
+        [ok("top_processes", TOP | {"processes": [process]})],
+    ]
+    assert "| `a\\|b'* *c` | 1 | 0 % | 1 KiB |" in next_turn("check", steps).text
+
+
+def test_the_offered_tasks_are_ones_that_the_script_knows() -> None:
+    scripts = {task.title: choose(task.prompt) for task in DEMO_TASKS}
+    assert all(known for _, known in scripts.values())
+    assert len({script for script, _ in scripts.values()}) == 3
+    assert [task.asks for task in DEMO_TASKS] == [False, True, False]
 
 
 @pytest.mark.parametrize("content", [None, "done by hand", {}, {"name": "demo"}, ["x"], 3])

@@ -10,6 +10,7 @@ import psutil
 from tests.blackbox.api import ROOT, Api, Check, Data
 from tests.blackbox.conftest import World
 from tests.blackbox.transcript import said
+from tests.support.processes import eventually
 
 
 def results(log: list[Data]) -> dict[str, Any]:
@@ -28,9 +29,39 @@ def asked(api: Api, run_id: str, name: str) -> str:
     return question["call_id"]
 
 
+def offered(api: Api, title: str) -> str:
+    """The prompt of one of the tasks that the server offers."""
+    (agent,) = api.http.get(f"{ROOT}/agents").json()["agents"]
+    return {task["title"]: task["prompt"] for task in agent["tasks"]}[title]
+
+
+def test_it_offers_three_tasks_one_of_which_asks(demo: World) -> None:
+    """What a newcomer is shown first; the tests below do each of them."""
+    (agent,) = demo.api.http.get(f"{ROOT}/agents").json()["agents"]
+    assert [(task["title"], task["asks"]) for task in agent["tasks"]] == [
+        ("Check this host", False),
+        ("Restart a service", True),
+        ("Watch the load", False),
+    ]
+    assert all(task["description"] for task in agent["tasks"])
+
+
+def test_a_watch_that_is_stopped_tells_what_became_of_its_call(demo: World) -> None:
+    """G4: the receipt of the offered task that is there to be stopped."""
+    api = demo.api
+    run_id = api.start(offered(api, "Watch the load"))
+    looked = lambda: [e for e in api.log(run_id) if e.get("state") == "progress"]  # noqa: E731
+    assert eventually(looked)[0]["progress"]["total"] == 30
+    stopped = demo.other.stop(run_id, wait=30, reason="seen enough").json()
+    assert stopped["state"] == "stopped"
+    Check(log=api.log(run_id))
+    outcomes = {tool["name"]: tool["outcome"] for tool in stopped["receipt"]["tools"]}
+    assert outcomes == {"watch_load": "cancelled"}
+
+
 def test_a_check_of_the_disk_tells_this_hosts_numbers(demo: World) -> None:
     """Reading tools run at once, together, and what they tell is true."""
-    run_id = demo.api.start("check the disk of this host")
+    run_id = demo.api.start(offered(demo.api, "Check this host"))
     snapshot = demo.api.ended(run_id)
     assert snapshot["state"] == "completed"
     assert snapshot["approvals"] == []
@@ -61,10 +92,11 @@ def test_it_says_that_it_is_scripted(demo: World) -> None:
 def test_a_restart_is_approved_executed_and_verified(demo: World) -> None:
     """G5: one run's log shows the question, the answer, the execution and the check of its effect."""
     api = demo.api
-    run_id = api.start("restart the scratch service")
+    run_id = api.start(offered(api, "Restart a service"))
     call_id = asked(api, run_id, "restart_scratch_service")
     assert api.snapshot(run_id)["tools"][0]["name"] == "service_status"
-    decided = demo.other.decide(call_id, approve=True)
+    assert api.snapshot(run_id)["approvals"][0]["args"] == {"name": "demo", "minutes": 15}
+    decided = demo.other.decide(call_id, approve=True, args={"name": "demo", "minutes": 5})
     assert (decided.status_code, decided.json()["state"]) == (200, "granted")
     assert api.ended(run_id)["state"] == "completed"
     check = Check(log=api.log(run_id))
@@ -76,6 +108,7 @@ def test_a_restart_is_approved_executed_and_verified(demo: World) -> None:
     last = [entry for entry in check.log if entry.get("name") == "service_status"][-1]
     assert last["verifies"] == call_id
     assert "Verified" in text(check.log)
+    assert 240 < found["service_status"]["ends_in_seconds"] <= 300
 
 
 def test_a_denied_restart_does_nothing(demo: World) -> None:

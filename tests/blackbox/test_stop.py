@@ -39,6 +39,13 @@ def stopped(world: World, run_id: str) -> Check:
     return check
 
 
+def begun(world: World, run_id: str, tool: str, before: int) -> None:
+    """Wait until a call of the tool runs; `before`: how many had begun. It stands in the log as started a
+    moment earlier, and a stop that comes in between keeps it from being begun at all."""
+    world.api.until_tool(run_id, tool, "started")
+    eventually(lambda: world.effects.count(f"{tool} begins") > before, what=f"{tool} begins")
+
+
 def outcomes(check: Check) -> dict[str, str]:
     return {tool["name"]: tool["outcome"] for tool in check.endings[0]["receipt"]["tools"]}
 
@@ -64,13 +71,13 @@ def test_a_silent_model_is_stopped(anywhere: World) -> None:
 
 def test_an_async_tool_is_cancelled(anywhere: World) -> None:
     """G4: a tool that lets go is `cancelled`, its sibling that ended before is told apart."""
-    before = anywhere.effects.count("slow ends")
+    before, ended = anywhere.effects.count("slow begins"), anywhere.effects.count("slow ends")
     run_id = anywhere.api.start(steps({"calls": [["note", {"text": "first"}], ["slow", {"seconds": 1000}]]}))
     anywhere.api.until_tool(run_id, "note", "finished")
-    anywhere.api.until_tool(run_id, "slow", "started")
+    begun(anywhere, run_id, "slow", before)
     check = stopped(anywhere, run_id)
     assert outcomes(check) == {"note": "finished_before_stop", "slow": "cancelled"}
-    assert anywhere.effects.count("slow ends") == before
+    assert anywhere.effects.count("slow ends") == ended
 
 
 def test_a_run_between_two_tools_is_stopped(anywhere: World) -> None:
@@ -99,8 +106,9 @@ def test_a_pause_before_a_retry_is_cut_short(anywhere: World) -> None:
 
 def test_a_short_thread_is_waited_for(anywhere: World) -> None:
     """G4: a thread cannot be cancelled; its end, seen within the grace, is told as it was."""
+    before = anywhere.effects.count("thread begins")
     run_id = anywhere.api.start(steps(call("thread", seconds=0.5), call("note", text="after-thread")))
-    anywhere.api.until_tool(run_id, "thread", "started")
+    begun(anywhere, run_id, "thread", before)
     check = stopped(anywhere, run_id)
     assert outcomes(check) == {"thread": "finished_before_stop"}
     assert "note after-thread" not in anywhere.effects
@@ -109,8 +117,9 @@ def test_a_short_thread_is_waited_for(anywhere: World) -> None:
 @pytest.mark.parametrize("tool", ["thread", "block", "stubborn"])
 def test_a_tool_that_does_not_let_go_is_killed_with_its_worker(anywhere: World, tool: str) -> None:
     """G4: quiet within the grace whatever the tool does; the call's outcome is `unknown`."""
+    before = anywhere.effects.count(f"{tool} begins")
     run_id = anywhere.api.start(steps(call(tool, seconds=1000), call("note", text=f"after-{tool}")))
-    anywhere.api.until_tool(run_id, tool, "started")
+    begun(anywhere, run_id, tool, before)
     check = stopped(anywhere, run_id)
     assert outcomes(check) == {tool: "unknown"}
     assert check.tools("unknown") == [tool]
@@ -147,9 +156,9 @@ def test_the_processes_of_a_stopped_tool_are_killed(anywhere: World, tool: str, 
 
 def test_nothing_of_a_killed_worker_lives_on(anywhere: World) -> None:
     """G4: not even what its tools have put into sessions of their own."""
-    before = len(pids(anywhere))
+    before, stubborn = len(pids(anywhere)), anywhere.effects.count("stubborn begins")
     run_id = anywhere.api.start(steps(call("stray"), call("stubborn", seconds=1000)))
-    anywhere.api.until_tool(run_id, "stubborn", "started")
+    begun(anywhere, run_id, "stubborn", stubborn)
     eventually(lambda: len(pids(anywhere)) > before)
     assert outcomes(stopped(anywhere, run_id)) == {"stubborn": "unknown"}
     eventually(lambda: all(gone(pid) for pid in pids(anywhere)[before]))
@@ -158,8 +167,9 @@ def test_nothing_of_a_killed_worker_lives_on(anywhere: World) -> None:
 def test_other_runs_of_a_killed_worker_are_taken_over(anywhere: World) -> None:
     """G4, G7: what the kill of a worker cut off goes on."""
     api = anywhere.api
+    before = anywhere.effects.count("stubborn begins")
     stuck = api.start(steps(call("where"), call("stubborn", seconds=1000)))
-    api.until_tool(stuck, "stubborn", "started")
+    begun(anywhere, stuck, "stubborn", before)
     gate = f"beside-{stuck}"
     other = beside(anywhere, stuck, {"say": "tick ", "times": 5, "gate": gate, **call("note", text=gate)})
     with api.stream("GET", f"/runs/{other}/events") as frames:

@@ -24,7 +24,15 @@ if TYPE_CHECKING:
 
 pytestmark = pytest.mark.anyio
 
-READING = {"host_overview", "disk_usage", "top_processes", "largest_files", "tail_log", "service_status"}
+READING = {
+    "host_overview",
+    "watch_load",
+    "disk_usage",
+    "top_processes",
+    "largest_files",
+    "tail_log",
+    "service_status",
+}
 WRITING = {
     "start_scratch_service",
     "restart_scratch_service",
@@ -73,6 +81,30 @@ async def test_files_are_made_with_progress_and_cleaned(demo: ServerConfig, scra
         assert (await call(tools, "clean_scratch_files"))["deleted"] == made["files"]
     assert reports[-1] == {"progress": 2, "total": 2, "message": "2 of 2 files"}
     assert list(scratch.files.iterdir()) == []
+
+
+async def test_a_watch_reports_each_look(demo: ServerConfig) -> None:
+    reports: list[Json] = []
+
+    async def note(_: RunContext[Any], report: Json) -> None:
+        reports.append(report)
+
+    async with toolset(demo, on_progress=note) as tools:
+        watch = await call(tools, "watch_load", seconds=2)
+    assert [look["at_seconds"] for look in watch["looks"]] == [0, 1]
+    assert watch["cpus"] == os.cpu_count()
+    told = [report for report in reports if isinstance(report, dict)]
+    assert [(report["progress"], report["total"]) for report in told] == [(1, 2), (2, 2)]
+    assert str(told[0]["message"]).startswith("load ")
+
+
+async def test_a_service_lives_as_long_as_was_approved(demo: ServerConfig) -> None:
+    async with toolset(demo) as tools:
+        await call(tools, "restart_scratch_service", name="demo", minutes=5)
+        assert 240 < (await call(tools, "service_status", name="demo"))["ends_in_seconds"] <= 300
+        with pytest.raises(ToolFailed, match="60"):
+            await call(tools, "restart_scratch_service", name="demo", minutes=61)
+        await call(tools, "stop_scratch_service", name="demo")
 
 
 async def test_calls_at_once_are_answered_and_errors_are_told(demo: ServerConfig, tmp_path: Path) -> None:

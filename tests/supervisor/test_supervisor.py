@@ -242,6 +242,27 @@ async def test_a_worker_dies_with_its_supervisor_though_its_loop_stands_still(tm
         await store.aclose()
 
 
+async def test_a_worker_without_a_supervisor_does_not_end_in_good_order() -> None:
+    """G6, G7: with its next word it is dead. It would else cancel its calls and tell of that in their logs,
+    in the moment before the thread that watches the pipe comes to kill it."""
+    words = """
+import os
+from jackline.cli.worker_process import PipeBoss
+from jackline.link import Beat
+read_end, write_end = os.pipe()
+os.close(read_end)
+try:
+    PipeBoss(write_end).tell(Beat())
+finally:
+    print("went on")
+"""
+    worker = await asyncio.create_subprocess_exec(
+        sys.executable, "-c", words, stdout=asyncio.subprocess.PIPE, start_new_session=True
+    )
+    said, _ = await worker.communicate()
+    assert (said, worker.returncode) == (b"", -signal.SIGKILL)
+
+
 AGENT = """
 from pydantic_ai import Agent
 from pydantic_ai.models.test import TestModel

@@ -14,6 +14,7 @@ from jackline.log.base import Serves
 from jackline.log.memory import MemoryStore
 from jackline.run import HANDED_BACK
 from jackline.settings import load
+from jackline.worker import Worker
 from tests.worker.house import (
     Clock,
     FlakyStore,
@@ -432,3 +433,23 @@ async def test_a_run_survives_a_store_that_keeps_failing(how: str, monkeypatch: 
     assert state.copy_text() == "".join(f"{number} " for number in range(20))
     finished = [e for e in await h.events(run) if isinstance(e, Tool) and e.state == "finished"]
     assert len(finished) == 2
+
+
+async def test_a_worker_that_falls_says_nothing_of_the_calls_that_fall_with_it() -> None:
+    """G6: nobody saw whether they took effect, so the next worker asks a person; it does not go on as
+    if the agent itself had cancelled them."""
+    home, clock = house()
+    run_id = await home.start()
+    work = Work("in_tool")
+    fallen = Worker(store=home.store, agent=Scripted(work), settings=home.settings, name="w1", boss=home.boss)
+    running = asyncio.create_task(fallen.run())
+    await work.there.wait()
+    running.cancel()  # as its task group does when a fault in one task takes the others along
+    await asyncio.wait([running])
+    clock.ahead = LEASE + 1
+    async with home.worker(Scripted(work), "w2"):
+        state = await home.paused(run_id)
+    (question,) = state.pending
+    assert (question.call_id, question.kind) == (f"{run_id}.1", "outcome")
+    assert states(await home.events(run_id), question.call_id) == ["requested", "started", "unknown"]
+    assert work.ran == []

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from pydantic_ai import Agent
 
+from jackline.agents.demo_tasks import DEMO_TASKS
 from jackline.agents.models import build_model
 from jackline.agents.naming import BUILT_IN, BUILT_IN_REVISION, DESCRIPTION
 from jackline.agents.pydantic import PydanticAgent
@@ -56,6 +57,7 @@ def built_in(settings: Settings, environ: Mapping[str, str]) -> PydanticAgent:
         rules=settings.tools,
         origin_of=lambda tool: _origin_of(tool, servers),
         choice=choice,
+        tasks=DEMO_TASKS if servers and settings.mcp_config is None else (),
     )
 
 

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Final
 
 import msgspec
 
+from jackline.agents.demo_tasks import DEMO_TASKS
 from jackline.agents.load import load_agent
 from jackline.agents.naming import BUILT_IN, BUILT_IN_REVISION, DEMO_LABEL, DESCRIPTION
 from jackline.errors import ConfigError
@@ -107,6 +108,7 @@ class EarlyAgent:
             description=DESCRIPTION,
             model=DEMO_LABEL,
             tools=tuple(judge(tool, self._settings.tools) for tool in demo_tools()),
+            tasks=DEMO_TASKS,
         )
 
     async def arrived(self) -> AgentSpec:

@@ -11,11 +11,12 @@ from jackline.agents.function_tools import as_json
 from jackline.tools import AgentSpec
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
+    from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping, Sequence
 
     from jackline.context import RunContext
     from jackline.events import Json
     from jackline.settings import ToolRule
+    from jackline.tools import OfferedTask
 
 __all__ = ["FunctionAgent", "FunctionContext"]
 
@@ -35,11 +36,14 @@ class FunctionAgent:
         name: str,
         revision: str,
         rules: Mapping[str, ToolRule] | None = None,
+        tasks: Sequence[OfferedTask] = (),
     ) -> None:
+        """`tasks`: what it offers to do."""
         self._function = function
         self._name = name
         self._revision = revision
         self._rules = rules or {}
+        self._tasks = tuple(tasks)
 
     @property
     def name(self) -> str:
@@ -64,7 +68,7 @@ class FunctionAgent:
     async def describe(self) -> AgentSpec:
         """See `Agent.describe`. Its tools are known only once it calls them."""
         description = inspect.getdoc(self._function) or ""
-        return AgentSpec(name=self._name, revision=self._revision, description=description)
+        return AgentSpec(name=self._name, revision=self._revision, description=description, tasks=self._tasks)
 
     async def run(self, ctx: RunContext) -> Json:
         """See `Agent.run`."""

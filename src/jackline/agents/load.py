@@ -10,13 +10,15 @@ from importlib.util import module_from_spec, spec_from_loader
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, TypeGuard, cast
 
+import msgspec
 import structlog
 
 from jackline.errors import ConfigError
 from jackline.settings import environment
+from jackline.tools import MAX_TASKS, OfferedTask
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
     from types import ModuleType
 
     from pydantic_ai.agent import AbstractAgent
@@ -32,20 +34,37 @@ def load_agent(settings: Settings, environ: Mapping[str, str] | None = None) -> 
     """The agent of `settings.agent` (`FILE.py:NAME`), or the built-in one.
 
     NAME is a `pydantic_ai.Agent` or a function without arguments that returns one; an async function
-    over a `FunctionContext`; or any object with the methods of `Agent`. `environ`: what the file
-    of MCP servers may refer to and their programs need (`PATH`); this process's environment if not
-    given. Raises `ConfigError` that says what to change.
+    over a `FunctionContext`; or any object with the methods of `Agent`. A list `NAME_tasks` beside it
+    holds the tasks that it offers. `environ`: what the file of MCP servers may refer to and their programs
+    need (`PATH`); this process's environment if not given. Raises `ConfigError` that says what to change.
     """
     if settings.agent is None:
         from jackline.agents.builtin import built_in
 
         return built_in(settings, environment() if environ is None else environ)
     path, name = _split(settings.agent)
-    found = _find(_load(path), path, name)
+    module = _load(path)
+    found = _find(module, path, name)
     own = getattr(found, "revision", None)
     digest = hashlib.sha256(path.read_bytes()).hexdigest()[:12]
     revision = settings.agent_revision or (own if isinstance(own, str) else digest)
-    return agent_of(found, settings, where=f"{path}:{name}", name=name, revision=revision)
+    tasks = _tasks(getattr(module, f"{name}_tasks", ()), f"{path}: {name}_tasks")
+    return agent_of(found, settings, where=f"{path}:{name}", name=name, revision=revision, tasks=tasks)
+
+
+def _tasks(given: object, where: str) -> tuple[OfferedTask, ...]:
+    """The tasks that a file offers, as plain data or as `OfferedTask`s."""
+    try:
+        plain = msgspec.to_builtins(given)
+        tasks = msgspec.convert(plain, tuple[OfferedTask, ...])
+    except (TypeError, ValueError) as error:
+        raise ConfigError(
+            f"{where}: {error}; it must be a list of objects with title, prompt, and if you like "
+            "description (texts) and asks (True, False)"
+        ) from error
+    if len(tasks) > MAX_TASKS:
+        raise ConfigError(f"{where}: {len(tasks)} tasks; an agent offers {MAX_TASKS} at most")
+    return tasks
 
 
 def _split(spec: str) -> tuple[Path, str]:
@@ -109,22 +128,32 @@ def _is_ours(value: object) -> bool:
     return not inspect.isclass(value) and all(hasattr(value, member) for member in _MEMBERS)
 
 
-def agent_of(found: object, settings: Settings, *, where: str, name: str, revision: str) -> Agent:
+def agent_of(
+    found: object,
+    settings: Settings,
+    *,
+    where: str,
+    name: str,
+    revision: str,
+    tasks: Sequence[OfferedTask] = (),
+) -> Agent:
     """What a worker can drive, made of any of the things that may be served (`load_agent`). `where`: what
     an error calls it. Raises `ConfigError`."""
     if not _is_agent(found) and callable(found) and not inspect.isclass(found):
         found = _made(found, where)
     if _of_pydantic_ai(found):
-        return _pydantic(found, settings, where, name, revision)
+        return _pydantic(found, settings, where, name, revision, tasks)
     if inspect.iscoroutinefunction(found):
         from jackline.agents.function import FunctionAgent
 
-        return FunctionAgent(found, name=name, revision=revision, rules=settings.tools)
+        return FunctionAgent(found, name=name, revision=revision, rules=settings.tools, tasks=tasks)
     if not _is_ours(found):
         raise ConfigError(f"{where} is {_article(type(found).__name__)}; it must be {_KINDS}")
     agent = cast("Agent", found)
     if agent.name != name:
         raise ConfigError(f"{where} names itself {agent.name!r}; its `name` must be {name!r}")
+    if tasks:
+        raise ConfigError(f"{where} describes itself: give it its tasks in describe(), not in {name}_tasks")
     return agent
 
 
@@ -147,7 +176,12 @@ def _made(factory: object, where: str) -> object:
 
 
 def _pydantic(
-    given: AbstractAgent[Any, Any], settings: Settings, where: str, name: str, revision: str
+    given: AbstractAgent[Any, Any],
+    settings: Settings,
+    where: str,
+    name: str,
+    revision: str,
+    tasks: Sequence[OfferedTask],
 ) -> Agent:
     from jackline.agents.models import build_model
     from jackline.agents.pydantic import PydanticAgent
@@ -159,7 +193,9 @@ def _pydantic(
             "jackline.agents.pydantic.PydanticAgent(agent, name=…, revision=…, deps=…) that makes them"
         )
     choice = None if given.model is not None else build_model(settings)
-    return PydanticAgent(given, name=name, revision=revision, rules=settings.tools, choice=choice)
+    return PydanticAgent(
+        given, name=name, revision=revision, rules=settings.tools, choice=choice, tasks=tasks
+    )
 
 
 def _article(noun: str) -> str:

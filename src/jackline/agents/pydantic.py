@@ -18,7 +18,7 @@ from jackline.errors import ConfigError
 from jackline.tools import AgentSpec
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator, Callable, Mapping
+    from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
 
     from pydantic_ai.agent import AbstractAgent
     from pydantic_ai.tools import ToolDefinition
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from jackline.context import RunContext
     from jackline.events import Json
     from jackline.settings import ToolRule
-    from jackline.tools import ToolSpec
+    from jackline.tools import OfferedTask, ToolSpec
 
 
 class PydanticAgent:
@@ -38,7 +38,7 @@ class PydanticAgent:
     about), unless `rules` say otherwise. `origin_of`: the MCP server of a tool, by the tool's name; with
     it all tools are judged by their annotations instead. `choice`: the model, where the agent brings
     none; it runs while the agent is opened. `deps(ctx)`: what its tools get as `ctx.deps`; without it,
-    the run's `RunContext`.
+    the run's `RunContext`. `tasks`: what it offers to do.
     """
 
     def __init__(
@@ -52,12 +52,14 @@ class PydanticAgent:
         choice: ModelChoice | None = None,
         deps: Callable[[RunContext], object] | None = None,
         backoff: Backoff | None = None,
+        tasks: Sequence[OfferedTask] = (),
     ) -> None:
         self.agent = agent
         self.deps = deps
         self._name = name
         self._revision = revision
         self._choice = choice
+        self._tasks = tuple(tasks)
         self._rules = rules or {}
         self._origin_of = origin_of
         self._setup = Setup(
@@ -109,6 +111,7 @@ class PydanticAgent:
             description=self.agent.description or "",
             model=self._label(),
             tools=tuple(specs.values()),
+            tasks=self._tasks,
         )
 
     async def run(self, ctx: RunContext) -> Json:

@@ -75,6 +75,10 @@ def serve(
     config: Annotated[
         Path | None, typer.Option(metavar="FILE", help="The settings' file.  [jackline.toml]")
     ] = None,
+    open_page: Annotated[
+        bool | None,
+        typer.Option("--open/--no-open", help="Open the page, where there is a terminal and a display."),
+    ] = None,
 ) -> None:
     """Serve: a web process and a worker, until told to stop."""
     from jackline.cli.serve import serve as start
@@ -89,6 +93,7 @@ def serve(
         mcp_config=mcp_config,
         data_dir=data_dir,
         config=config,
+        open_page=open_page,
     )
     raise typer.Exit(code)
 

@@ -15,13 +15,14 @@ import uvloop
 
 from jackline.agents.naming import agent_name
 from jackline.archive import archive_of
+from jackline.cli.browser import can_show, show
 from jackline.cli.logs import configure_logs
 from jackline.cli.stores import open_store
 from jackline.commands import Commands
 from jackline.errors import ConfigError, JacklineError, StoreUnavailable
 from jackline.keeping import Keeper
 from jackline.pressure import Pressure
-from jackline.settings import load
+from jackline.settings import environment, load
 from jackline.supervisor import Supervisor, worker_command
 
 if TYPE_CHECKING:
@@ -43,6 +44,7 @@ def serve(
     mcp_config: Path | None = None,
     data_dir: Path | None = None,
     config: Path | None = None,
+    open_page: bool | None = None,
 ) -> int:
     """Serve until told to stop. Returns the exit code: 0, or 2 when it cannot start."""
     configure_logs()
@@ -58,6 +60,7 @@ def serve(
             model=model,
             mcp_config=mcp_config,
             data_dir=data_dir,
+            open_page=open_page,
         )
         check(settings)
         uvloop.run(_serve(settings))
@@ -177,7 +180,9 @@ async def _serve_web(
         address = await url
         if supervisor is not None:
             await supervisor.ready.wait()
-        print(_greeting(settings, store, address), flush=True)
+        wanted = settings.open_page and settings.role != "worker" and can_show(environment())
+        opened = wanted and await asyncio.to_thread(show, address)
+        print(_greeting(settings, store, address, opened=opened), flush=True)
 
     async with asyncio.TaskGroup() as group:
         if supervisor is not None:
@@ -217,7 +222,7 @@ def _command() -> str:
     return os.path.relpath(called)
 
 
-def _greeting(settings: Settings, store: Store, url: str) -> str:
+def _greeting(settings: Settings, store: Store, url: str, *, opened: bool) -> str:
     lines = [f"Jackline on {url}", f"  store   {store.describe()}"]
     if settings.role != "web":
         lines.append(f"  model   {_model(settings)}")
@@ -230,7 +235,8 @@ def _greeting(settings: Settings, store: Store, url: str) -> str:
     lines += [
         f"  access  {keys}",
         "",
-        "In another terminal:",
+        f"The page opens in your browser: {url}" if opened else f"Open {url} in a browser.",
+        "Or in another terminal:",
         f'  {_command()} chat{at} "check the disk of this host"',
         f"  {_command()} runs{at}",
         "Ctrl-C here stops the server; its runs go on when it is back.",

@@ -47,11 +47,15 @@ class PipeBoss:
         self._lock = threading.Lock()
 
     def tell(self, message: ToSupervisor) -> None:
-        """One line; small enough that the pipe takes it whole."""
+        """One line; small enough that the pipe takes it whole. Does not return when the supervisor is gone:
+        nobody renews the leases any more, and to end in good order would be to act on."""
         data = encode(message)
         with self._lock:
-            while data:
-                data = data[os.write(self._fd, data) :]
+            try:
+                while data:
+                    data = data[os.write(self._fd, data) :]
+            except BrokenPipeError:
+                kill_tree(os.getpid())
 
     def held(self, lease: Lease) -> None:
         """See `Boss`."""

@@ -41,6 +41,22 @@ class HostOverview(TypedDict):
     processes: int
 
 
+class LoadLook(TypedDict):
+    """One look at the load; `at_seconds` after the first."""
+
+    at_seconds: int
+    load_1: float
+    cpu_percent: float
+    memory_percent: float
+
+
+class LoadWatch(TypedDict):
+    """All looks, in their order."""
+
+    cpus: int
+    looks: list[LoadLook]
+
+
 class FileSystem(TypedDict):
     """Sizes are bytes. `free`: what an ordinary user can still use."""
 
@@ -85,7 +101,7 @@ def overview() -> HostOverview:
         hostname=platform.node(),
         system=f"{platform.system()} {platform.release()}",
         uptime_seconds=round(time.time() - psutil.boot_time()),
-        cpus=psutil.cpu_count() or 1,
+        cpus=cpus(),
         cpu_percent=psutil.cpu_percent(interval=SAMPLE),
         load_1=round(load[0], 2),
         load_5=round(load[1], 2),
@@ -96,6 +112,21 @@ def overview() -> HostOverview:
         swap_total=swap.total,
         swap_used=swap.used,
         processes=len(psutil.pids()),
+    )
+
+
+def cpus() -> int:
+    """How many processors there are."""
+    return psutil.cpu_count() or 1
+
+
+def look_at_load(at: int) -> LoadLook:
+    """The load now; takes `SAMPLE` seconds."""
+    return LoadLook(
+        at_seconds=at,
+        load_1=round(psutil.getloadavg()[0], 2),
+        cpu_percent=psutil.cpu_percent(interval=SAMPLE),
+        memory_percent=psutil.virtual_memory().percent,
     )
 
 

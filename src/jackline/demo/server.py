@@ -76,6 +76,22 @@ def _reading(server: MCPServer, scratch: Scratch) -> None:
         """Load, memory, processors and uptime of this host."""
         return await _in_thread(host.overview)
 
+    @server.tool(title="Watch the load", annotations=ToolAnnotations.model_validate(READS))
+    async def watch_load(
+        ctx: Context,
+        seconds: Annotated[int, Field(ge=1, le=600, description="For how long.")] = 30,
+    ) -> host.LoadWatch:
+        """Look at load, processors and memory once a second for a while, and report each look."""
+        begun = anyio.current_time()
+        looks: list[host.LoadLook] = []
+        while len(looks) < seconds:
+            await anyio.sleep_until(begun + len(looks))
+            look = await _in_thread(host.look_at_load, len(looks))
+            looks.append(look)
+            told = f"load {look['load_1']:g}, processors {look['cpu_percent']:g} % busy"
+            await ctx.report_progress(len(looks), seconds, told)
+        return host.LoadWatch(cpus=host.cpus(), looks=looks)
+
     @server.tool(title="Disk usage", annotations=ToolAnnotations.model_validate(READS))
     async def disk_usage() -> host.DiskUsage:
         """The mounted file systems and how full they are, fullest first."""
@@ -144,9 +160,14 @@ def _service_tools(server: MCPServer, services: Services) -> None:
         title="Restart a scratch service",
         annotations=ToolAnnotations.model_validate(WRITES | {"idempotent_hint": False}),
     )
-    async def restart_scratch_service(name: ServiceName = "demo") -> Restarted:
+    async def restart_scratch_service(
+        name: ServiceName = "demo",
+        minutes: Annotated[
+            int, Field(ge=1, le=60, description="After so many minutes it ends by itself.")
+        ] = 15,
+    ) -> Restarted:
         """Stop a scratch service if it runs, empty its cache, and start it."""
-        return await _to_its_end(services.restart, name)
+        return await _to_its_end(services.restart, name, minutes * 60.0)
 
     @server.tool(
         title="Stop a scratch service",

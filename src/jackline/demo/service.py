@@ -55,7 +55,8 @@ def serve(directory: Path, name: str, starts: int, life: float, tell: int) -> No
     signal.signal(signal.SIGTERM, end)
     state, log, cache = (directory / f"{name}.{kind}" for kind in ("json", "log", "cache"))
     pid = os.getpid()
-    write_json(state, {"pid": pid, "created": psutil.Process().create_time(), "starts": starts})
+    created = psutil.Process().create_time()
+    write_json(state, {"pid": pid, "created": created, "starts": starts, "ends_at": time.time() + life})
     until = time.monotonic() + life
     beats = 0
     while not over.is_set() and time.monotonic() < until and _ours(state, pid):

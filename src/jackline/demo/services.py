@@ -12,7 +12,7 @@ import psutil
 from typing_extensions import TypedDict
 
 from jackline.demo.scratch import Refused, Scratch, read_json
-from jackline.demo.service import CACHE_LIMIT
+from jackline.demo.service import CACHE_LIMIT, LIFE
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -29,13 +29,15 @@ _START: Final = 60.0
 
 
 class ServiceStatus(TypedDict):
-    """What is known of a scratch service. `state` `absent`: never started."""
+    """What is known of a scratch service. `state` `absent`: never started. `ends_in_seconds`: when it
+    ends by itself."""
 
     name: str
     state: Literal["running", "degraded", "stopped", "absent"]
     reason: str | None
     pid: int | None
     uptime_seconds: float | None
+    ends_in_seconds: float | None
     heartbeat_age_seconds: float | None
     cache_bytes: int
     starts: int
@@ -87,12 +89,14 @@ class Services:
             reason = f"its cache has reached {CACHE_LIMIT} bytes; a restart empties it"
         elif process is not None and age is not None and age > STALE:
             reason = f"no heartbeat for {age:.0f} s"
+        ends_at = cast("float | None", known.get("ends_at"))
         return ServiceStatus(
             name=name,
             state=("degraded" if reason else "running") if process else "stopped" if known else "absent",
             reason=reason,
             pid=process.pid if process else None,
             uptime_seconds=round(time.time() - process.create_time(), 1) if process else None,
+            ends_in_seconds=round(max(0, ends_at - time.time())) if process and ends_at is not None else None,
             heartbeat_age_seconds=round(age, 1) if process and age is not None else None,
             cache_bytes=size,
             starts=cast("int", known.get("starts", 0)),
@@ -108,8 +112,8 @@ class Services:
             log = str(self._file(name, "log"))
             return Started(name=name, pid=pid, already_running=process is not None, log=log)
 
-    def restart(self, name: str) -> Restarted:
-        """Stop a service if it runs, empty its cache, start it."""
+    def restart(self, name: str, life: float = LIFE) -> Restarted:
+        """Stop a service if it runs, empty its cache, start it; it ends by itself after `life` seconds."""
         name = self._scratch.service_name(name)
         with self._scratch.locked("services"):
             process = self._process(name)
@@ -119,7 +123,7 @@ class Services:
             freed = cache.stat().st_size if cache.exists() else 0
             cache.unlink(missing_ok=True)
             old = process.pid if process else None
-            return Restarted(name=name, old_pid=old, new_pid=self._spawn(name), freed_bytes=freed)
+            return Restarted(name=name, old_pid=old, new_pid=self._spawn(name, life), freed_bytes=freed)
 
     def stop(self, name: str) -> Stopped:
         """Stop a service, if it runs."""
@@ -142,7 +146,7 @@ class Services:
                 return process
         return None
 
-    def _spawn(self, name: str) -> int:
+    def _spawn(self, name: str, life: float = LIFE) -> int:
         state = self._file(name, "json")
         if not state.exists() and len(list(self._scratch.services.glob("*.json"))) >= MAX_SERVICES:
             raise Refused(f"there are {MAX_SERVICES} services already; use one of them")
@@ -150,7 +154,7 @@ class Services:
         command = [sys.executable, "-P", "-m", "jackline.demo.service", str(self._scratch.services), name]
         try:
             subprocess.run(  # noqa: S603 - a program and arguments of our own
-                [*command, str(starts)],
+                [*command, str(starts), str(life)],
                 check=True,
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.DEVNULL,  # ours carries the protocol

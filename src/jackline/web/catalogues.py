@@ -28,6 +28,15 @@ class ToolInfo(Struct, frozen=True, kw_only=True):
     origin: str = "python"
 
 
+class TaskInfo(Struct, frozen=True, kw_only=True):
+    """A task that the agent offers: `prompt` starts it. `asks`: it will wait for an approval."""
+
+    title: str
+    prompt: str
+    description: str = ""
+    asks: bool = False
+
+
 class AgentInfo(Struct, frozen=True, kw_only=True):
     """An agent at one revision. `workers`: how many live workers serve it."""
 
@@ -36,6 +45,7 @@ class AgentInfo(Struct, frozen=True, kw_only=True):
     description: str = ""
     model: str = ""
     tools: tuple[ToolInfo, ...] = ()
+    tasks: tuple[TaskInfo, ...] = ()
     workers: int = 0
 
 
