@@ -14,6 +14,7 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 
 import anyio
+import pyte
 
 PATIENCE_S = 60
 _ESCAPES = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]")
@@ -48,6 +49,8 @@ class Terminal:
 
     master: int
     process: asyncio.subprocess.Process
+    columns: int
+    rows: int
     raw: bytes = b""
     _more: asyncio.Event = field(default_factory=asyncio.Event)
 
@@ -55,6 +58,20 @@ class Terminal:
     def text(self) -> str:
         """What was written, without colours."""
         return _ESCAPES.sub("", self.raw.decode(errors="replace")).replace("\r\n", "\n")
+
+    @property
+    def shown(self) -> list[str]:
+        """What a person sees who scrolls up, line by line; colours and blank ends apart."""
+        return lines_shown(self.raw, self.columns, self.rows)
+
+    @property
+    def seen(self) -> str:
+        """The same as one text."""
+        return "\n".join(self.shown)
+
+    def resize(self, columns: int, rows: int) -> None:
+        """Make the window another one, as a person does with the mouse."""
+        fcntl.ioctl(self.master, termios.TIOCSWINSZ, struct.pack("HHHH", rows, columns, 0, 0))
 
     def read(self) -> None:
         try:
@@ -86,17 +103,28 @@ class Terminal:
             return await self.process.wait()
 
 
+def lines_shown(raw: bytes, columns: int, rows: int) -> list[str]:
+    """What a terminal shows that was written this, with what has scrolled out of it."""
+    screen = pyte.HistoryScreen(columns, rows, history=100_000)
+    pyte.ByteStream(screen).feed(raw)
+    gone = ["".join(line[column].data for column in range(columns)) for line in screen.history.top]
+    lines = [line.rstrip() for line in [*gone, *screen.display]]
+    while lines and not lines[-1]:
+        lines.pop()
+    return lines
+
+
 @asynccontextmanager
-async def terminal(*args: str, columns: int = 80, **env: str) -> AsyncGenerator[Terminal]:
+async def terminal(*args: str, columns: int = 80, rows: int = 24, **env: str) -> AsyncGenerator[Terminal]:
     """A command at a terminal that it controls, so that Ctrl-C reaches it."""
     master, slave = os.openpty()
-    fcntl.ioctl(slave, termios.TIOCSWINSZ, struct.pack("HHHH", 24, columns, 0, 0))
+    fcntl.ioctl(slave, termios.TIOCSWINSZ, struct.pack("HHHH", rows, columns, 0, 0))
     command = ["setsid", "--ctty", sys.executable, "-m", "jackline", *args]
     process = await asyncio.create_subprocess_exec(
         *command, stdin=slave, stdout=slave, stderr=slave, env=environment(**env)
     )
     os.close(slave)
-    made = Terminal(master=master, process=process)
+    made = Terminal(master=master, process=process, columns=columns, rows=rows)
     loop = asyncio.get_running_loop()
     loop.add_reader(master, made.read)
     try:

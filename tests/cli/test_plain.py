@@ -49,7 +49,7 @@ def test_text_is_left_alone() -> None:
 def test_forms() -> None:
     assert compact({"a": "ü\u202e"}) == '{"a": "ü\\u202e"}'
     assert compact("text") == "text"
-    assert shorten("abcdef", 3) == "abc … (3 characters more; --json shows all)"
+    assert shorten("abcdef", 3) == "abc … (3 characters more; --full shows all)"
     assert [duration(ms) for ms in (3, 1500, 125_000)] == ["3 ms", "1.5 s", "2 min 5 s"]
 
 

@@ -50,7 +50,8 @@ async def test_yes_runs_the_call_in_the_same_stream(server: Server, toy: Toy) ->
         assert await screen.end() == 0
     assert toy.decisions == [{"call_id": CALL, "approve": True}]
     assert "? restart: granted by user:ana" in screen.text
-    assert "< restart after 12 ms: restarted" in screen.text
+    assert "restart  service=web  12 ms" in screen.text
+    assert "  restarted" in screen.text
     assert "completed" in screen.text
     assert "answer with" not in screen.text
     # One stream: the decision was a request of its own.
@@ -63,11 +64,10 @@ async def test_no_takes_a_reason_along(server: Server, toy: Toy) -> None:
         await screen.until("approve restart?")
         screen.type("what?\n")
         await screen.until("[y, n or e]")
-        await screen.until("approve restart?", times=2)
         screen.type("n not during the day\n")
         assert await screen.end() == 0
     assert toy.decisions == [{"call_id": CALL, "approve": False, "reason": "not during the day"}]
-    assert "< restart denied" in screen.text
+    assert "restart  service=web  denied" in screen.text
 
 
 async def test_edited_arguments_as_a_line(server: Server, toy: Toy) -> None:
@@ -207,8 +207,7 @@ async def test_ctrl_c_and_continue(server: Server, toy: Toy) -> None:
         screen.type(CTRL_C)
         await screen.until("[c]ontinue?")
         toy.say(" on")
-        await screen.until(" on")
-        await screen.until("[c]ontinue?", times=2)
+        await screen.until("working on")
         screen.type("c\n")
         toy.finish()
         assert await screen.end() == 0
@@ -269,7 +268,8 @@ async def test_a_lost_connection_is_said_and_survived(server: Server, toy: Toy) 
         await screen.until("two")
         toy.finish()
         assert await screen.end() == 0
-    assert screen.text.count("one ") == 1
+    assert screen.seen.count("one two") == 1
+    assert "one" not in screen.shown
 
 
 async def test_a_narrow_terminal_cuts_nothing_off(server: Server, toy: Toy) -> None:
@@ -280,7 +280,7 @@ async def test_a_narrow_terminal_cuts_nothing_off(server: Server, toy: Toy) -> N
         await screen.until("approve restart?")
         screen.type("y\n")
         assert await screen.end() == 0
-    joined = screen.text.replace("\n", "")
+    joined = "".join(screen.seen.split())
     assert "x" * 90 in joined
-    assert joined.count("word ") == 30
-    assert "…" not in joined
+    assert joined.count("word") == 30
+    assert "?restartneedsyourapproval" in joined.replace("│", "")

@@ -75,6 +75,8 @@ class Toy:
                 await self._events(request, connection)
             case "GET", ["runs", _]:
                 await connection.json(200, {"run_id": RUN, "state": self.state})
+            case "POST", ["approvals"]:
+                await self._decide_all(request, connection)
             case "POST", ["approvals", call_id]:
                 await self._decide(call_id, request, connection)
             case "POST", ["runs", _, "stop"]:
@@ -124,6 +126,12 @@ class Toy:
             return
         state = "answered" if "outcome" in decision else "granted" if decision["approve"] else "denied"
         await connection.json(200, {"run_id": RUN, "call_id": call_id, "state": state, "by": "user:ana"})
+
+    async def _decide_all(self, request: Request, connection: Connection) -> None:
+        decisions = request.json["decisions"]
+        self.decisions += decisions
+        self.on_decision(decisions[-1])
+        await connection.json(200, {"run_id": RUN, "decisions": []})
 
     async def _stop(self, request: Request, connection: Connection) -> None:
         if self.ended:

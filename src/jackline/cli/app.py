@@ -12,6 +12,7 @@ from jackline.cli.options import (
     DEFAULT_URL,
     Call,
     FollowOn,
+    Full,
     Json,
     Name,
     Reason,
@@ -101,11 +102,15 @@ def serve(
 @app.command()
 def chat(
     message: Annotated[
-        str, typer.Argument(metavar="MESSAGE", help="What to ask for; - reads it from stdin.")
-    ],
+        str | None,
+        typer.Argument(
+            metavar="MESSAGE", help="What to ask for; - reads it from stdin. None: talk, run after run."
+        ),
+    ] = None,
     *,
     conversation: Annotated[
-        str | None, typer.Option("--conversation", metavar="ID", help="Go on with this conversation.")
+        str | None,
+        typer.Option("--conversation", metavar="ID", help="Go on with this conversation."),
     ] = None,
     agent: Annotated[str | None, typer.Option(metavar="NAME", help="The agent to ask.")] = None,
     on_busy: Annotated[
@@ -114,6 +119,7 @@ def chat(
             "--on-busy", help="When the conversation has an active run: fail, wait for it, or stop it."
         ),
     ] = "reject",
+    full: Full = False,
     url: Url = DEFAULT_URL,
     token: Token = None,
     json: Json = False,
@@ -122,27 +128,55 @@ def chat(
     from jackline.cli import orders
 
     code = orders.chat(
-        _target(url, token, json), message, conversation_id=conversation, agent=agent, on_busy=on_busy
+        _target(url, token, json),
+        message,
+        conversation_id=conversation,
+        agent=agent,
+        on_busy=on_busy,
+        full=full,
     )
     raise typer.Exit(code)
 
 
 @app.command()
 def tail(
-    run: Run,
+    run: Annotated[
+        str | None,
+        typer.Argument(metavar="RUN", help="The run's id. With -f none is the newest."),
+    ] = None,
     *,
-    after: Annotated[str, typer.Option(metavar="SEQ", help="Begin after this entry.")] = "0",
+    follow: Annotated[
+        bool, typer.Option("--follow", "-f", help="Go on with the conversation's next runs.")
+    ] = False,
+    since: Annotated[
+        str | None,
+        typer.Option(metavar="10m|TIME|SEQ", help="Begin at entries that are not older, or at this one."),
+    ] = None,
+    lines: Annotated[
+        int | None, typer.Option("--lines", "-n", min=0, metavar="N", help="Begin with the last N entries.")
+    ] = None,
+    after: Annotated[str | None, typer.Option(metavar="SEQ", help="Begin after this entry.")] = None,
     until_pause: Annotated[
         bool, typer.Option("--until-pause", help="End when the run waits for an approval, too.")
     ] = False,
+    full: Full = False,
     url: Url = DEFAULT_URL,
     token: Token = None,
     json: Json = False,
 ) -> None:
     """Watch a run, from its beginning to its end."""
+    if run is None and not follow:
+        raise typer.BadParameter("which one? jackline runs lists them; -f takes the newest", param_hint="RUN")
+    if sum(each is not None for each in (since, lines, after)) > 1:
+        raise typer.BadParameter("one beginning, please", param_hint="--since, --lines and --after")
+    if follow and until_pause:
+        raise typer.BadParameter("ends where --follow goes on", param_hint="--until-pause")
     from jackline.cli import orders
 
-    raise typer.Exit(orders.tail(_target(url, token, json), run, after=after, until_pause=until_pause))
+    wish = orders.Wish(
+        after=after, since=since, lines=lines, until_pause=until_pause, follow=follow, full=full
+    )
+    raise typer.Exit(orders.tail(_target(url, token, json), run, wish))
 
 
 @app.command()
@@ -150,8 +184,10 @@ def runs(
     *,
     state: Annotated[str | None, typer.Option(help="Only runs in this state.")] = None,
     conversation: Annotated[
-        str | None, typer.Option("--conversation", metavar="ID", help="Only runs of this conversation.")
+        str | None,
+        typer.Option("--conversation", metavar="ID", help="Only runs of this conversation."),
     ] = None,
+    watch: Annotated[bool, typer.Option("--watch", "-w", help="Go on showing what changes.")] = False,
     limit: Annotated[int, typer.Option(min=1, max=1000, help="How many.")] = 20,
     cursor: Annotated[str | None, typer.Option(help="Where the page before ended.")] = None,
     url: Url = DEFAULT_URL,
@@ -159,12 +195,13 @@ def runs(
     json: Json = False,
 ) -> None:
     """List runs, newest first."""
+    if watch and cursor is not None:
+        raise typer.BadParameter("a list that changes has no pages", param_hint="--cursor")
     from jackline.cli import orders
 
-    code = orders.runs(
-        _target(url, token, json), state=state, conversation_id=conversation, limit=limit, cursor=cursor
-    )
-    raise typer.Exit(code)
+    wish = orders.Listing(state=state, conversation_id=conversation, limit=limit, cursor=cursor)
+    order = orders.watch_runs if watch else orders.runs
+    raise typer.Exit(order(_target(url, token, json), wish))
 
 
 @app.command()
@@ -349,6 +386,44 @@ def drill(
 app.command()(proxy)
 app.command()(doctor)
 app.add_typer(slack, name="slack")
+
+
+@app.command("open")
+def open_(
+    name: Annotated[
+        str | None,
+        typer.Argument(metavar="RUN|CALL|CONVERSATION", help="What to show; the list without."),
+    ] = None,
+    *,
+    print_: Annotated[bool, typer.Option("--print", help="Only print the address.")] = False,
+    url: Url = DEFAULT_URL,
+    token: Token = None,
+    json: Json = False,
+) -> None:
+    """Open the page in a browser; prints the address where there is none."""
+    from jackline.cli import orders
+
+    raise typer.Exit(orders.open_page(_target(url, token, json), name, only_print=print_))
+
+
+@app.command()
+def completion(
+    shell: Annotated[
+        Literal["bash", "zsh", "fish"], typer.Argument(metavar="SHELL", help="bash, zsh or fish.")
+    ],
+    words: Annotated[list[str] | None, typer.Argument(metavar="WORDS", hidden=True)] = None,
+    *,
+    url: Url = DEFAULT_URL,
+    token: Token = None,
+) -> None:
+    """Print what makes a shell complete commands, options and ids."""
+    from jackline.cli import completion as completions
+
+    if words is None:
+        typer.echo(completions.script(shell), nl=False)
+    else:
+        for line in completions.complete(typer.main.get_command(app), words, url=url, token=token):
+            typer.echo(line)
 
 
 @app.command()

@@ -25,6 +25,13 @@ class Send:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
+class SendAll:
+    """Send these decisions, all or none."""
+
+    decisions: tuple[Decision, ...]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
 class Edit:
     """Let the person edit these arguments, then call `edited`."""
 
@@ -38,7 +45,7 @@ class Say:
     text: str
 
 
-Action = Send | Edit | Say | Literal["stop", "leave"] | None
+Action = Send | SendAll | Edit | Say | Literal["stop", "leave"] | None
 
 
 @dataclass(kw_only=True, slots=True)
@@ -46,6 +53,7 @@ class _Question:
     call_id: str
     name: str
     kind: str
+    round: str
     args: dict[str, Any]
     edited: dict[str, Any] | None = None
     asks_result: bool = False
@@ -59,6 +67,24 @@ class Dialog:
         self._sent: dict[str, _Question] = {}
         self._menu = False
         self._typing_args = False
+        self._all = False
+
+    @property
+    def topic(self) -> str:
+        """What is asked now, as one word: an answer to another topic is no answer. "" for nothing."""
+        if self._menu:
+            return "menu"
+        question = self._current()
+        if question is None:
+            return ""
+        if self._all:
+            return f"all {' '.join(each.call_id for each in self._calls())}"
+        return f"{question.call_id} {question.round} {self._typing_args} {question.asks_result}"
+
+    @property
+    def single(self) -> str:
+        """Keys that are an answer by themselves."""
+        return "slcSLC" if self._menu else ""
 
     @property
     def prompt(self) -> str | None:
@@ -70,11 +96,16 @@ class Dialog:
             return None
         if question.kind == "outcome":
             return self._outcome_prompt(question)
+        if self._all:
+            names = ", ".join(each.name for each in self._calls())
+            return f"approve all {len(self._calls())} of this step ({names})? [y]es / [n]o: "
         if self._typing_args:
             return "arguments as one JSON object (empty: as they were): "
+        more = len(self._calls())
+        every = f" / [a]ll {more} of this step" if more > 1 else ""
         if question.edited is not None:
-            return f"approve {question.name} with these arguments? [y]es / [n]o / [e]dit: "
-        return f"approve {question.name}? [y]es / [n]o, or n and the reason / [e]dit the arguments: "
+            return f"approve {question.name} with these arguments? [y]es / [n]o / [e]dit{every}: "
+        return f"approve {question.name}? [y]es / [n]o, or n and the reason / [e]dit the arguments{every}: "
 
     def frame(self, frame: Frame) -> None:
         """Learn what is asked, and what others have answered meanwhile."""
@@ -100,7 +131,12 @@ class Dialog:
             return self._answer_outcome(question, text)
         if self._typing_args:
             return self._type_args(question, text)
+        if self._all:
+            return self._answer_all(text)
         match text[:1].lower():
+            case "a" if len(self._calls()) > 1:
+                self._all = True
+                return None
             case "y":
                 return self._send(
                     question, Decision(call_id=question.call_id, approve=True, args=question.edited)
@@ -111,7 +147,7 @@ class Dialog:
             case "e":
                 return Edit(args=question.args if question.edited is None else question.edited)
             case _:
-                return Say(text="y, n or e")
+                return Say(text="y, n, e or a" if len(self._calls()) > 1 else "y, n or e")
 
     def interrupt(self) -> Action:
         """The person has pressed Ctrl-C: once asks, twice leaves."""
@@ -119,6 +155,10 @@ class Dialog:
             return "leave"
         self._menu = True
         return None
+
+    def escape(self) -> None:
+        """The person has pressed Esc: back from a menu."""
+        self._menu = self._all = False
 
     def edit_by_line(self) -> None:
         """There is no editor: the next line holds the arguments."""
@@ -140,6 +180,24 @@ class Dialog:
     def _current(self) -> _Question | None:
         return next(iter(self._waiting.values()), None)
 
+    def _calls(self) -> list[_Question]:
+        return [each for each in self._waiting.values() if each.kind == "call"]
+
+    def _answer_all(self, text: str) -> Action:
+        self._all = False
+        match text[:1].lower():
+            case "y":
+                sent = self._calls()
+                for each in sent:
+                    del self._waiting[each.call_id]
+                    self._sent[each.call_id] = each
+                made = [Decision(call_id=each.call_id, approve=True, args=each.edited) for each in sent]
+                return SendAll(decisions=tuple(made))
+            case "n":
+                return None
+            case _:
+                return Say(text="y or n; nothing was decided")
+
     def _learn(self, data: Mapping[str, Any]) -> None:
         call_id = str(data.get("call_id", ""))
         asked_now = next(iter(self._waiting), None) == call_id
@@ -147,11 +205,13 @@ class Dialog:
         self._sent.pop(call_id, None)
         if asked_now:
             self._typing_args = False
+        self._all = False  # what was to be approved together is not the same any more
         if data.get("state") == "pending":
             self._waiting[call_id] = _Question(
                 call_id=call_id,
                 name=" ".join(str(data.get("name", "the call")).split()),
                 kind=str(data.get("kind", "call")),
+                round=str(data.get("round", 1)),
                 args=members(data.get("args")) or {},
             )
 

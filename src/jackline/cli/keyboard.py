@@ -1,4 +1,4 @@
-"""The person's side of the terminal: lines, Ctrl-C, and an editor."""
+"""The person's side of the terminal: lines, keys, signals, and an editor."""
 
 from __future__ import annotations
 
@@ -8,34 +8,68 @@ import shlex
 import signal
 import sys
 import tempfile
+import termios
+import time
+import tty
+from codecs import getincrementaldecoder
 from contextlib import contextmanager
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final, Protocol
 
 import anyio
 
+from jackline.cli.line import Enter
+
 if TYPE_CHECKING:
-    from collections.abc import Callable, Generator
+    from collections.abc import Callable, Generator, Mapping
+
+    from jackline.cli.line import LineEditor
 
 _CHUNK = 4096
+_TWICE_S: Final = 1.0
+"""Two presses of Esc within this time are one wish."""
+_PASTE_ON: Final = "\x1b[?2004h"
+_PASTE_OFF: Final = "\x1b[?2004l"
 
 
 @contextmanager
-def interrupts(call: Callable[[], None]) -> Generator[None]:
-    """While this is open Ctrl-C calls `call` and does nothing else."""
+def signals(calls: Mapping[signal.Signals, Callable[[], None]]) -> Generator[None]:
+    """While this is open these signals make these calls and do nothing else."""
     loop = asyncio.get_running_loop()
-    loop.add_signal_handler(signal.SIGINT, call)
+    for number, call in calls.items():
+        loop.add_signal_handler(number, call)
     try:
         yield
     finally:
-        loop.remove_signal_handler(signal.SIGINT)
+        for number in calls:
+            loop.remove_signal_handler(number)
+
+
+class Typing(Protocol):
+    """Where lines come from."""
+
+    def listen(self) -> None:
+        """Begin, or begin again after `pause`."""
+        ...
+
+    def pause(self) -> None:
+        """Leave what is typed to somebody else."""
+        ...
+
+    def turn(self, topic: str, single: str) -> None:
+        """Something else is asked now: what was typed so far was no answer to it. `single`: the keys that
+        answer it by themselves, where that is possible."""
+        ...
+
+    def put(self, text: str) -> None:
+        """Put this into the line, where that is possible."""
+        ...
 
 
 class Keyboard:
     """Lines typed at the terminal, given to `on_line` as they are entered; None once at its end.
 
-    The terminal stays in its own line mode, so that editing a line works as everywhere. It is
-    read by the loop, not by a thread: a thread in `read` cannot be called back when the question
-    was answered elsewhere.
+    The terminal stays in its own line mode: for one that cannot do more. It is read by the loop, not
+    by a thread: a thread in `read` cannot be called back when the question was answered elsewhere.
     """
 
     def __init__(self, on_line: Callable[[str | None], None]) -> None:
@@ -45,16 +79,22 @@ class Keyboard:
         self._listening = False
 
     def listen(self) -> None:
-        """Begin, or begin again after `pause`."""
+        """See `Typing`."""
         if not self._listening:
             asyncio.get_running_loop().add_reader(self._file, self._read)
             self._listening = True
 
     def pause(self) -> None:
-        """Leave what is typed to somebody else."""
+        """See `Typing`."""
         if self._listening:
             asyncio.get_running_loop().remove_reader(self._file)
             self._listening = False
+
+    def turn(self, topic: str, single: str) -> None:
+        """What was typed is the terminal's until it is entered."""
+
+    def put(self, text: str) -> None:
+        """See `turn`."""
 
     def _read(self) -> None:
         try:
@@ -68,6 +108,105 @@ class Keyboard:
         *lines, self._partial = (self._partial + data).split(b"\n")
         for line in lines:
             self._on_line(line.decode(errors="replace"))
+
+
+class Keys:
+    """The same key by key, edited by `editor` and shown by the view. `on_escape` is called for two
+    presses of Esc, and for one where the editor's line is empty with False; `on_touch` when the line has
+    changed. Ctrl-C stays a signal."""
+
+    def __init__(
+        self,
+        editor: LineEditor,
+        *,
+        on_line: Callable[[str | None], None],
+        on_escape: Callable[[bool], None],
+        on_touch: Callable[[bool], None],
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._editor = editor
+        self._on_line = on_line
+        self._on_escape = on_escape
+        self._on_touch = on_touch
+        self._clock = clock
+        self._file = sys.stdin.fileno()
+        self._decoder = getincrementaldecoder("utf-8")("replace")
+        self._before: list[int | list[bytes | int]] | None = None
+        self._escaped_at = float("-inf")
+        self._topic = ""
+        self._drafts: dict[str, str] = {}
+
+    def listen(self) -> None:
+        """See `Typing`."""
+        if self._before is not None:
+            return
+        self._before = termios.tcgetattr(self._file)
+        tty.setcbreak(self._file, termios.TCSADRAIN)
+        sys.stdout.write(_PASTE_ON)
+        sys.stdout.flush()
+        asyncio.get_running_loop().add_reader(self._file, self._read)
+
+    def pause(self) -> None:
+        """See `Typing`."""
+        before, self._before = self._before, None
+        if before is None:
+            return
+        asyncio.get_running_loop().remove_reader(self._file)
+        try:
+            termios.tcsetattr(self._file, termios.TCSADRAIN, before)
+            sys.stdout.write(_PASTE_OFF)
+            sys.stdout.flush()
+        except (OSError, termios.error):
+            pass  # the terminal is gone
+
+    def again(self) -> None:
+        """The process was stopped and goes on: the shell has set the terminal its own way meanwhile."""
+        if self._before is not None:
+            tty.setcbreak(self._file, termios.TCSADRAIN)
+
+    def turn(self, topic: str, single: str) -> None:
+        """See `Typing`. What was typed as a message is kept for when a message is asked for again."""
+        self._editor.single = frozenset(single)
+        if topic == self._topic:
+            return
+        if self._topic == "message":
+            self._drafts[self._topic] = self._editor.text
+        self._topic = topic
+        self._editor.put(self._drafts.pop(topic, ""))
+
+    def put(self, text: str) -> None:
+        """See `Typing`."""
+        if not self._editor.text:
+            self._editor.put(text)
+
+    def _read(self) -> None:
+        try:
+            data = os.read(self._file, _CHUNK)
+        except OSError:
+            data = b""
+        if not data:
+            self.pause()
+            self._on_line(None)
+            return
+        for key in self._editor.feed(self._decoder.decode(data), self._clock()):
+            match key:
+                case Enter():
+                    if self._topic == "message":
+                        self._editor.remember(key.text)
+                    self._on_line(key.text)
+                case "end":
+                    self._on_line(None)
+                case "escape":
+                    self._escape()
+                case "redraw":
+                    self._on_touch(True)
+        self._on_touch(False)
+
+    def _escape(self) -> None:
+        now, before = self._clock(), self._escaped_at
+        twice = now - before < _TWICE_S
+        self._escaped_at = float("-inf") if twice else now
+        self._on_escape(twice)
 
 
 def editor() -> list[str] | None:

@@ -19,6 +19,7 @@ Run = Annotated[str, typer.Argument(metavar="RUN", help="The run's id.")]
 Name = Annotated[str, typer.Argument(metavar="RUN|CONVERSATION", help="The id of a run or a conversation.")]
 Call = Annotated[str, typer.Argument(metavar="CALL", help="The tool call's id.")]
 Reason = Annotated[str | None, typer.Option("--reason", help="Why; it stands in the run's log.")]
+Full = Annotated[bool, typer.Option("--full", help="Show results and reasoning in full.")]
 FollowOn = Annotated[bool, typer.Option("--follow", help="Go on watching the run.")]
 
 

@@ -13,9 +13,11 @@ from typing import TYPE_CHECKING, Any, BinaryIO, Literal
 import anyio
 
 from jackline.cli import exits, receipt
+from jackline.cli.course import Wish, course_of
+from jackline.cli.names import run_named
 from jackline.cli.plain import one_line, plain
 from jackline.cli.view import JsonView, View
-from jackline.cli.watch import watch
+from jackline.cli.watch import One, watch
 from jackline.client.api import Client, Decision, OnBusy, StopMode, Stopped
 from jackline.client.errors import ClientError, Refused
 from jackline.client.export import is_run
@@ -25,6 +27,9 @@ from jackline.client.shape import items, members
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
     from pathlib import Path
+
+    from jackline.cli.board import Board
+    from jackline.cli.line import LineEditor
 
 # Who types a command wants to hear at once that nobody is there; a server that is there and cannot
 # answer gets a little time, and a run once followed is not given up before the client's own default.
@@ -42,30 +47,51 @@ class Target:
 
 def chat(
     target: Target,
-    message: str,
+    message: str | None,
     *,
     conversation_id: str | None,
     agent: str | None,
     on_busy: OnBusy | None,
+    full: bool,
 ) -> int:
-    """Start a run and watch it."""
+    """Start a run and watch it; without a message talk, run after run."""
+    ask = not target.json and _interactive()
+    if message is None:
+        if not ask:
+            return _complain("nothing to ask for: give a message, or - to read it from stdin", exits.USAGE)
+        return _talk(target, conversation_id=conversation_id, agent=agent, on_busy=on_busy, full=full)
     if message == "-":
         message = sys.stdin.read()
-    ask = not target.json and _interactive()
 
     async def order(client: Client) -> int:
         opens = partial(client.chat, message, conversation_id=conversation_id, agent=agent, on_busy=on_busy)
-        return await watch(client, opens, _view(target, asks=ask, said=True), ask=ask)
+        view, editor = _seen(target, asks=ask, said=True, full=full)
+        return await watch(client, One(opens=opens), view, ask=ask, editor=editor)
 
     return _run(target, order)
 
 
-def tail(target: Target, run_id: str, *, after: str, until_pause: bool) -> int:
-    """Watch a run."""
+def _talk(
+    target: Target, *, conversation_id: str | None, agent: str | None, on_busy: OnBusy | None, full: bool
+) -> int:
+    from jackline.cli.talk import Talk
 
     async def order(client: Client) -> int:
-        opens = partial(client.follow, run_id, after=after, until="pause" if until_pause else None)
-        return await watch(client, opens, _view(target), ask=False)
+        talk = Talk(client, conversation_id=conversation_id, agent=agent, on_busy=on_busy)
+        view, editor = _seen(target, asks=True, full=full, speaks=True)
+        await talk.greet(view)
+        return await watch(client, talk, view, ask=True, editor=editor)
+
+    return _run(target, order)
+
+
+def tail(target: Target, run_id: str | None, wish: Wish) -> int:
+    """Watch a run, or with `follow` a conversation's runs, one after the other."""
+
+    async def order(client: Client) -> int:
+        course = await course_of(client, run_id, wish)
+        view, editor = _seen(target, full=wish.full)
+        return await watch(client, course, view, ask=False, editor=editor)
 
     return _run(target, order)
 
@@ -77,7 +103,8 @@ def decide(target: Target, decision: Decision, *, follow: bool) -> int:
     async def order(client: Client) -> int:
         if follow:
             opens = partial(client.decide_and_follow, decision)
-            return await watch(client, opens, _view(target, asks=ask), ask=ask)
+            view, editor = _seen(target, asks=ask)
+            return await watch(client, One(opens=opens), view, ask=ask, editor=editor)
         decided = await client.decide(decision)
         if target.json:
             _print_json(decided.data)
@@ -94,7 +121,8 @@ def stop(target: Target, run_id: str, *, reason: str | None, mode: StopMode, wai
     """Stop a run and say what that did."""
 
     async def order(client: Client) -> int:
-        stopped = await client.stop(run_id, reason=reason, mode=mode, wait_s=wait_s)
+        found = await run_named(client, run_id)
+        stopped = await client.stop(found, reason=reason, mode=mode, wait_s=wait_s)
         if target.json:
             _print_json(stopped.data)
         else:
@@ -105,13 +133,23 @@ def stop(target: Target, run_id: str, *, reason: str | None, mode: StopMode, wai
     return _run(target, order)
 
 
-def runs(
-    target: Target, *, state: str | None, conversation_id: str | None, limit: int, cursor: str | None
-) -> int:
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Listing:
+    """Which runs to list."""
+
+    state: str | None
+    conversation_id: str | None
+    limit: int
+    cursor: str | None = None
+
+
+def runs(target: Target, wish: Listing) -> int:
     """List runs, newest first."""
 
     async def order(client: Client) -> int:
-        page = await client.runs(state=state, conversation_id=conversation_id, limit=limit, cursor=cursor)
+        page = await client.runs(
+            state=wish.state, conversation_id=wish.conversation_id, limit=wish.limit, cursor=wish.cursor
+        )
         if target.json:
             _print_json(page)
             return exits.COMPLETED
@@ -123,6 +161,50 @@ def runs(
             _print("no runs", file=sys.stderr)
         if page.get("next"):
             _print(f"there are more: --cursor {page['next']}", file=sys.stderr)
+        return exits.COMPLETED
+
+    return _run(target, order)
+
+
+def watch_runs(target: Target, wish: Listing) -> int:
+    """List runs, and go on showing what changes."""
+
+    async def order(client: Client) -> int:
+        from jackline.cli import board
+
+        lists = partial(client.runs, state=wish.state, conversation_id=wish.conversation_id, limit=wish.limit)
+        filters = wish.state is not None or wish.conversation_id is not None
+        shown = board.JsonLines() if target.json else _board()
+        return await board.watch(client, lists, shown, filters=filters)
+
+    return _run(target, order)
+
+
+def _board() -> Board:
+    from jackline.cli.terminal import is_live
+
+    if not is_live():
+        from jackline.cli.board import Lines
+
+        return Lines()
+    from jackline.cli.live_board import LiveBoard
+    from jackline.cli.terminal import console, screen, signs
+
+    return LiveBoard(console=console(), screen=screen(), signs=signs())
+
+
+def open_page(target: Target, name: str | None, *, only_print: bool) -> int:
+    """Show the page for an id in a browser, or print its address."""
+
+    async def order(client: Client) -> int:
+        from jackline.cli import page
+        from jackline.settings import environment
+
+        address = await page.address_of(client, name)
+        if target.json:
+            _print_json({"url": address})
+        elif only_print or not page.can_show(environment()) or not page.show(address):
+            _print(address)
         return exits.COMPLETED
 
     return _run(target, order)
@@ -231,13 +313,16 @@ def _complain(text: str, code: int) -> int:
     return code
 
 
-def _view(target: Target, *, asks: bool = False, said: bool = False) -> View:
+def _seen(
+    target: Target, *, asks: bool = False, said: bool = False, full: bool = False, speaks: bool = False
+) -> tuple[View, LineEditor | None]:
     if target.json:
-        return JsonView()
+        return JsonView(), None
     # Rich takes a while to import, and only this needs it.
-    from jackline.cli.text_view import TextView
+    from jackline.cli.terminal import seen
 
-    return TextView(asks=asks, said=said)
+    found = seen(asks=asks, said=said, full=full, speaks=speaks)
+    return found.view, found.editor
 
 
 def _interactive() -> bool:

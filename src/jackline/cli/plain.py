@@ -56,7 +56,7 @@ def shorten(text: str, limit: int) -> str:
     """At most `limit` characters of `text`, and how many more there are."""
     if len(text) <= limit:
         return text
-    return f"{text[:limit]} … ({len(text) - limit} characters more; --json shows all)"
+    return f"{text[:limit]} … ({len(text) - limit} characters more; --full shows all)"
 
 
 def duration(ms: float) -> str:

@@ -1,25 +1,30 @@
-"""What a run's frames look like to a person. The only module that imports rich."""
+"""What a run's frames look like to a person: lines, in a pipe or at a terminal that can do no more."""
 
 from __future__ import annotations
 
 import sys
-from typing import Any, Final, assert_never
+from typing import TYPE_CHECKING, Any, Final, assert_never
 
 from rich.console import Console
 from rich.text import Text
 
 from jackline.cli import receipt
 from jackline.cli.plain import compact, duration, one_line, plain, pretty, shorten
-from jackline.cli.view import how_to_answer
+from jackline.cli.view import Outages, how_to_answer
 from jackline.client.frames import End, Entry, Frame, Gap, Heartbeat, Ready, Shutdown
 from jackline.client.shape import items, members
+
+if TYPE_CHECKING:
+    from jackline.client.follow import FollowState
 
 _RESULT_CHARS: Final = 1500
 _BLOCKED_MS: Final = 10_000
 """A worker's loop that has not turned for so long is blocked by something a person wants to hear of."""
 
 
-class _Console(Console):
+class SafeConsole(Console):
+    """A console that leaves the process alone."""
+
     def on_broken_pipe(self) -> None:
         """Rich would end the process here; the command has its own exit code for it."""
         raise BrokenPipeError
@@ -29,15 +34,21 @@ class TextView:
     """Narration as it comes; everything else on lines of its own, wrapped to the terminal.
 
     `asks`: questions are answered here, so how to answer them elsewhere need not be said.
-    `said`: what the person typed is not repeated.
+    `said`: what the person typed is not repeated. `full`: results are not shortened.
     """
 
-    def __init__(self, *, asks: bool = False, said: bool = False) -> None:
+    tick_s: float | None = None
+
+    def __init__(
+        self, *, asks: bool = False, said: bool = False, full: bool = False, console: Console | None = None
+    ) -> None:
         # No markup, no emoji codes, no highlighting: none of the text is ours.
-        self._out = _Console(markup=False, emoji=False, highlight=False)
+        self._out = console or SafeConsole(markup=False, emoji=False, highlight=False)
         self._terminal = self._out.is_terminal
         self._asks = asks
         self._said = said
+        self._full = full
+        self._outages = Outages()
         self._open = False
         self._wrote = False
         self._message = ""
@@ -75,8 +86,18 @@ class TextView:
         else:
             print(f"[{plain(text)}]", file=sys.stderr, flush=True)
 
-    def prompt(self, text: str) -> None:
+    def phase(self, phase: FollowState, reason: str, again_s: float | None) -> bool:
         """See `View`."""
+        del again_s
+        words = self._outages.words(phase, reason)
+        if words is not None:
+            self.notice(words)
+        return words is not None
+
+    def prompt(self, text: str | None) -> None:
+        """See `View`."""
+        if text is None:
+            return
         self._fresh()
         self._out.out(plain(text), style="bold", end="")
         self._open = True
@@ -85,6 +106,15 @@ class TextView:
     def entered(self) -> None:
         """See `View`."""
         self._open = False
+
+    def show(self, *, anew: bool = False) -> None:
+        """Everything is shown as it comes."""
+
+    def away(self) -> None:
+        """See `View`."""
+
+    def close(self) -> None:
+        """See `View`."""
 
     # -- writing -------------------------------------------------------------------------------
 
@@ -209,9 +239,9 @@ class TextView:
                 elif call in self._questioned:
                     self._line(f"> {name} runs", "blue")
             case "progress":
-                self._line(f"  {name}: {shorten(compact(data.get('progress')), _RESULT_CHARS)}", "dim")
+                self._line(f"  {name}: {self._short(compact(data.get('progress')))}", "dim")
             case "finished":
-                self._line(f"< {name}{took}: {_result(data.get('result'))}", "green")
+                self._line(f"< {name}{took}: {self._result(data.get('result'))}", "green")
             case "failed":
                 error = members(data.get("error")) or {}
                 self._line(f"< {name} failed{took}: {error.get('message', '')}", "red")
@@ -219,6 +249,17 @@ class TextView:
                 self._line(f"< {name}: whether it had its effect is not known", "bold red")
             case state:
                 self._line(f"< {name} {state}{took}", "yellow")
+
+    def _short(self, text: str) -> str:
+        return text if self._full else shorten(text, _RESULT_CHARS)
+
+    def _result(self, value: object) -> str:
+        aside = members(value) or {}
+        if "artifact" in aside and "preview" in aside:
+            preview = self._short(compact(aside["preview"]))
+            return f"{aside.get('bytes')} bytes, stored aside as {aside['artifact']}: {preview}"
+        # Indented, so that no result can pass for a line of ours.
+        return self._short(compact(value)).replace("\n", "\n  ")
 
     def _approval(self, data: dict[str, Any]) -> None:
         name, state = one_line(str(data.get("name", ""))), str(data.get("state", ""))
@@ -231,6 +272,8 @@ class TextView:
             self._line(f"? what became of {name}? Its worker was lost while it ran.", "bold yellow")
         else:
             self._line(f"? {name} needs your approval", "bold yellow")
+        if data.get("reason"):
+            self._line(f"why: {one_line(str(data['reason']))}", "yellow")
         # Never shortened: this is what a person says yes to.
         self._line(pretty(data.get("args", {})), "yellow")
         if data.get("expires_at"):
@@ -276,12 +319,3 @@ class TextView:
 def _by(data: dict[str, Any]) -> str:
     by = f" by {one_line(str(data['by']))}" if data.get("by") else ""
     return by + (f": {one_line(str(data['reason']))}" if data.get("reason") else "")
-
-
-def _result(value: object) -> str:
-    aside = members(value) or {}
-    if "artifact" in aside and "preview" in aside:
-        preview = shorten(compact(aside["preview"]), _RESULT_CHARS)
-        return f"{aside.get('bytes')} bytes, stored aside as {aside['artifact']}: {preview}"
-    # Indented, so that no result can pass for a line of ours.
-    return shorten(compact(value), _RESULT_CHARS).replace("\n", "\n  ")

@@ -3,26 +3,32 @@
 from __future__ import annotations
 
 import math
+import signal
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final, Protocol, assert_never
 
 import anyio
 
 from jackline.cli import exits
-from jackline.cli.dialog import Action, Dialog, Edit, Say, Send
-from jackline.cli.keyboard import Keyboard, edit, editor, interrupts
+from jackline.cli.dialog import Action, Dialog, Edit, Say, Send, SendAll
+from jackline.cli.keyboard import Keyboard, Keys, Typing, edit, editor, signals
 from jackline.cli.plain import one_line, pretty
 from jackline.client.errors import ClientError, Refused
 from jackline.client.frames import End, Entry, Frame, Gap, Heartbeat, Ready, Shutdown
 from jackline.client.shape import members
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
+    from anyio.abc import TaskGroup
+
+    from jackline.cli.line import LineEditor
     from jackline.cli.view import View
     from jackline.client.api import Client, Decision
     from jackline.client.follow import Follow, FollowState
 
+_SHOW_S: Final = 0.04
+"""What is seen is brought up to date this often at most; what is typed is shown at once."""
 _AHEAD: Final = 256
 """Frames read ahead while the person is in an editor; what follows waits in the server."""
 
@@ -30,6 +36,8 @@ _AHEAD: Final = 256
 @dataclass(frozen=True, kw_only=True, slots=True)
 class _Line:
     text: str | None
+    topic: str
+    """What was asked when it was entered."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -38,111 +46,254 @@ class _Over:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
+class _Next:
+    opens: Opens | None
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
 class _Interrupt:
     pass
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class _Escape:
+    pass
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class _Touch:
+    """What is shown may be out of date; `anew`: somebody else has written to the terminal."""
+
+    anew: bool
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class _Phase:
     phase: FollowState
     reason: str
+    again_s: float | None
 
 
-_Happening = Frame | _Line | _Over | _Interrupt | _Phase
+_Happening = Frame | _Line | _Over | _Next | _Interrupt | _Escape | _Touch | _Phase
 
 
-class _Opens(Protocol):
-    def __call__(self, *, on_state: Callable[[FollowState, str], None]) -> Follow: ...
+class Opens(Protocol):
+    """What opens a stream of a run."""
+
+    def __call__(self, *, on_state: Callable[[FollowState, str], None]) -> Follow:
+        """See `Client.follow`."""
+        ...
 
 
-async def watch(client: Client, opens: _Opens, view: View, *, ask: bool) -> int:
-    """Follow a run to its end; the exit code. With `ask` its questions are asked at the terminal.
+class Course(Protocol):
+    """Which runs are watched, one after the other, and whether more can be said."""
+
+    @property
+    def speaks(self) -> bool:
+        """Whether a message can be typed at any time."""
+        ...
+
+    def first(self) -> Opens | None:
+        """What to watch first; None: whatever is next."""
+        ...
+
+    async def next(self) -> Opens | None:
+        """Wait for the next run; None: that was all. Raises `ClientError`."""
+        ...
+
+    async def say(self, text: str) -> None:
+        """A message was typed. Raises `ClientError`."""
+        ...
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class One:
+    """One run."""
+
+    opens: Opens
+    speaks: bool = False
+
+    def first(self) -> Opens | None:
+        """See `Course`."""
+        return self.opens
+
+    async def next(self) -> Opens | None:
+        """See `Course`."""
+        return None
+
+    async def say(self, text: str) -> None:
+        """Nothing can be said."""
+
+
+async def watch(
+    client: Client, course: Course, view: View, *, ask: bool, editor: LineEditor | None = None
+) -> int:
+    """Follow a course to its end; the exit code. With `ask` questions are asked at the terminal, with
+    `editor` its keys are read one by one.
 
     Raises the `ClientError` that ended it early.
     """
-    return await _Watch(client, opens, view, Dialog() if ask else None).run()
+    return await _Watch(client, course, view, Dialog() if ask else None, editor).run()
 
 
 class _Watch:
-    def __init__(self, client: Client, opens: _Opens, view: View, dialog: Dialog | None) -> None:
+    def __init__(
+        self, client: Client, course: Course, view: View, dialog: Dialog | None, editor: LineEditor | None
+    ) -> None:
         self._client = client
+        self._course = course
         self._view = view
         self._dialog = dialog
         self._asked: str | None = None
+        self._pushed = False
+        """Whether something was written since the question, which must then be asked again."""
+        self._topic = ""
         self._stop_when_known = False
-        self._said = ""
         self._why = ""
+        self._shown_at = 0.0
+        self._dirty = False
         # Unbounded, because signals and keys cannot wait; frames are bounded by `_room`.
         self._put, self._take = anyio.create_memory_object_stream[_Happening](math.inf)
         self._room = anyio.Semaphore(_AHEAD)
-        self._follow = opens(on_state=self._phase)
-        self._keyboard = Keyboard(lambda text: self._put.send_nowait(_Line(text=text)))
+        self._follow: Follow | None = None
+        self._keys: Keys | None = None
+        self._keyboard: Typing = self._listener(editor)
+
+    def _listener(self, editor: LineEditor | None) -> Typing:
+        if editor is None:
+            return Keyboard(self._entered)
+        self._keys = Keys(
+            editor,
+            on_line=self._entered,
+            on_escape=lambda twice: self._put.send_nowait(_Interrupt() if twice else _Escape()),
+            on_touch=lambda anew: self._put.send_nowait(_Touch(anew=anew)),
+        )
+        return self._keys
+
+    def _entered(self, text: str | None) -> None:
+        self._put.send_nowait(_Line(text=text, topic=self._topic))
 
     async def run(self) -> int:
         code: int | ClientError = exits.FAILED
+        calls = {
+            signal.SIGINT: lambda: self._put.send_nowait(_Interrupt()),
+            signal.SIGWINCH: lambda: self._put.send_nowait(_Touch(anew=False)),
+            signal.SIGCONT: self._continued,
+        }
         try:
-            with self._put, self._take, interrupts(lambda: self._put.send_nowait(_Interrupt())):
-                async with self._follow, anyio.create_task_group() as group:
-                    group.start_soon(self._read)
-                    if self._dialog is not None:
+            with self._put, self._take, signals(calls):
+                async with anyio.create_task_group() as group:
+                    if self._dialog is not None or self._keys is not None:
                         self._keyboard.listen()
-                    code = await self._handle_all()
+                    self._begin(group, self._course.first())
+                    code = await self._handle_all(group)
                     group.cancel_scope.cancel()
         finally:
+            if self._follow is not None:
+                await self._follow.aclose()
+            self._view.close()
             self._keyboard.pause()
         if isinstance(code, ClientError):
-            if self._follow.state is not None:
-                self._come_back()
             raise code
         return code
 
-    def _phase(self, phase: FollowState, reason: str) -> None:
-        self._put.send_nowait(_Phase(phase=phase, reason=reason))
+    def _continued(self) -> None:
+        if self._keys is not None:
+            self._keys.again()
+        self._put.send_nowait(_Touch(anew=True))
 
-    async def _read(self) -> None:
+    def _begin(self, group: TaskGroup, opens: Opens | None) -> None:
+        self._ask()
+        if opens is None:
+            group.start_soon(self._wait)
+            return
+        follow = self._follow = opens(on_state=self._phase)
+        group.start_soon(self._read, follow)
+
+    def _phase(self, phase: FollowState, reason: str) -> None:
+        again_s = self._follow.again_s if self._follow is not None else None
+        self._put.send_nowait(_Phase(phase=phase, reason=reason, again_s=again_s))
+
+    async def _read(self, follow: Follow) -> None:
         error = None
         try:
-            async for frame in self._follow:
+            async for frame in follow:
                 await self._room.acquire()
                 self._put.send_nowait(frame)
         except ClientError as caught:
             error = caught
         self._put.send_nowait(_Over(error=error))
 
-    async def _handle_all(self) -> int | ClientError:
-        async for happening in self._take:
+    async def _wait(self) -> None:
+        try:
+            self._put.send_nowait(_Next(opens=await self._course.next()))
+        except ClientError as caught:
+            self._put.send_nowait(_Over(error=caught))
+
+    async def _handle_all(self, group: TaskGroup) -> int | ClientError:
+        code = exits.COMPLETED
+        while True:
+            happening = await self._happening()
             match happening:
+                case None | _Touch():
+                    pass
                 case _Over(error=None):
-                    return await self._code()
+                    code = await self._code()
+                    await self._let_go()
+                    group.start_soon(self._wait)
                 case _Over(error=error):
                     assert error is not None
+                    if self._follow is not None and self._follow.state is not None:
+                        self._come_back()
                     return error
-                case _Phase():
-                    self._tell(happening)
-                case _Line():
-                    if await self._line(happening.text) == "leave":
-                        return self._leave()
-                case _Interrupt():
-                    if await self._interrupted() == "leave":
+                case _Next(opens=None):
+                    return code
+                case _Next(opens=opens):
+                    self._begin(group, opens)
+                case _Phase(phase=phase, reason=reason, again_s=again_s):
+                    self._pushed |= self._view.phase(phase, reason, again_s)
+                case _Escape() | _Interrupt() | _Line():
+                    if await self._person(happening) == "leave":
                         return self._leave()
                 case Ready() | Entry() | Heartbeat() | Gap() | End() | Shutdown():
                     self._room.release()
                     await self._frame(happening)
                 case _:
                     assert_never(happening)
-            # What is already here may answer the question, or push it up the screen.
-            if self._take.statistics().current_buffer_used == 0:
-                self._ask()
-        raise AssertionError("the queue of happenings outlives its readers")
+            self._settle(happening)
+
+    async def _happening(self) -> _Happening | None:
+        """What comes next; None when nothing did for a tick."""
+        if self._view.tick_s is None:
+            return await self._take.receive()
+        with anyio.move_on_after(_SHOW_S if self._dirty else self._view.tick_s):
+            return await self._take.receive()
+        return None
+
+    def _settle(self, happening: _Happening | None) -> None:
+        # What is already here may answer the question, or push it up the screen. Where the screen is painted
+        # anew, it must never show a question that is not asked any more.
+        if self._view.tick_s is not None or self._take.statistics().current_buffer_used == 0:
+            self._ask()
+        now = anyio.current_time()
+        typed = isinstance(happening, _Touch | _Line | _Escape | _Interrupt)
+        self._dirty = not typed and now - self._shown_at < _SHOW_S
+        if not self._dirty:
+            self._shown_at = now
+            self._view.show(anew=isinstance(happening, _Touch) and happening.anew)
+
+    async def _let_go(self) -> None:
+        follow, self._follow = self._follow, None
+        if follow is not None:
+            await follow.aclose()
 
     async def _frame(self, frame: Frame) -> None:
-        if self._view.frame(frame):
-            self._asked = None
+        self._pushed |= self._view.frame(frame)
         if self._dialog is not None:
             self._dialog.frame(frame)
         if isinstance(frame, Heartbeat):
             await self._say_why(frame)
-        if self._stop_when_known and self._follow.run_id is not None:
+        if self._stop_when_known and self._follow is not None and self._follow.run_id is not None:
             self._stop_when_known = False
             await self._stop()
 
@@ -160,56 +311,85 @@ class _Watch:
             self._notice(f"it waits: {detail}")
         self._why = detail
 
-    def _tell(self, happening: _Phase) -> None:
-        said, self._said = self._said, happening.reason
-        match happening.phase:
-            case "live" if happening.reason:
-                self._notice(f"connected {one_line(happening.reason)}")
-            case "live" if said:
-                self._notice("connected again")
-            case _ if happening.reason == said:
-                pass  # an outage is many tries, and one thing to say
-            case "connecting":
-                self._notice(f"no answer yet ({one_line(happening.reason)}); trying again")
-            case "reconnecting":
-                self._notice(f"connection lost ({one_line(happening.reason)}); trying again, the run goes on")
-            case _:
-                pass
-
     def _notice(self, text: str) -> None:
         self._view.notice(text)
-        self._asked = None
+        self._pushed = True
 
     def _ask(self) -> None:
         prompt = self._dialog.prompt if self._dialog is not None else None
-        if prompt is not None and prompt != self._asked:
+        topic = self._dialog.topic if self._dialog is not None else ""
+        if prompt is None and self._dialog is not None and self._speaks_now():
+            prompt, topic = "> ", "message"
+        self._topic = topic
+        self._keyboard.turn(topic, self._dialog.single if self._dialog is not None else "")
+        if prompt != self._asked or self._pushed:
             self._view.prompt(prompt)
-        self._asked = prompt
+        self._asked, self._pushed = prompt, False
+
+    def _speaks_now(self) -> bool:
+        """Where only lines can be shown, a prompt would stand in the middle of what the agent says."""
+        return self._course.speaks and (self._keys is not None or self._follow is None)
 
     # -- the person ----------------------------------------------------------------------------
 
-    async def _line(self, text: str | None) -> Action:
+    async def _person(self, happening: _Line | _Escape | _Interrupt) -> Action:
         if self._dialog is None:
-            return None
-        if text is None:
-            # The terminal is closed: nobody is there to ask; the run may be answered from elsewhere.
-            self._dialog = None
-            self._notice("the terminal is closed; answer with jackline approve or jackline deny")
-            return None
-        self._view.entered()
-        self._asked = None
-        return await self._act(self._dialog.line(text))
+            return "leave" if isinstance(happening, _Interrupt) else None
+        self._pushed = True
+        match happening:
+            case _Escape():
+                self._dialog.escape()
+                return None
+            case _Interrupt():
+                return await self._interrupted(self._dialog)
+            case _Line(text=None):
+                return self._closed()
+            case _Line(text=str() as text, topic=topic):
+                return await self._line(self._dialog, text, topic)
+            case _:
+                return None
 
-    async def _interrupted(self) -> Action:
-        if self._dialog is None:
+    async def _interrupted(self, dialog: Dialog) -> Action:
+        if self._follow is None:
+            return "leave"  # nothing runs that could be stopped
+        return await self._act(dialog.interrupt())
+
+    def _closed(self) -> Action:
+        if self._course.speaks:
             return "leave"
-        self._asked = None
-        return await self._act(self._dialog.interrupt())
+        # The terminal is closed: nobody is there to ask; the run may be answered from elsewhere.
+        self._dialog = None
+        self._view.prompt(None)
+        self._notice("the terminal is closed; answer with jackline approve or jackline deny")
+        return None
+
+    async def _line(self, dialog: Dialog, text: str, topic: str) -> Action:
+        self._view.entered()
+        if topic == "message":
+            await self._say(text)
+            return None
+        if topic != dialog.topic:
+            # It was entered for a question that somebody else has answered in the same moment.
+            if text.strip():
+                self._notice("something else is asked by now; nothing was answered")
+            return None
+        return await self._act(dialog.line(text))
+
+    async def _say(self, text: str) -> None:
+        if not text.strip():
+            return
+        try:
+            await self._course.say(text)
+        except ClientError as error:
+            self._notice(f"not sent: {exits.explain(error)[0]}")
+            self._keyboard.put(text)
 
     async def _act(self, action: Action) -> Action:
         match action:
             case Send():
-                await self._decide(action.decision)
+                await self._decide((action.decision,))
+            case SendAll():
+                await self._decide(action.decisions)
             case Edit():
                 await self._edit(action)
             case Say():
@@ -224,13 +404,18 @@ class _Watch:
                 assert_never(action)
         return None
 
-    async def _decide(self, decision: Decision) -> None:
+    async def _decide(self, decisions: Sequence[Decision]) -> None:
         assert self._dialog is not None
         try:
-            await self._client.decide(decision)
+            if len(decisions) == 1:
+                await self._client.decide(decisions[0])
+            else:
+                await self._client.decide_all(decisions)
         except ClientError as error:
-            final = isinstance(error, Refused) and error.status in (404, 409, 410)
-            self._dialog.refused(decision.call_id, final=final)
+            # All or none: when one of several is decided already, the others are still asked.
+            gone = isinstance(error, Refused) and error.status in (404, 409, 410)
+            for decision in reversed(decisions):
+                self._dialog.refused(decision.call_id, final=gone and len(decisions) == 1)
             self._notice(exits.explain(error)[0])
 
     async def _edit(self, action: Edit) -> None:
@@ -239,6 +424,7 @@ class _Watch:
         if command is None:
             self._dialog.edit_by_line()
             return
+        self._view.away()
         self._keyboard.pause()
         try:
             text = await edit(command, pretty(dict(action.args)))
@@ -248,12 +434,13 @@ class _Watch:
             return
         finally:
             self._keyboard.listen()
+            self._view.show(anew=True)
         said = self._dialog.edited(text)
         if isinstance(said, Say):
             self._notice(said.text)
 
     async def _stop(self) -> None:
-        run_id = self._follow.run_id
+        run_id = self._follow.run_id if self._follow is not None else None
         if run_id is None:
             self._stop_when_known = True
             self._notice("the stop is sent as soon as the run is known")
@@ -266,6 +453,8 @@ class _Watch:
     # -- the end -------------------------------------------------------------------------------
 
     def _leave(self) -> int:
+        if self._follow is None:
+            return exits.COMPLETED
         if self._follow.run_id is None:
             self._notice("left before the server had answered; see: jackline runs")
         else:
@@ -273,11 +462,13 @@ class _Watch:
         return exits.INTERRUPTED
 
     def _come_back(self) -> None:
-        after = f" --after {self._follow.cursor}" if self._follow.cursor else ""
-        run_id = self._follow.run_id
-        self._notice(f"run {run_id} goes on; come back with: jackline tail {run_id}{after}")
+        follow = self._follow
+        assert follow is not None
+        after = f" --after {follow.cursor}" if follow.cursor else ""
+        self._notice(f"run {follow.run_id} goes on; come back with: jackline tail {follow.run_id}{after}")
 
     async def _code(self) -> int:
+        assert self._follow is not None
         state, run_id = self._follow.state, self._follow.run_id
         if state is None and run_id is not None:
             # A bare 204: the run had ended, and everything of it was read before.

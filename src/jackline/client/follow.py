@@ -63,6 +63,8 @@ class Follow:
         self.cursor = source.after
         """The opaque id to resume from: of the last entry handed out."""
         self.phase: FollowState = "connecting"
+        self.again_s: float | None = None
+        """While it is not connected: in how many seconds the next try is, counted from when that was told."""
         self._server = server
         self._source = source
         self._on_state = on_state
@@ -158,8 +160,10 @@ class Follow:
         lasting = self._was_open or self._accepted
         budget = pace.follow_budget_s if lasting else pace.first_budget(failed.connected)
         wait = self._server.wait_s(failed, self._backoff, self._failing_since, budget)
+        self.again_s = wait
         self._tell("reconnecting" if self._was_open else "connecting", failed.reason)
         await anyio.sleep(wait)
+        self.again_s = None
 
     @property
     def _patience_s(self) -> float:

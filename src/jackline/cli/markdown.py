@@ -1,0 +1,149 @@
+"""Narration that is Markdown, as it streams: what is finished, and how it looks.
+
+A model's text is shown as it is, Markdown or not: what the parser would swallow (HTML, link
+definitions, images) stays text, line breaks stay line breaks, and a link shows where it leads.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, ClassVar, Final
+
+from markdown_it import MarkdownIt
+from rich import box
+from rich.markdown import (
+    CodeBlock,
+    Heading,
+    Markdown,
+    MarkdownElement,
+    TableElement,
+)
+from rich.padding import Padding
+from rich.table import Table
+from rich.text import Text
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from markdown_it.token import Token
+    from rich.console import Console, ConsoleOptions, RenderableType, RenderResult
+
+_DEEPEST: Final = 12
+"""Nesting that is shown as such. The parser drops what lies deeper than its own limit."""
+_CELL: Final = 8
+"""Columns that a table's cell needs to be read."""
+
+
+def parser() -> MarkdownIt:
+    """What is taken for Markdown."""
+    made = MarkdownIt("commonmark", {"html": False}).enable(["strikethrough", "table"])
+    return made.disable(["html_block", "html_inline", "reference", "image"])
+
+
+class Blocks:
+    """Text as it comes, cut into blocks of Markdown. Every character is handed out once."""
+
+    def __init__(self) -> None:
+        self._parser = parser()
+        self.open = ""
+        """What may still change its look."""
+        self._look_at = 0
+
+    def feed(self, text: str) -> str:
+        """Add text; what is finished by now, "" for nothing."""
+        self.open += text
+        if "\n" not in text or len(self.open) < self._look_at:
+            return ""
+        # Only whole lines: what begins as text may become a list's next item.
+        whole, _, _ = self.open.rpartition("\n")
+        begins = self._last_block(whole + "\n")
+        if not begins:
+            # A long block is not parsed for each of its lines, which would take the square of its time.
+            self._look_at = len(self.open) + len(self.open) // 16
+            return ""
+        self._look_at = 0
+        lines = self.open.split("\n")
+        self.open = "\n".join(lines[begins:])
+        return "\n".join(lines[:begins])
+
+    def rest(self) -> str:
+        """Everything that was held back; nothing more comes."""
+        rest, self.open, self._look_at = self.open, "", 0
+        return rest
+
+    def _last_block(self, text: str) -> int:
+        """The line that the last of several blocks begins with, 0 where there is but one."""
+        begins = [token.map[0] for token in self._parser.parse(text) if token.level == 0 and token.map]
+        return begins[-1] if len(set(begins)) > 1 else 0
+
+
+def rendered(text: str) -> RenderableType:
+    """How a piece of Markdown looks."""
+    tokens = parser().parse(text)
+    if any(token.level > _DEEPEST for token in tokens):
+        return Text(text.strip("\n"))
+    return _Narration(text, tokens)
+
+
+class _Code(CodeBlock):
+    """As it is, without a frame: it is to be copied."""
+
+    def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
+        del console, options
+        code = self.text.copy()
+        code.rstrip()
+        code.stylize("cyan")
+        yield Padding(code, (0, 0, 0, 2), expand=False)
+
+
+class _Heading(Heading):
+    """On the left, where the text is."""
+
+    def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
+        del console, options
+        text = self.text.copy()
+        text.justify = "left"
+        text.stylize("bold underline" if self.tag in {"h1", "h2"} else "bold")
+        yield text
+
+
+class _Table(TableElement):
+    """Nothing cut off: a cell is broken into lines, and a table that is too narrow for that is a list."""
+
+    def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
+        del console
+        head = [cell.content for cell in self.header.row.cells] if self.header and self.header.row else []
+        rows = [[cell.content for cell in row.cells] for row in self.body.rows] if self.body else []
+        if len(head) * _CELL > options.max_width:
+            for row in rows or [head]:
+                for title, cell in zip(head, row, strict=False):
+                    yield Text.assemble((title.plain, "bold"), ": ", cell) if rows else cell
+            return
+        table = Table(box=box.SIMPLE, pad_edge=False, collapse_padding=True)
+        for title in head:
+            table.add_column(title, overflow="fold", justify=title.justify or "default")
+        for row in rows:
+            table.add_row(*row)
+        yield table
+
+
+class _Narration(Markdown):
+    elements: ClassVar[dict[str, type[MarkdownElement]]] = {
+        **Markdown.elements,
+        "fence": _Code,
+        "code_block": _Code,
+        "heading_open": _Heading,
+        "table_open": _Table,
+    }
+
+    def __init__(self, markup: str, tokens: Sequence[Token]) -> None:
+        super().__init__("", hyperlinks=False)
+        self.markup = markup
+        self.parsed = [_kept(token) for token in tokens]
+
+
+def _kept(token: Token) -> Token:
+    """A line break of the model's is one here: terminals show lists of figures that are no lists."""
+    for child in token.children or ():
+        if child.type == "softbreak":
+            child.type = "hardbreak"
+    return token

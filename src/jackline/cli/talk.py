@@ -1,0 +1,61 @@
+"""`jackline chat` without a message: a conversation, run after run."""
+
+from __future__ import annotations
+
+import math
+from functools import partial
+from typing import TYPE_CHECKING
+from uuid import uuid4
+
+import anyio
+
+if TYPE_CHECKING:
+    from jackline.cli.view import View
+    from jackline.cli.watch import Opens
+    from jackline.client.api import Client, OnBusy
+
+
+class Talk:
+    """The runs of one conversation, each started by a message. What is said while one is active waits
+    for its turn on the server, where it is safe."""
+
+    speaks = True
+
+    def __init__(
+        self, client: Client, *, conversation_id: str | None, agent: str | None, on_busy: OnBusy | None
+    ) -> None:
+        self._client = client
+        self._conversation_id = conversation_id
+        self._agent = agent
+        self._on_busy: OnBusy = "stop" if on_busy == "stop" else "queue"
+        self._put, self._take = anyio.create_memory_object_stream[str](math.inf)
+        self._unsent: tuple[str, str] | None = None
+
+    async def greet(self, view: View) -> None:
+        """Say what this is; raises `ClientError` where the server or the conversation is not there."""
+        if self._conversation_id is None:
+            await self._client.agents()
+            view.notice("a new conversation: what you type starts a run; Ctrl-D leaves, runs go on")
+        else:
+            history = await self._client.conversation(self._conversation_id)
+            count = len(history.get("runs") or ())
+            view.notice(f"conversation {self._conversation_id}, {count} runs so far; Ctrl-D leaves")
+
+    def first(self) -> Opens | None:
+        """See `Course`."""
+        return None
+
+    async def next(self) -> Opens | None:
+        """See `Course`."""
+        return partial(self._client.follow, await self._take.receive())
+
+    async def say(self, text: str) -> None:
+        """See `Course`. The same text again, after a failure, is the same message: it starts no second run."""
+        key = self._unsent[1] if self._unsent is not None and self._unsent[0] == text else uuid4().hex
+        self._unsent = (text, key)
+        started = await self._client.start(
+            text, conversation_id=self._conversation_id, agent=self._agent, on_busy=self._on_busy, key=key
+        )
+        self._unsent = None
+        self._conversation_id = started.conversation_id
+        await self._put.send(started.run_id)
