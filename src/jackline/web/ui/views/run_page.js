@@ -21,7 +21,7 @@ import {VirtualList} from './virtual_list.js';
 export function RunPage({app, followed, agents, defaultAgent}) {
   useObservables(followed, app.list);
   const [side, setSide] = useState(false);
-  const feed = useMemo(() => ({toEnd: () => {}, toRow: () => {}}), [followed]);
+  const feed = useMemo(() => /** @type {import('./virtual_list.js').Handle} */ ({toEnd: () => {}, toRow: () => {}}), [followed]);
   const {run, runId, missing} = followed;
   const earlier = useEarlier(app, followed);
   const item = app.list.index.runs.get(runId);
@@ -35,7 +35,7 @@ export function RunPage({app, followed, agents, defaultAgent}) {
     if (at >= 0) feed.toRow(earlier.length + at);
   };
   const newest = app.list.index.ofConversation(run.conversationId)[0];
-  return html`<div class="run" data-run=${runId} data-state=${state}>
+  return html`<div class="run" data-run=${runId} data-state=${state} data-asks=${run.pending.length > 0}>
     <header class="run-head">
       <a class="back" href="#/" aria-label="Back to the list">Runs</a>
       <div class="run-title">

@@ -20,6 +20,25 @@ import {
 const AT_END = 64;
 
 /**
+ * The library keeps the end in sight when rows grow, but not when the list itself shrinks, as it does for a question.
+ * @type {typeof observeElementRect<HTMLElement>}
+ */
+function keptAtEnd(virtual, tell) {
+  let height = 0;
+  return observeElementRect(virtual, (rect) => {
+    const {scrollElement} = virtual;
+    const lost = height - rect.height;
+    height = rect.height;
+    const wasAtEnd = scrollElement !== null && distanceFromEnd(scrollElement) - lost <= AT_END;
+    tell(rect);
+    if (lost > 0 && wasAtEnd) virtual.scrollToEnd();
+  });
+}
+
+/** @param {HTMLElement} element */
+const distanceFromEnd = (element) => element.scrollHeight - element.scrollTop - element.clientHeight;
+
+/**
  * @param {object} props
  * @param {number} props.count
  * @param {(index: number) => string} props.keyOf
@@ -47,7 +66,7 @@ export function VirtualList({count, keyOf, versionOf, row, label, busy, handle})
     followOnAppend: true,
     scrollEndThreshold: AT_END,
     useAnimationFrameWithResizeObserver: true, // else Chromium reports a loop where a row grows by being measured
-    observeElementRect,
+    observeElementRect: keptAtEnd,
     observeElementOffset,
     scrollToFn: elementScroll,
     measureElement,
