@@ -552,6 +552,9 @@ class StandIn:
             # What is not said again stays.
             message.body = {**message.body, **body}
             message.states.append(message.body)
+        # Slack tells who listens to a channel of edits, too.
+        changed: Body = {"type": "message", "subtype": "message_changed", "hidden": True, "ts": message.ts}
+        self._event(changed | {"message": self._seen(message), "channel": message.channel})
         return web.json_response({"ok": True, "channel": message.channel, "ts": message.ts})
 
     def _whisper(self, body: Body) -> web.Response:

@@ -86,6 +86,22 @@ def test_a_killed_bridge_says_nothing_twice(
     assert slack.refused == []
 
 
+def test_what_a_dead_worker_had_begun_to_say_is_said_once(
+    slack: StandIn, server: World, bridged: BridgeProcess
+) -> None:
+    """G7: the thread is the transcript, in which superseded text is not."""
+    ts = slack.mention("UANA", CHANNEL, steps({"say": "I begin. ", "gate": "slack-takeover"}))
+    slack.find(CHANNEL, ts, "I begin.")
+    run_id = run_of(server, ts)
+    for worker in server.server.children():
+        worker.kill()
+    slack.find(CHANNEL, ts, "attempt 2, taken over")
+    server.open_gate("slack-takeover")
+    transcript = server.api.ended(run_id)["transcript"]
+    words = " ".join(each["text"] for each in transcript if each["role"] == "assistant").split()
+    slack.until(lambda: slack.transcript(CHANNEL, ts).split() == words)
+
+
 def test_a_message_whose_answer_was_lost_is_looked_for(
     slack: StandIn, server: World, bridged: BridgeProcess
 ) -> None:

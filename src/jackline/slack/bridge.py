@@ -93,8 +93,7 @@ class Bridge:
                     self._follow(run_id, thread)
                 for taken in self._ledger.waiting():
                     self._begin(taken)
-                for user, client in self._people.clients().items():
-                    self._group.start_soon(self._look, user, client)
+                self._group.start_soon(self._look)
                 await self._socket.open()
                 _log.info("connected to slack", runs=len(self._tellers))
                 await anyio.sleep_forever()
@@ -130,30 +129,37 @@ class Bridge:
         await teller.run()
         del self._tellers[teller.run_id]
 
-    async def _look(self, user: str, client: Client) -> None:
+    async def _look(self) -> None:
         """Find the runs of our threads' conversations that were started elsewhere."""
-        since = time.time() - 86400
         while True:
-            try:
-                since = await self._look_once(client, since)
-            except ClientError as error:
-                _log.debug("the runs of a user cannot be listed", user=user, reason=str(error))
+            for user in self._ledger.owners():
+                client = self._people.client(user)
+                if client is not None:
+                    await self._look_as(user, client)
             await anyio.sleep(_LOOK_S)
 
-    async def _look_once(self, client: Client, since: float) -> float:
-        """Look at the runs made since then; the time of the newest one."""
-        newest, cursor = since, None
-        while True:
-            page = await client.runs(limit=_PAGE, cursor=cursor)
-            runs = [members(each) or {} for each in items(page.get("runs"))]
-            times = [datetime.fromisoformat(str(run["created_at"])).timestamp() for run in runs]
-            for run in reversed(runs):
-                self._found(str(run.get("run_id")), str(run.get("conversation_id")))
-            newest = max([newest, *times])
-            cursor = page.get("next")
-            # Some seconds more than needed: runs of several processes come in no exact order.
-            if cursor is None or not times or min(times) < since - 60:
-                return newest
+    async def _look_as(self, user: str, client: Client) -> None:
+        """Look at the runs of one who has begun threads, those made since the last time."""
+        since = self._ledger.looked(user)
+        newest, cursor = since or time.time(), None
+        try:
+            while True:
+                page = await client.runs(limit=_PAGE, cursor=cursor)
+                runs = [members(each) or {} for each in items(page.get("runs"))]
+                for run in reversed(runs):
+                    self._found(str(run.get("run_id")), str(run.get("conversation_id")))
+                times = [datetime.fromisoformat(str(run["created_at"])).timestamp() for run in runs]
+                newest = max([newest, *times])
+                cursor = page.get("next")
+                # A minute more than needed: runs of several processes come in no exact order.
+                if cursor is None or since is None or not times or min(times) < since - 60:
+                    break
+        except ClientError as error:
+            # Its threads say so where they have something to say.
+            _log.debug("the runs of a user cannot be listed", user=user, reason=str(error))
+        else:
+            if newest != since:
+                self._ledger.look(user, newest)
 
     def _found(self, run_id: str, conversation_id: str) -> None:
         thread = self._ledger.thread_of(conversation_id)

@@ -66,8 +66,9 @@ class Drawn:
 class Drawing:
     """Draws a run again and again, and only what has changed anew. `page` gives the address of its page."""
 
-    def __init__(self, story: Story, page: Callable[[str], str]) -> None:
+    def __init__(self, story: Story, page: Callable[[str], str], thread: str) -> None:
         self.story = story
+        self._thread = thread
         self.away: str | None = None
         """Why the server is not heard; None while it is."""
         self._page = page(story.run_id)
@@ -104,6 +105,9 @@ class Drawing:
             parts.append(f"{story.tokens:,} tokens")
         parts.append(link(self._page, f"run {story.run_id}"))
         lines = [" · ".join(parts)]
+        if story.thread != self._thread and story.asked:
+            # It was not asked here, so it is to be read here.
+            lines.append(f">{escape(one_line(story.asked, 500))}")
         if self.away is not None:
             why = escape(one_line(self.away, 200))
             lines.append(f"The run goes on; this thread goes on when Jackline answers again ({why}).")
@@ -193,6 +197,8 @@ class Drawing:
             asked = f"❓ *{name}*: what became of it is not known; its worker died.\n{args}"
         else:
             asked = f"✋ *{name}* wants to run:\n{args}"
+        if question.why:
+            asked += f"\nWhy: {escape(one_line(question.why, 300))}"
         if not question.pending:
             return [section(f"{asked}\n{self._answer(question)}")]
         if question.expires_at:

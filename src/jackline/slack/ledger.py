@@ -35,6 +35,7 @@ CREATE TABLE IF NOT EXISTS runs (
 CREATE TABLE IF NOT EXISTS messages (
     holder TEXT NOT NULL, key TEXT NOT NULL, at REAL NOT NULL, ts TEXT, digest TEXT NOT NULL DEFAULT '',
     PRIMARY KEY (holder, key));
+CREATE TABLE IF NOT EXISTS looked (user TEXT PRIMARY KEY, until REAL NOT NULL);
 """
 _KEPT_S: Final = 30 * 86400.0
 
@@ -157,6 +158,15 @@ class Ledger:
     def owners(self) -> list[str]:
         """The users who have begun threads."""
         return [row[0] for row in self._db.execute("SELECT DISTINCT user FROM threads")]
+
+    def looked(self, user: str) -> float | None:
+        """Up to which time the runs of a user were looked at, in POSIX seconds."""
+        row = self._db.execute("SELECT until FROM looked WHERE user = ?", (user,)).fetchone()
+        return row and float(row[0])
+
+    def look(self, user: str, until: float) -> None:
+        """They were looked at up to then."""
+        self._db.execute("INSERT OR REPLACE INTO looked (user, until) VALUES (?, ?)", (user, until))
 
     def knows(self, run_id: str) -> bool:
         """Whether a run was ever followed."""

@@ -159,7 +159,8 @@ class Orders:
                     metadata={
                         "slack": {"user": asked.user, "channel": asked.channel, "thread": asked.thread}
                     },
-                    key=_key(taken.id, on_busy or ""),
+                    # One key for both answers of a busy thread: who presses both starts one run.
+                    key=_key(taken.id, "busy" if on_busy else ""),
                 )
             except Unreachable:
                 if time.time() - taken.at > _PATIENCE_S:

@@ -25,11 +25,6 @@ class People:
         key = self._keys.get(user)
         return None if key is None else self._clients[key]
 
-    def clients(self) -> dict[str, Client]:
-        """A user of each key, and its client."""
-        users = {key: user for user, key in self._keys.items()}
-        return {user: self._clients[key] for key, user in users.items()}
-
     async def aclose(self) -> None:
         """Close all connections."""
         for client in self._clients.values():

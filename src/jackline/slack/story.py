@@ -66,6 +66,7 @@ class Question:
     granted: object = None
     outcome: str | None = None
     by: str | None = None
+    why: str | None = None
     reason: str | None = None
     expires_at: str | None = None
 
@@ -96,6 +97,8 @@ class Story:
     by: str = ""
     agent: str = ""
     asked: str = ""
+    thread: str = ""
+    """The thread that it was started from, "" where that was elsewhere."""
     attempt: int = 0
     reason: str = ""
     stopped_by: str = ""
@@ -223,7 +226,11 @@ class Story:
         question.by = _text(data.get("by")) or question.by
         question.outcome = _text(data.get("outcome")) or question.outcome
         question.expires_at = _text(data.get("expires_at")) or question.expires_at
-        question.reason = _text(data.get("reason")) or question.reason
+        question.why = _text(data.get("question")) or question.why
+        if question.pending:
+            question.why = _text(data.get("reason")) or question.why
+        else:
+            question.reason = _text(data.get("reason")) or question.reason
         holder.version += 1
 
     def _asked(self, call_id: str, number: int) -> tuple[Questions | None, Question | None]:
@@ -246,6 +253,8 @@ class Story:
             self.by = str(data.get("by") or self.by)
             asked = [str((members(each) or {}).get("content", "")) for each in items(data.get("input"))]
             self.asked = "\n".join(asked) or self.asked
+            slack = members((members(data.get("metadata")) or {}).get("slack")) or {}
+            self.thread = str(slack.get("thread", self.thread))
         if self.state == "stopping":
             self.stopped_by = str(data.get("by") or self.stopped_by)
         usage = members(data.get("usage")) or {}

@@ -43,7 +43,7 @@ class Teller:
         self._mouth = mouth
         self._client = client
         self._page = page
-        self._drawing = Drawing(self.story, page)
+        self._drawing = Drawing(self.story, page, thread.ts)
         place = Place(channel=thread.channel, thread=thread.ts)
         self._speaker = Speaker(mouth, place, run_id, self._messages)
         self._away = anyio.Event()
@@ -112,7 +112,7 @@ class Teller:
 
     def _begin_anew(self) -> None:
         self.story = Story(run_id=self.run_id)
-        self._drawing = Drawing(self.story, self._page)
+        self._drawing = Drawing(self.story, self._page, self.thread.ts)
         self._cursor = 0
 
     # -- the connection ------------------------------------------------------------------------

@@ -1,0 +1,200 @@
+"""What a thread shows: within Slack's limits whatever the run holds, and the same for whoever reads again."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from jackline.client.frames import Entry
+from jackline.slack.drawing import Drawing, Drawn
+from jackline.slack.story import Story
+from tests.slack.limits import pings, refusal
+
+PAGE = "https://jackline.example/#/runs/"
+
+
+def entry(kind: str, seq: int, /, **data: Any) -> Entry:
+    full = {"run_id": "c.1", "seq": seq, **data}
+    return Entry(type=kind, seq=seq, first=seq, id=str(seq), data=full, raw=json.dumps(full))
+
+
+def draw(*entries: Entry) -> list[Drawn]:
+    story = Story(run_id="c.1")
+    for each in entries:
+        story.add(each)
+    return Drawing(story, lambda run: PAGE + run, "1.0").messages()
+
+
+def text(drawn: Drawn) -> str:
+    return "\n".join(block["text"]["text"] for block in drawn.blocks if "text" in block)
+
+
+HARD = st.text(st.sampled_from("<>&`*_\n @!channel|\u202e😀x"), max_size=4000)
+VALUES = st.recursive(
+    HARD | st.integers() | st.none(), lambda inner: st.dictionaries(HARD, inner, max_size=3)
+)
+SAYS = st.builds(lambda words: ("token", {"text": words, "message_id": "m"}), HARD)
+CALLS = st.builds(
+    lambda number, name, state, value: (
+        "tool",
+        {
+            "call_id": f"c.1.{number}",
+            "name": name or "x",
+            "state": state,
+            "args": value,
+            "result": value,
+            "error": {"message": name},
+            "duration_ms": 3,
+        },
+    ),
+    st.integers(1, 30),
+    HARD,
+    st.sampled_from(["requested", "started", "finished", "failed", "unknown"]),
+    VALUES,
+)
+ASKS = st.builds(
+    lambda number, name, state, kind, value: (
+        "approval",
+        {
+            "call_id": f"c.1.{number}",
+            "round": 1,
+            "name": name or "x",
+            "state": state,
+            "kind": kind,
+            "args": value,
+            "by": name,
+            "reason": name,
+        },
+    ),
+    st.integers(1, 9),
+    HARD,
+    st.sampled_from(["pending", "granted", "denied", "expired", "withdrawn"]),
+    st.sampled_from(["call", "outcome"]),
+    VALUES,
+)
+ENDS = st.builds(
+    lambda state, value: (
+        "workflow",
+        {
+            "state": state,
+            "by": "user:ana",
+            "output": value,
+            "error": {"message": str(value)},
+            "receipt": {"by": str(value), "tools": [{"name": str(value), "outcome": str(value)}] * 30},
+        },
+    ),
+    st.sampled_from(["queued", "executing", "stopping", "stopped", "failed", "completed"]),
+    VALUES,
+)
+
+
+@settings(max_examples=40, deadline=None)
+@given(st.lists(SAYS | CALLS | ASKS | ENDS, max_size=12))
+def test_whatever_a_run_holds_slack_takes_its_messages(happened: list[tuple[str, dict[str, Any]]]) -> None:
+    """G11; the limits are those of the stand-in, written from Slack's documentation. And nothing pings."""
+    drawn = draw(*(entry(kind, seq, **data) for seq, (kind, data) in enumerate(happened, 1)))
+    assert len({each.key for each in drawn}) == len(drawn)
+    for each in drawn:
+        if not each.gone:
+            body: dict[str, Any] = {"text": each.text, "blocks": each.blocks, "parse": "none"}
+            assert refusal(body) is None, each.key
+            assert pings(body, edited=True) == []
+
+
+def test_merged_entries_make_the_same_messages() -> None:
+    """G1: a bridge that comes back gets a replay, in which tokens are merged; its keys must be the same."""
+    single = [entry("token", n, text=f"{n} ", message_id="m") for n in range(2, 5)]
+    merged = Entry(type="token", seq=4, first=2, id="4", data={"text": "2 3 4 ", "message_id": "m"}, raw="")
+    assert draw(*single) == draw(merged)
+
+
+def test_what_is_superseded_is_gone() -> None:
+    """G7: what a dead attempt had begun is said again under another id."""
+    drawn = draw(
+        entry("token", 2, text="half a sen", message_id="m1"),
+        entry("workflow", 3, state="executing", attempt=2, reason="takeover", supersedes=["m1"]),
+        entry("token", 4, text="half a sentence", message_id="m2"),
+    )
+    assert [(each.key, each.gone) for each in drawn] == [
+        ("status", False),
+        ("say.2.0", True),
+        ("say.4.0", False),
+    ]
+    assert "attempt 2" in text(drawn[0])
+
+
+def test_reasoning_stays_on_the_page() -> None:
+    assert len(draw(entry("token", 2, text="hm", message_id="m", kind="reasoning"))) == 1
+
+
+def test_long_arguments_are_cut_and_that_is_said() -> None:
+    """A person must know that there is more than meets the eye."""
+    ask = {"call_id": "c.1.1", "round": 1, "kind": "call", "name": "x", "state": "pending"}
+    [_, long] = draw(entry("approval", 2, args={"path": "a" * 5000}, **ask))
+    assert "This is not all of it" in text(long)
+    [_, short] = draw(entry("approval", 2, args={"path": "a"}, reason="it is old", **ask))
+    assert "not all of it" not in text(short)
+    assert "Why: it is old" in text(short)
+
+
+def test_what_was_asked_elsewhere_is_to_be_read() -> None:
+    start = {"state": "queued", "by": "user:ana", "input": [{"role": "user", "content": "restart <web>"}]}
+    [elsewhere] = draw(entry("workflow", 1, **start))
+    [here] = draw(entry("workflow", 1, **start, metadata={"slack": {"thread": "1.0"}}))
+    assert ">restart &lt;web&gt;" in text(elsewhere)
+    assert "restart" not in text(here)
+
+
+def test_an_output_that_was_not_said_is_told() -> None:
+    assert [each.key for each in draw(entry("workflow", 1, state="completed", output="all well"))] == [
+        "status",
+        "end.0",
+    ]
+    said = entry("token", 1, text="all well", message_id="m")
+    assert len(draw(said, entry("workflow", 2, state="completed", output="all well"))) == 2
+    [_, output] = draw(entry("workflow", 1, state="completed", output={"disk": "full"}))
+    assert '"disk": "full"' in text(output)
+
+
+def test_the_receipt_says_what_became_of_each_call() -> None:
+    receipt = {
+        "by": "user:ana",
+        "quiet_ms": 1200,
+        "model": "closed",
+        "tools": [
+            {"name": "copy", "outcome": "cancelled"},
+            {"name": "wipe", "outcome": "unknown", "answer": {"text": "was at it"}},
+        ],
+    }
+    [_, end] = draw(entry("workflow", 1, state="stopped", receipt=receipt))
+    assert text(end).splitlines() == [
+        "⏹️ *Stopped*: asked for by user:ana; quiet 1.2 s later; the model's stream was closed",
+        "• *copy* was cancelled",
+        "• *wipe* may or may not have had its effect: *look before you try again*; its server said: was at it",
+    ]
+
+
+def test_a_snapshot_stands_for_what_cannot_be_read() -> None:
+    """G1: a gap is said."""
+    story = Story(run_id="c.1")
+    story.take(
+        {
+            "seq": 9,
+            "state": "awaiting_approval",
+            "attempt": 1,
+            "transcript": [
+                {"role": "assistant", "kind": "text", "message_id": "m", "seq": 3, "text": "hello"}
+            ],
+            "tools": [{"call_id": "c.1.1", "name": "note", "state": "finished", "result": "x"}],
+            "approvals": [
+                {"call_id": "c.1.2", "round": 1, "kind": "call", "name": "wipe", "state": "pending"}
+            ],
+        }
+    )
+    drawn = Drawing(story, lambda run: PAGE + run, "1.0").messages()
+    assert "could not be read" in text(drawn[0])
+    assert [each.key for each in drawn] == ["status", "say.3.0", "calls.0", "ask.0"]
+    assert [question.name for question in story.pending] == ["wipe"]

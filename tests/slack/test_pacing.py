@@ -1,0 +1,104 @@
+"""Slack's rates and the order of what is sent, without Slack and without waiting."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from jackline.errors import ConfigError
+from jackline.slack.gates import Gates, Method
+from jackline.slack.ledger import Ledger, Thread
+
+
+class Clock:
+    """Time that passes when somebody sleeps."""
+
+    def __init__(self) -> None:
+        self.now = 1000.0
+
+    def __call__(self) -> float:
+        return self.now
+
+    async def sleep(self, seconds: float) -> None:
+        self.now += seconds
+
+
+async def calls(gates: Gates, clock: Clock, method: Method, channel: str, count: int) -> list[float]:
+    """When so many calls were let through."""
+    found: list[float] = []
+    for _ in range(count):
+        await gates.enter(method, channel)
+        found.append(clock.now - 1000)
+    return found
+
+
+@pytest.mark.anyio
+async def test_posts_are_one_a_second_in_each_channel_after_a_burst() -> None:
+    clock = Clock()
+    gates = Gates(1.0, clock, clock.sleep)
+    times = await calls(gates, clock, "post", "C1", 10)
+    assert times[:3] == [0, 0, 0]
+    assert all(1 <= after - before < 1.01 for before, after in zip(times[2:], times[3:], strict=False))
+    begun = clock.now
+    await calls(gates, clock, "post", "C2", 3)
+    assert clock.now == begun, "another channel has a rate of its own"
+
+
+@pytest.mark.anyio
+async def test_edits_share_fifty_a_minute_among_all_channels() -> None:
+    clock = Clock()
+    gates = Gates(1.0, clock, clock.sleep)
+    for number in range(53):
+        await gates.enter("edit", f"C{number}")
+    assert 60 <= clock.now - 1000 < 61
+
+
+@pytest.mark.anyio
+async def test_what_slack_asks_to_wait_is_waited() -> None:
+    clock = Clock()
+    gates = Gates(1.0, clock, clock.sleep)
+    await gates.enter("post", "C1")
+    gates.hold("post", "C1", 30)
+    [at] = await calls(gates, clock, "post", "C1", 1)
+    assert at >= 30
+    [other] = await calls(gates, clock, "post", "C2", 1)
+    assert other == at
+
+
+@pytest.mark.anyio
+async def test_a_smaller_share_is_slower() -> None:
+    clock = Clock()
+    times = await calls(Gates(0.5, clock, clock.sleep), clock, "post", "C1", 5)
+    assert 4 <= times[-1] < 4.01
+
+
+def test_what_came_once_is_taken_once_also_by_the_next_bridge(tmp_path: Path) -> None:
+    path = tmp_path / "slack.db"
+    ledger = Ledger(path)
+    assert ledger.take("Ev1", "mention", {"text": "x"}) is not None
+    assert ledger.take("Ev1", "mention", {"text": "x"}) is None
+    ledger.intend("c.1", "status")
+    ledger.begin(Thread(conversation_id="c", channel="C1", ts="1.0", user="U1"), "c.1")
+    ledger.close()
+    again = Ledger(path)
+    assert [each.id for each in again.waiting()] == ["Ev1"]
+    again.done("Ev1")
+    assert again.waiting() == []
+    assert again.take("Ev1", "mention", {"text": "x"}) is None
+    assert again.messages("c.1")["status"].ts is None
+    [(run_id, thread)] = again.open_runs()
+    assert (run_id, thread.ts) == ("c.1", "1.0")
+    again.told("c.1", "9", done=True)
+    assert again.open_runs() == []
+    assert again.knows("c.1")
+    again.close()
+
+
+def test_one_file_belongs_to_one_bridge(tmp_path: Path) -> None:
+    """G11."""
+    ledger = Ledger(tmp_path / "deep" / "slack.db")
+    with pytest.raises(ConfigError, match="another jackline slack runs"):
+        Ledger(tmp_path / "deep" / "slack.db")
+    ledger.close()
+    Ledger(tmp_path / "deep" / "slack.db").close()
