@@ -2,6 +2,7 @@
 import {Component, html, useEffect, useState} from '../html.js';
 import {useObservables} from '../state/hooks.js';
 import {runHref} from '../state/route.js';
+import {newKey} from '../state/storage.js';
 import {explain} from '../state/words.js';
 import {Composer} from './composer.js';
 import {Help} from './help.js';
@@ -44,7 +45,8 @@ function Signed({app}) {
           : place.name === 'conversation'
             ? html`<${NoConversation} app=${app} />`
             : html`<div class="home">
-                <div class="home-scroll"><${Welcome} agents=${agents} onTask=${(/** @type {string} */ prompt, /** @type {string} */ agent) => app.draft(prompt, agent)} /></div>
+                <div class="home-scroll"><${Welcome} agents=${agents} keyless=${app.session.key === ''}
+                  onTask=${(/** @type {string} */ prompt, /** @type {string} */ agent) => begin(app, prompt, agent)} /></div>
                 <${Composer} key="new" app=${app} conversationId=${null} agents=${agents} defaultAgent=${defaultAgent} />
               </div>`}
       <//>
@@ -84,6 +86,18 @@ function NoConversation({app}) {
       ? html`<h1>There is no such conversation</h1><p>It was deleted, is somebody else’s, or is older than the list reaches. <a href="#/">Back to the list</a></p>`
       : html`<p class="muted">Looking for the conversation …</p>`}
   </section>`;
+}
+
+/** Start an offered task; where that fails it stands where it can be sent again. @param {App} app @param {string} prompt @param {string} agent */
+async function begin(app, prompt, agent) {
+  try {
+    const {run_id: runId} = await app.session.jackline.start(prompt, {agent, key: newKey()});
+    app.route.go(runHref(runId));
+  } catch (error) {
+    if (app.session.refused(error)) return;
+    app.draft(prompt, agent);
+    app.say(`Not started. ${explain(error)}`, 10_000);
+  }
 }
 
 /** The agents that are served; asked for again until there is one. @param {App} app */
