@@ -24,6 +24,10 @@ from jackline.client import (
     Decision,
     End,
     Entry,
+    FeedFrame,
+    FeedGap,
+    FeedHeartbeat,
+    FeedReady,
     Frame,
     Gap,
     Heartbeat,
@@ -240,10 +244,37 @@ def as_frame(frame: Data) -> Frame:
             raise AssertionError(kind)
 
 
-class JsFollow:
-    """As `jackline.client.Follow`. `states`: all that was told, with the wait."""
+def as_feed_frame(frame: Data) -> FeedFrame:
+    """The same of the feed's."""
+    data = frame["data"]
+    both: Data = {"data": data, "raw": json.dumps(data, separators=(",", ":"), ensure_ascii=False)}
+    match frame["kind"]:
+        case "entry":
+            assert frame["runId"] == data["run_id"]
+            return Entry(first=frame["seq"], **{name: frame[name] for name in ("type", "seq", "id")}, **both)
+        case "ready":
+            return FeedReady(cursor=data["cursor"], newest=data["newest"], **both)
+        case "heartbeat":
+            return FeedHeartbeat(cursor=data.get("cursor"), **both)
+        case "gap":
+            return FeedGap(cursor=frame["id"], **both)
+        case "shutdown":
+            return Shutdown(retry_ms=data["retry_ms"], **both)
+        case kind:
+            raise AssertionError(kind)
 
-    def __init__(self, driver: Driver, command: Data, on_state: Callable[[Any, str], None] | None) -> None:
+
+class JsFollow:
+    """As `jackline.client.Follow` and `Feed`. `states`: all that was told, with the wait."""
+
+    def __init__(
+        self,
+        driver: Driver,
+        command: Data,
+        on_state: Callable[[Any, str], None] | None,
+        read: Callable[[Data], Any] = as_frame,
+    ) -> None:
+        self._as_frame = read
         self.run_id: str | None = None
         self.conversation_id: str | None = None
         self.state: str | None = None
@@ -273,15 +304,15 @@ class JsFollow:
         """By the AbortSignal."""
         await self._driver.run("abort", handle=self._handle, reason=reason)
 
-    async def __anext__(self) -> Frame:
+    async def __anext__(self) -> Any:
         if self._handle is None:
             self._handle = await self._driver.run("follow", **self._command)
         # A next that nobody waits for any more is not lost: the following one takes its frame.
         self._pending = self._pending or asyncio.ensure_future(self._driver.run("next", handle=self._handle))
         told = await asyncio.shield(self._pending)
         self._pending = None
-        self.run_id, self.conversation_id = told["runId"], told["conversationId"]
-        self.state, self.cursor, self.phase = told["state"], told["cursor"], told["phase"]
+        self.run_id, self.conversation_id = told.get("runId"), told.get("conversationId")
+        self.state, self.cursor, self.phase = told.get("state"), told["cursor"], told["phase"]
         for phase, reason, retry in told["states"]:
             self.states.append((phase, reason, retry))
             if self._on_state is not None:
@@ -290,7 +321,7 @@ class JsFollow:
             raise as_error(told["error"])
         if told["done"]:
             raise StopAsyncIteration
-        return as_frame(told["frame"])
+        return self._as_frame(told["frame"])
 
 
 def _camel(options: Mapping[str, Any]) -> Data:
@@ -321,10 +352,13 @@ class JsClient:
         on_state = options.pop("on_state", None)
         options = _camel({"via": self.via} | options)
         command: Data = {"method": method, "args": args, "options": options, "hurry": self.hurry}
-        return JsFollow(self.driver, command, on_state)
+        return JsFollow(self.driver, command, on_state, as_feed_frame if method == "feed" else as_frame)
 
     def follow(self, run_id: str, **options: Any) -> JsFollow:
         return self._follow("follow", [run_id], options)
+
+    def feed(self, after: str | None = None, **options: Any) -> JsFollow:
+        return self._follow("feed", [], {"after": after} | options)
 
     def chat(self, messages: object, **options: Any) -> JsFollow:
         return self._follow("chat", [messages], options)

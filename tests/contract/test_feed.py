@@ -23,7 +23,10 @@ def news(text: str) -> Entry:
     return Entry("workflow", b'{"text":"%b"}' % text.encode())
 
 
-def start(conversation_id: str = "", *, token: str = "first", owner: str = "user:ana") -> Start:
+def start(
+    conversation_id: str = "", *, token: str = "first", owner: str = "user:ana", queue: bool = True
+) -> Start:
+    """The start of a run whose first entry is in the feed."""
     return Start(
         conversation_id=conversation_id or new_conversation_id(),
         new_conversation=True,
@@ -32,7 +35,7 @@ def start(conversation_id: str = "", *, token: str = "first", owner: str = "user
         owner=owner,
         entries=[news("queued")],
         summary=b"",
-        queue=True,
+        queue=queue,
     )
 
 
@@ -42,7 +45,7 @@ async def read_all(store: Store, cursor: str = "", limit: int = 256) -> tuple[li
     while True:
         page = await store.read_feed(cursor, limit)
         found += [(item.run_id, item.seq) for item in page.items]
-        if not page.more:
+        if not page.more or page.next == cursor:
             return found, page.next
         cursor = page.next
 

@@ -152,7 +152,7 @@ def question(data: dict[str, Any], signs: Signs, effect: str) -> RenderableType:
 def inline(args: object) -> str:
     """Arguments on the call's own line, "" where they do not fit or there are none."""
     given = members(args)
-    if given is None or any(isinstance(value, list | dict) and value for value in given.values()):
+    if given is None or any(members(value) or items(value) for value in given.values()):
         return ""
     text = "  ".join(f"{compact(name)}={_value(value)}" for name, value in given.items())
     return text if len(text) <= _INLINE_CHARS and "\n" not in text else ""

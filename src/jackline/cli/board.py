@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import json
+import signal
 import sys
 from typing import TYPE_CHECKING, Any, Final, Protocol
 
 import anyio
 
-from jackline.cli.news import feed_of
+from jackline.cli import exits
+from jackline.cli.keyboard import signals
 from jackline.cli.plain import one_line
 from jackline.cli.view import Outages
-from jackline.client.frames import Entry, Gap, Ready, wire
+from jackline.client.errors import ClientError
+from jackline.client.feed import FeedGap, FeedReady
+from jackline.client.frames import Entry, wire
 from jackline.client.shape import items, members
 
 if TYPE_CHECKING:
@@ -24,6 +28,7 @@ Run = dict[str, Any]
 
 _AGAIN_S: Final = 0.5
 """A list is asked for at most this often, however much changes."""
+_TITLE_CHARS: Final = 100
 
 
 class Board(Protocol):
@@ -62,10 +67,12 @@ class Lines:
 
     def __init__(self) -> None:
         self._outages = Outages()
+        self._states: dict[str, str] = {}
 
     def listed(self, runs: Sequence[Run]) -> None:
         """See `Board`. Oldest first: what comes stands under it."""
         for run in reversed(runs):
+            self._states[str(run.get("run_id"))] = str(run.get("state"))
             self._line(run.get("updated_at"), run, f"{run.get('state')}  {run.get('title') or ''}")
             for call in items(run.get("waiting_for")):
                 self._line(run.get("updated_at"), run, f"asks: jackline approve {call}")
@@ -80,9 +87,13 @@ class Lines:
             asks = f"asks for {name}: jackline approve {call}{outcome}"
             self._line(data.get("ts"), data, asks if state == "pending" else f"{name} ({call}) {state}{by}")
             return
-        error = members(data.get("error")) or {}
-        more = error.get("message") or data.get("reason") or _asked_for(data)
-        self._line(data.get("ts"), data, f"{data.get('state')}{f'  {more}' if more else ''}")
+        state, run_id = str(data.get("state")), str(data.get("run_id"))
+        before, self._states[run_id] = self._states.get(run_id), state
+        if state == before and not data.get("reason") and not data.get("retry"):
+            return  # a next step is no change of the run
+        error = members(data.get("error")) or members(data.get("retry")) or {}
+        more = error.get("message") or error.get("error") or data.get("reason") or _asked_for(data)
+        self._line(data.get("ts"), data, f"{state}{f'  {more}' if more else ''}")
 
     def phase(self, phase: FollowState, reason: str, again_s: float | None) -> None:
         """See `Board`."""
@@ -138,22 +149,95 @@ class _Watch:
         self._lists = lists
         self._board = board
         self._filters = filters
-        self._known: set[str] = set()
+        self._known: dict[str, int] = {}
+        """The runs of the list, and the newest entry of each that the list or a change has told."""
+        self._first = True
         self._stale = anyio.Event()
-        self._feed = feed_of(client, self._phase)
+        self._feed = client.feed(after="now", on_state=self._phase)
 
     async def run(self) -> int:
-        try:
-            async with anyio.create_task_group() as group:
-                group.start_soon(self._keep)
-                group.start_soon(self._tick)
-                async for frame in self._feed:
-                    if isinstance(frame, Entry):
-                        await self._entry(frame)
-                    elif isinstance(frame, Gap) or (isinstance(frame, Ready) and not self._known):
-                        await self._list()
-                group.cancel_scope.cancel()
-        finally:
-            await self._feed.aclose()
-            self._board.close()
-        return 0
+        error: ClientError | None = None
+        calls = {signal.SIGINT: lambda: None, signal.SIGWINCH: self._board.tick}
+        async with anyio.create_task_group() as group:
+            calls[signal.SIGINT] = group.cancel_scope.cancel
+            with signals(calls):
+                try:
+                    group.start_soon(self._list_again)
+                    group.start_soon(self._tick)
+                    async with self._feed:
+                        await self._read()
+                except ClientError as caught:
+                    error = caught
+                finally:
+                    self._board.close()
+            group.cancel_scope.cancel()
+        if error is not None:
+            raise error
+        return exits.INTERRUPTED
+
+    async def _read(self) -> None:
+        async for frame in self._feed:
+            match frame:
+                case FeedReady() if self._first:
+                    # The feed is open: what changes while the list is read comes after it.
+                    self._first = False
+                    await self._list()
+                case FeedGap():
+                    await self._list()
+                case Entry():
+                    await self._entry(frame)
+                case _:
+                    pass
+
+    async def _entry(self, entry: Entry) -> None:
+        run_id = str(entry.data.get("run_id"))
+        if entry.seq <= self._known.get(run_id, 0):
+            return  # the list told it already
+        if self._board.lists:
+            self._stale.set()
+            return
+        if self._filters and (run_id not in self._known or entry.type == "workflow"):
+            # Whether a run belongs to the list is the server's to say.
+            before = set(self._known)
+            page = await self._lists()
+            self._learn(page)
+            if run_id not in before and run_id not in self._known:
+                return
+        self._known[run_id] = max(entry.seq, self._known.get(run_id, 0))
+        self._board.changed(entry)
+
+    async def _list(self) -> None:
+        page = await self._lists()
+        self._learn(page)
+        self._board.listed([members(each) or {} for each in items(page.get("runs"))])
+
+    def _learn(self, page: dict[str, Any]) -> None:
+        for each in items(page.get("runs")):
+            run = members(each) or {}
+            run_id, seq = str(run.get("run_id")), run.get("seq")
+            self._known[run_id] = max(self._known.get(run_id, 0), seq if isinstance(seq, int) else 0)
+
+    async def _list_again(self) -> None:
+        """Where the list is shown as a whole: after each change, but not for each of many."""
+        while True:
+            await self._stale.wait()
+            self._stale = anyio.Event()
+            try:
+                await self._list()
+            except ClientError:
+                self._stale.set()  # the feed says so when the server is gone
+            await anyio.sleep(_AGAIN_S)
+
+    async def _tick(self) -> None:
+        while True:
+            await anyio.sleep(_AGAIN_S)
+            self._board.tick()
+
+    def _phase(self, phase: FollowState, reason: str) -> None:
+        self._board.phase(phase, reason, self._feed.again_s)
+
+
+def _asked_for(data: dict[str, Any]) -> str:
+    """What a run that begins is asked for."""
+    said = [str((members(each) or {}).get("content", "")) for each in items(data.get("input"))]
+    return one_line(said[-1])[:_TITLE_CHARS] if said else ""

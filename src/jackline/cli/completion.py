@@ -8,7 +8,8 @@ shell, and what is no plain word is left out: titles are written by whoever star
 from __future__ import annotations
 
 import re
-from typing import TYPE_CHECKING, Any, Final, Literal
+from itertools import pairwise
+from typing import TYPE_CHECKING, Any, Final, Literal, get_args
 
 import anyio
 
@@ -131,7 +132,7 @@ def _by_name(command: Any, word: str) -> Any:
 
 
 def _given(words: Sequence[str], name: str) -> str | None:
-    return next((after for word, after in zip(words, words[1:], strict=False) if word == name), None)
+    return next((after for word, after in pairwise(words) if word == name), None)
 
 
 def _options(command: Any) -> Iterator[Candidate]:
@@ -159,9 +160,9 @@ def _help(command: Any) -> str:
 
 
 def _values(parameter: Any, url: str, token: str | None) -> list[Candidate]:
-    choices = getattr(parameter.type, "choices", None)
-    if choices:
-        return [(str(each), "") for each in choices]
+    choices = get_args(getattr(getattr(parameter, "type_descriptor", None), "annotation", None))
+    if choices and all(isinstance(each, str) for each in choices):
+        return [(each, "") for each in choices]
     ask: Any = None
     match parameter.metavar, parameter.name:
         case _, "state":

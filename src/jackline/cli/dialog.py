@@ -133,6 +133,9 @@ class Dialog:
             return self._type_args(question, text)
         if self._all:
             return self._answer_all(text)
+        return self._answer_call(question, text)
+
+    def _answer_call(self, question: _Question, text: str) -> Action:
         match text[:1].lower():
             case "a" if len(self._calls()) > 1:
                 self._all = True

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import os
 import shlex
-import signal
 import sys
 import tempfile
 import termios
@@ -20,6 +19,7 @@ import anyio
 from jackline.cli.line import Enter
 
 if TYPE_CHECKING:
+    import signal
     from collections.abc import Callable, Generator, Mapping
 
     from jackline.cli.line import LineEditor

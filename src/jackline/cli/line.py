@@ -17,6 +17,18 @@ _PASTED: Final = "\x1b[201~"
 _LATE_S: Final = 0.05
 """A key's sequence that a slow line has cut in two is whole again after so long."""
 _HISTORY: Final = 200
+_MOVES: Final = {
+    "\x01": "\x1b[H",
+    "\x02": "\x1b[D",
+    "\x04": "\x1b[3~",
+    "\x05": "\x1b[F",
+    "\x06": "\x1b[C",
+    "\x08": "\x1b[backspace",
+    "\x0e": "\x1b[B",
+    "\x10": "\x1b[A",
+    "\x7f": "\x1b[backspace",
+}
+"""Control keys, as the keys that do the same."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -81,6 +93,8 @@ class LineEditor:
                 if pasted.endswith(_PASTED[:kept]):
                     pasted, self._rest = pasted[:-kept], pasted[-kept:]
                     break
+            if pasted.endswith("\r") and not self._rest:
+                pasted, self._rest = pasted[:-1], "\r"  # perhaps the half of a line's end
         self._pasting = not end
         self._insert(pasted.replace("\r\n", "\n").replace("\r", "\n"))
         return rest
@@ -106,39 +120,22 @@ class LineEditor:
     def _plain_key(self, key: str, keys: list[Key]) -> None:
         if key in self.single and not self.text:
             keys.append(Enter(text=key))
-            return
-        match key:
-            case "\r" | "\n":
-                keys.append(Enter(text=self.text))
-                self.clear()
-            case "\x04" if not self.text:
-                keys.append("end")
-            case "\x0c":
-                keys.append("redraw")
-            case "\x7f" | "\x08":
-                self._delete(self.at - 1, self.at)
-            case "\x04":
-                self._delete(self.at, self.at + 1)
-            case "\x15":
-                self._delete(0, self.at)
-            case "\x0b":
-                self._delete(self.at, len(self.text))
-            case "\x17":
-                self._delete(self._word(), self.at)
-            case "\x01":
-                self.at = 0
-            case "\x05":
-                self.at = len(self.text)
-            case "\x02":
-                self.at = max(self.at - 1, 0)
-            case "\x06":
-                self.at = min(self.at + 1, len(self.text))
-            case "\x10":
-                self._older(1)
-            case "\x0e":
-                self._older(-1)
-            case _:
-                self._insert(key)
+        elif key in "\r\n":
+            keys.append(Enter(text=self.text))
+            self.clear()
+        elif key == "\x04" and not self.text:
+            keys.append("end")
+        elif key == "\x0c":
+            keys.append("redraw")
+        elif key in _MOVES:
+            self._sequence(_MOVES[key])
+        elif key in "\x15\x0b\x17":
+            first, last = {"\x15": (0, self.at), "\x0b": (self.at, len(self.text))}.get(
+                key, (self._word(), self.at)
+            )
+            self._delete(first, last)
+        else:
+            self._insert(key)
 
     def _sequence(self, sequence: str) -> None:
         match sequence[1:]:
@@ -146,16 +143,16 @@ class LineEditor:
                 self.at = max(self.at - 1, 0)
             case "[C" | "OC":
                 self.at = min(self.at + 1, len(self.text))
-            case "[A" | "OA":
-                self._older(1)
-            case "[B" | "OB":
-                self._older(-1)
+            case "[A" | "OA" | "[B" | "OB" as key:
+                self._older(1 if key.endswith("A") else -1)
             case "[H" | "OH" | "[1~" | "[7~":
                 self.at = 0
             case "[F" | "OF" | "[4~" | "[8~":
                 self.at = len(self.text)
             case "[3~":
                 self._delete(self.at, self.at + 1)
+            case "[backspace":
+                self._delete(self.at - 1, self.at)
             case "b" | "[1;5D" | "[1;3D":
                 self.at = self._word()
             case "f" | "[1;5C" | "[1;3C":

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from jackline.client.frames import Entry, Gap, Ready
+from jackline.client.feed import FeedGap, FeedReady
+from jackline.client.frames import Entry
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -13,12 +14,11 @@ if TYPE_CHECKING:
 
 
 async def changes(client: Client) -> AsyncIterator[None]:
-    """Yields once the feed is open, and then for every change of a run. Whoever looks after each of them
-    misses nothing: what came before the feed was open is seen by the first look."""
-    feed = client.feed(after="now")
-    try:
+    """Yields once the feed is open, and then for every change of a run's state. Whoever looks after each of
+    them misses nothing: what came before the feed was open is seen by the first look."""
+    async with client.feed(after="now") as feed:
         async for frame in feed:
-            if isinstance(frame, Ready | Gap) or (isinstance(frame, Entry) and frame.type == "workflow"):
+            if isinstance(frame, FeedReady | FeedGap) or (
+                isinstance(frame, Entry) and frame.type == "workflow"
+            ):
                 yield
-    finally:
-        await feed.aclose()

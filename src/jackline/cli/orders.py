@@ -60,11 +60,10 @@ def chat(
         if not ask:
             return _complain("nothing to ask for: give a message, or - to read it from stdin", exits.USAGE)
         return _talk(target, conversation_id=conversation_id, agent=agent, on_busy=on_busy, full=full)
-    if message == "-":
-        message = sys.stdin.read()
+    said = sys.stdin.read() if message == "-" else message
 
     async def order(client: Client) -> int:
-        opens = partial(client.chat, message, conversation_id=conversation_id, agent=agent, on_busy=on_busy)
+        opens = partial(client.chat, said, conversation_id=conversation_id, agent=agent, on_busy=on_busy)
         view, editor = _seen(target, asks=ask, said=True, full=full)
         return await watch(client, One(opens=opens), view, ask=ask, editor=editor)
 

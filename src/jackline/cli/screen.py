@@ -100,7 +100,7 @@ class Screen:
         self._lines: Sequence[Line] = ()
         self._row = 0
         """Of the region's rows, where the cursor stands."""
-        self._columns = 0
+        self._columns: int = 0
         self._broken = False
 
     @property
@@ -115,7 +115,7 @@ class Screen:
 
     def paint(self, commit: Sequence[Line], region: Sequence[Line], cursor: tuple[int, int]) -> None:
         """Commit lines, and show the region with the cursor at (row, column) of it."""
-        columns = self._size().columns
+        columns: int = self._size().columns
         region = tuple(region)
         row, column = cursor
         if commit or self._broken or columns != self._columns:

@@ -50,7 +50,7 @@ class Talk:
         return partial(self._client.follow, await self._take.receive())
 
     async def say(self, text: str) -> None:
-        """See `Course`. The same text again, after a failure, is the same message: it starts no second run."""
+        """See `Course`. The same text again after a failure is the same message, and starts no second run."""
         key = self._unsent[1] if self._unsent is not None and self._unsent[0] == text else uuid4().hex
         self._unsent = (text, key)
         started = await self._client.start(

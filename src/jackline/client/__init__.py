@@ -19,8 +19,10 @@ from jackline.client.api import (
     Stopped,
     Until,
 )
+from jackline.client.connected import FollowState
 from jackline.client.errors import ClientError, ProtocolViolation, Refused, Unreachable
-from jackline.client.follow import Follow, FollowState
+from jackline.client.feed import Feed, FeedFrame, FeedGap, FeedHeartbeat, FeedReady
+from jackline.client.follow import Follow
 from jackline.client.frames import End, Entry, Frame, Gap, Heartbeat, Ready, Shutdown, wire
 from jackline.client.pace import Pace
 
@@ -32,6 +34,11 @@ __all__ = [
     "Decision",
     "End",
     "Entry",
+    "Feed",
+    "FeedFrame",
+    "FeedGap",
+    "FeedHeartbeat",
+    "FeedReady",
     "Follow",
     "FollowState",
     "Frame",

@@ -10,7 +10,8 @@ from random import random
 from typing import TYPE_CHECKING, Any, Literal, Self
 
 from jackline.client.export import export, is_run
-from jackline.client.follow import Follow, FollowState, Source, body
+from jackline.client.feed import Feed
+from jackline.client.follow import Follow, Source, body
 from jackline.client.frames import Entry, entry
 from jackline.client.http import Call, Server, read_json, segment
 from jackline.client.shape import members
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Mapping, Sequence
     from types import TracebackType
 
+    from jackline.client.connected import FollowState
     from jackline.client.pace import Pace
 
 _API = "/api/v1/agent"
@@ -205,6 +207,13 @@ class Client:
         segment(run_id)
         source = Source(run_id=run_id, after=str(after), params=_stream(until, compact))
         return Follow(self._server, source, on_state)
+
+    def feed(
+        self, after: str | None = None, *, on_state: Callable[[FollowState, str], None] | None = None
+    ) -> Feed:
+        """What happens in all runs from the cursor `after` on (`now`: from now on); without one from the
+        oldest entry held. Nothing is sent before the first iteration."""
+        return Feed(self._server, after, on_state)
 
     # -- approvals -----------------------------------------------------------------------------
 

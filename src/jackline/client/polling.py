@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any
 
 from jackline.client.errors import ProtocolViolation
 from jackline.client.frames import Frame, entry, parse
@@ -12,8 +12,6 @@ from jackline.sse import ServerSentEvent
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
-
-REASON: Final = "by polling, since something on the way holds streams back; see: jackline doctor"
 
 
 def read_page(page: Mapping[str, Any]) -> list[Frame]:

@@ -5,5 +5,7 @@
 -- KEYS: 1 pointers (stream)
 -- ARGV: 1 how many are held  2 the pointer
 -- Answers: its id
+--
+-- Guarantee: it takes no more memory than the feed has.
 
 return redis.call('XADD', KEYS[1], 'MAXLEN', '~', ARGV[1], '*', 'p', ARGV[2])

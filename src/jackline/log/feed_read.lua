@@ -1,12 +1,16 @@
-#!lua flags=no-writes
--- Reads the feed: pointers to what was appended to runs, in the order in which that was announced.
+#!lua flags=allow-oom
+-- Reads the feed: pointers to what was appended to runs, in the order in which that was announced. Works
+-- without free memory: a name is all that it ever writes.
 --
 -- KEYS, in the feed's slot: 1 pointers (stream)  2 name of the feed (string)
--- ARGV: 1 after: id of a pointer  2 how many  then ids of pointers that are looked at again
+-- ARGV: 1 after: id of a pointer  2 how many  3 a name for a feed that has none
+--   then ids of pointers that are looked at again
 -- Answers: {NAME, NOW, FIRST, LAST, ADDED, {POINTER …}, {POINTER …}}
---   NAME: "" when there is none yet.  NOW: ms of the server's clock.  FIRST: the oldest pointer held.
+--   NOW: ms of the server's clock.  FIRST: the oldest pointer held.
 --   LAST: the newest there ever was.  ADDED: how many there ever were.  Then those after `after`, and of
 --   those looked at again the ones that are still there.
+--
+-- Guarantee: what is said of the feed and what is read of it is of one moment.
 
 local first, last, added = '0-0', '0-0', 0
 local info = redis.pcall('XINFO', 'STREAM', KEYS[1])
@@ -18,11 +22,12 @@ if not info['err'] then
   end
 end
 local again = {}
-for i = 3, #ARGV do
+for i = 4, #ARGV do
   local found = redis.call('XRANGE', KEYS[1], ARGV[i], ARGV[i])
   if found[1] then again[#again + 1] = found[1] end
 end
 local time = redis.call('TIME')
 local now = string.format('%.0f', time[1] * 1000 + math.floor(time[2] / 1000))
-return {redis.call('GET', KEYS[2]) or '', now, first, last, added,
+redis.call('SET', KEYS[2], ARGV[3], 'NX')
+return {redis.call('GET', KEYS[2]), now, first, last, added,
   redis.call('XRANGE', KEYS[1], '(' .. ARGV[1], '+', 'COUNT', ARGV[2]), again}

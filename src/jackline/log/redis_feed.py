@@ -27,8 +27,8 @@ if TYPE_CHECKING:
     from jackline.log.redis_core import Core
     from jackline.log.redis_wire import Command, Reply
 
-PATIENCE_MS: Final = 30_000
-"""How old a pointer may be whose append is still under way: several times the deadline of an answer."""
+PATIENCE_MS: Final = 15_000
+"""How old a pointer may be whose append is still under way: three times the deadline of an answer."""
 
 _UNSETTLED: Final = 8
 """Pointers that a cursor may hold; behind more of them a reader waits."""
@@ -148,14 +148,15 @@ class FeedPart:
         """See `Feed.read_feed`."""
         given = parse(cursor) if cursor else Cursor(name="", place=Place(0, 0))
         look = await self._look(given, limit)
-        name = look.name or await self._make_name()
+        name = look.name
         if not cursor:
             given = replace(given, name=name)
         elif given.name != name:
             raise ValueError("no cursor of this feed")
-        if given.place > look.last:  # the server came back without what was written last
-            end = str(Cursor(name=name, place=look.last))
-            return FeedPage(items=(), start=end, next=end, more=False, gap=True)
+        if given.place > look.last:
+            # The server came back without what was written last. What has come since may be under way.
+            begin = str(Cursor(name=name, place=Place(max(0, look.last.ms - PATIENCE_MS), 0)))
+            return replace(await self.read_feed(begin, limit), gap=True)
         trimmed = given.place < look.first and look.added > self._core.feed_entries
         page = await self._gather(given, look)
         more = page.more or len(look.pointers) >= limit
@@ -168,7 +169,7 @@ class FeedPart:
         """See `Feed.feed_end`. What was announced a while ago may still be under way: that is looked at."""
         look = await self._look(Cursor(name="", place=Place(0, 0)), 1)
         start = min(look.last, Place(max(0, look.now_ms - PATIENCE_MS), 0))
-        cursor = str(Cursor(name=look.name or await self._make_name(), place=start))
+        cursor = str(Cursor(name=look.name, place=start))
         while True:
             page = await self.read_feed(cursor)
             if page.next == cursor or not page.more:
@@ -183,15 +184,14 @@ class FeedPart:
 
     # -- pointers ------------------------------------------------------------------------------
 
-    async def _make_name(self) -> str:
-        made = secrets.token_hex(_NAME_DIGITS // 2)
-        standing = await self._core.one(("SET", self._core.keys.feed_name, made, "NX", "GET"))
-        return made if standing is None else text(standing)
-
     async def _look(self, cursor: Cursor, limit: int) -> _Look:
         keys = self._core.keys
         command = self._core.scripts.feed_read.by_digest(
-            [keys.feed, keys.feed_name], str(cursor.place), limit, *map(str, cursor.unsettled)
+            [keys.feed, keys.feed_name],
+            str(cursor.place),
+            limit,
+            secrets.token_hex(_NAME_DIGITS // 2),
+            *map(str, cursor.unsettled),
         )
         name, now, first, last, added, pointers, again = array(await self._core.one(command))
         return _Look(
