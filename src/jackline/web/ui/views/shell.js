@@ -71,7 +71,7 @@ function TopBar({app}) {
     ${first !== undefined && html`<a class="waiting-link" href=${runHref(first.run_id)}>Waiting for you <span class="badge">${others.length + 1}</span></a>`}
     <span class="grow"></span>
     <button type="button" class="quiet" aria-label=${`Colours: ${app.theme}. Change to ${next}`} onClick=${() => app.setTheme(next)}>
-      ${app.theme === 'system' ? 'Auto' : app.theme === 'light' ? 'Light' : 'Dark'}
+      ${app.theme === 'system' ? 'System' : app.theme === 'light' ? 'Light' : 'Dark'}
     </button>
     <button type="button" class="quiet" aria-label="Keyboard shortcuts" onClick=${() => app.help(true)}>?</button>
     ${app.session.key !== '' && html`<button type="button" class="quiet" onClick=${() => app.session.signOut()}>Log out</button>`}
