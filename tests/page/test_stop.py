@@ -89,7 +89,7 @@ async def test_a_stop_that_does_not_arrive_says_so_and_arrives_later(
     run_id = await send(page, LONG)
     own_server.server.process.end()
     await dock(page).get_by_role("button", name="Stop", exact=True).click()
-    await expect(dock(page)).to_contain_text("no answer yet")
+    await expect(dock(page)).to_contain_text("No answer yet")
     await shot(page, "stop-unanswered")
     own_server.server.launch()
     assert own_server.api.ended(run_id)["state"] == "stopped"

@@ -16,6 +16,7 @@ from jackline.commands import Commands, read_state
 from jackline.errors import StoreUnavailable
 from jackline.events import Approval, Event, Token, Tool, Workflow, encode
 from jackline.log.base import Appended, Head, Page, Store
+from jackline.log.feed import FeedPage
 from jackline.log.memory import MemoryStore
 from jackline.pressure import Pressure
 from jackline.run import RunState
@@ -78,6 +79,17 @@ class FlakyStore(MemoryStore):
     async def append(self, *args: Any, **options: Any) -> Appended:
         self._check()
         return await super().append(*args, **options)
+
+    feed_reads = 0
+
+    async def read_feed(self, cursor: str = "", limit: int = 256) -> FeedPage:
+        self._check()
+        self.feed_reads += 1
+        return await super().read_feed(cursor, limit)
+
+    async def feed_end(self) -> str:
+        self._check()
+        return await super().feed_end()
 
     async def ping(self) -> None:
         self._check()

@@ -183,7 +183,7 @@ class FeedViewer:
         wrote, _ = self._write(connection, slots, 0, limit=None)
         self.cursor = page.next
         if not page.more:
-            self._place = max(self._read_to, self._feed.first - 1)
+            self._place = self._read_to
             self._given = {(each.run_id, each.seq) for each in slots}
         return wrote or page.gap
 

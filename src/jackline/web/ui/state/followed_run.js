@@ -1,5 +1,5 @@
 /** The run that is looked at: its frames as they come, and how the connection stands. @module */
-import {Refused} from '../client.js';
+import {Refused, Unreachable} from '../client.js';
 import {apply, createRun} from '../model/run.js';
 import {Observable} from './observable.js';
 import {shown, whenHidden} from './shared_feed.js';
@@ -15,6 +15,10 @@ import {isEnded} from './words.js';
 const LEAVE_MS = 5_000;
 /** How often a tab without a stream of its own asks. */
 const POLL_MS = 2_000;
+/** After which time without an answer it is said that there is none. */
+const SLOW_MS = 3_000;
+/** When to ask again where nobody answers. */
+const RETRY_MS = 3_000;
 /** How long frames are taken in one go, before clicks and keys get their turn. */
 const BUSY_MS = 8;
 /** How often to ask why a run does not go on. */
@@ -36,6 +40,8 @@ export class FollowedRun extends Observable {
   /** @type {string | null} */ #cursor = null;
   #breathed = performance.now();
   /** Ends the wait between two polls. */ #poke = () => {};
+  /** Whether somebody turned to this tab since it last took a stream: two tabs must not take it from each other for ever. */
+  #insists = true;
 
   /** @param {import('./session.js').Session} session @param {string} runId */
   constructor(session, runId) {
@@ -46,7 +52,7 @@ export class FollowedRun extends Observable {
     const timer = setInterval(() => void this.#askWhy(), WHY_MS);
     const {signal} = this.#closing;
     signal.addEventListener('abort', () => clearInterval(timer));
-    addEventListener('focus', () => this.#poke(), {signal});
+    for (const sign of ['focus', 'pointerdown', 'keydown']) addEventListener(sign, this.#turnedTo, {signal});
   }
 
   get runId() { return this.run.runId; }
@@ -70,10 +76,13 @@ export class FollowedRun extends Observable {
     const {signal} = this.#closing;
     try {
       while (!signal.aborted && !this.ended) {
-        if (document.hidden) this.#tell('hidden', '', null);
-        await shown(signal);
+        if (document.hidden) {
+          this.#tell('hidden', '', null);
+          await shown(signal);
+          this.#insists = true;
+        }
         if (signal.aborted) return;
-        const slot = await takeSlot(document.hasFocus());
+        const slot = await this.#slot();
         if (slot !== null) await this.#stream(slot);
         else await this.#poll();
       }
@@ -83,6 +92,18 @@ export class FollowedRun extends Observable {
     }
     if (this.ended) this.#tell('ended', '', null);
   }
+
+  async #slot() {
+    const insists = this.#insists;
+    this.#insists = false;
+    return takeSlot(insists);
+  }
+
+  #turnedTo = () => {
+    if (this.phase !== 'polling') return;
+    this.#insists = true;
+    this.#poke();
+  };
 
   /** Follow until the end, or until the stream is to be let go. @param {Slot} slot */
   async #stream(slot) {
@@ -119,8 +140,13 @@ export class FollowedRun extends Observable {
   async #poll() {
     const {signal} = this.#closing;
     while (!document.hidden && !this.ended) {
-      const page = await this.#session.watching.page(this.runId, {after: this.#cursor ?? 0});
+      const page = await this.#page();
       if (signal.aborted) return;
+      if (page === null) {
+        this.#tell('reconnecting', 'nobody answers', RETRY_MS);
+        await this.#rest(RETRY_MS);
+        continue;
+      }
       this.heardAt = Date.now();
       this.#tell('polling', '', null);
       if (page.gap) this.#take({kind: 'gap', id: String(page.next ?? ''), data: page.gap});
@@ -132,14 +158,32 @@ export class FollowedRun extends Observable {
       if (page.gap) this.#cursor = String(page.next ?? page.gap.snapshot.seq);
       if (page.next === null) return;
       if (page.entries.length > 0) continue;
-      await new Promise((/** @type {(value?: undefined) => void} */ resolve) => {
-        this.#poke = resolve;
-        setTimeout(resolve, POLL_MS);
-      });
-      const slot = await takeSlot(document.hasFocus());
+      await this.#rest(POLL_MS);
+      const slot = await this.#slot();
       if (slot !== null) return this.#stream(slot);
     }
     return undefined;
+  }
+
+  /** What is new; null where nobody answers. */
+  async #page() {
+    const slow = setTimeout(() => this.#tell('reconnecting', 'no answer yet', null), SLOW_MS);
+    try {
+      return await this.#session.jackline.page(this.runId, {after: this.#cursor ?? 0});
+    } catch (error) {
+      if (error instanceof Unreachable) return null;
+      throw error;
+    } finally {
+      clearTimeout(slow);
+    }
+  }
+
+  /** Wait, but no longer when somebody turns to the tab. @param {number} ms @returns {Promise<void>} */
+  #rest(ms) {
+    return new Promise((resolve) => {
+      this.#poke = resolve;
+      setTimeout(resolve, ms);
+    });
   }
 
   /** The log came back shorter than it was seen: read it from the beginning. @param {unknown} error */

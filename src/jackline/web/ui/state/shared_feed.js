@@ -62,7 +62,10 @@ export class SharedFeed {
     this.#channel = new BroadcastChannel(this.#name);
     this.#channel.onmessage = ({data}) => this.#hear(/** @type {Message} */ (data));
     document.addEventListener('visibilitychange', this.#look, {signal: this.#closing.signal});
-    addEventListener('pageshow', this.#look, {signal: this.#closing.signal});
+    // What was told while the browser had this page put away was not heard.
+    const back = () => this.#listener.onReady();
+    addEventListener('pageshow', (event) => event.persisted && back(), {signal: this.#closing.signal});
+    document.addEventListener('resume', back, {signal: this.#closing.signal});
     const timer = setInterval(this.#look, 1000);
     this.#closing.signal.addEventListener('abort', () => clearInterval(timer));
     this.#send({kind: 'hello'});
@@ -84,7 +87,10 @@ export class SharedFeed {
 
   /** Wait for the lead, again after it was taken away. */
   async #queue() {
-    while (!this.#closing.signal.aborted) await this.#request({signal: this.#closing.signal});
+    while (!this.#closing.signal.aborted) {
+      if (await this.#request({signal: this.#closing.signal})) continue;
+      return this.#alone();
+    }
   }
 
   /** Take the lead, whoever has it. */
@@ -95,7 +101,7 @@ export class SharedFeed {
     this.#stealing = false;
   }
 
-  /** @param {LockOptions} options */
+  /** False where the browser gives no locks here. @param {LockOptions} options */
   async #request(options) {
     /** @type {AbortController | null} */ let leading = null;
     try {
@@ -105,10 +111,12 @@ export class SharedFeed {
         return this.#lead(leading);
       });
     } catch (error) {
-      // Another tab has taken the lead, or this one is being closed.
       if (!(error instanceof DOMException)) throw error;
       /** @type {AbortController | null} */ (leading)?.abort();
+      // Aborted: another tab has taken the lead, or this one is being closed.
+      return error.name === 'AbortError';
     }
+    return true;
   }
 
   /** Hold the feed for as long as the lock is this tab's. @param {AbortController} leading */

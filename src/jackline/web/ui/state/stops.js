@@ -42,7 +42,8 @@ export class Stops extends Observable {
     this.#put(stop);
     const slow = setTimeout(() => stop.status === 'sent' && this.#put(stop, 'slow'), SLOW_MS);
     try {
-      const {state} = await this.#session.jackline.stop(runId, {mode, key: stop.key});
+      // Never given up while the page is there: whoever pressed Stop wants it stopped.
+      const {state} = await this.#session.watching.stop(runId, {mode, key: stop.key});
       this.#put(stop, 'accepted');
       if (isEnded(state)) this.settled(runId);
     } catch (error) {

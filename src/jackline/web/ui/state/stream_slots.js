@@ -19,7 +19,7 @@ function isScarce() {
 
 /** A slot if one is free. With `insist` always: another tab's, if need be. @param {boolean} insist @returns {Promise<Slot | null>} */
 export async function takeSlot(insist) {
-  if (!isScarce()) return {release: () => {}, lost: new AbortController().signal};
+  if (!isScarce()) return unlimited();
   const first = Math.floor(Math.random() * SLOTS);
   for (let number = 0; number < SLOTS; number++) {
     const slot = await request((first + number) % SLOTS, {ifAvailable: true});
@@ -27,6 +27,9 @@ export async function takeSlot(insist) {
   }
   return insist ? request(first, {steal: true}) : null;
 }
+
+/** A slot that nobody takes away. @returns {Slot} */
+const unlimited = () => ({release: () => {}, lost: new AbortController().signal});
 
 /** @param {number} number @param {LockOptions} options @returns {Promise<Slot | null>} */
 function request(number, options) {
@@ -37,6 +40,9 @@ function request(number, options) {
         if (lock === null) return resolve(null);
         return new Promise((release) => resolve({release: () => release(undefined), lost: lost.signal}));
       })
-      .catch(() => lost.abort()); // stolen: that is how a lock says so
+      .catch((error) => {
+        lost.abort(); // stolen: that is how a lock says so
+        resolve(error instanceof DOMException && error.name === 'AbortError' ? null : unlimited());
+      });
   });
 }

@@ -37,7 +37,7 @@ function Signed({app}) {
       document.getElementById('main')?.focus();
     }}>Skip to the run</a>
     <${TopBar} app=${app} />
-    <${RunList} app=${app} />
+    <${Fallible} app=${app}><${RunList} app=${app} /><//>
     <main id="main" tabindex="-1">
       <${Fallible} key=${followed?.runId ?? place.name} app=${app}>
         ${followed !== null

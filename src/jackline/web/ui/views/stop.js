@@ -9,7 +9,7 @@ import {explain} from '../state/words.js';
 /** What is to be said of a stop. @param {Stop | null} stop @param {string | null} state of the run */
 export function stopWords(stop, state) {
   if (stop?.status === 'failed') return `Not stopped. ${explain(stop.error)}`;
-  if (stop?.status === 'slow') return 'Stop sent, no answer yet. It is sent again until there is one.';
+  if (stop?.status === 'slow') return 'No answer yet: the stop is sent again until there is one.';
   if (stop?.status === 'sent') return 'Stop sent …';
   if (stop?.status === 'accepted' && stop.mode === 'after_step') return 'Stopping after this step';
   if (stop?.status === 'accepted' || state === 'stopping') return 'Stopping';
@@ -20,6 +20,13 @@ export function stopWords(stop, state) {
 function isOpen(stop, state, mode) {
   if (stop !== null && stop.status !== 'failed') return stop.mode === 'after_step' && stop.status === 'accepted';
   return state !== 'stopping' || mode === 'after_step';
+}
+
+/** @param {Stop | null} stop @param {boolean} open @param {string} words */
+function buttonWord(stop, open, words) {
+  if (stop?.status === 'failed') return 'Try again';
+  if (open) return words ? 'Stop now' : 'Stop';
+  return stop?.status === 'sent' ? 'Stop sent' : 'Stopping';
 }
 
 /**
@@ -50,10 +57,11 @@ export function StopDock({app}) {
     ${open && !words && state !== 'queued' && html`<button type="button" class="quiet" onClick=${() => app.stop(runId, 'after_step')}>
       Stop after this step
     </button>`}
-    <button type="button" class="stop" disabled=${!open} onClick=${() => app.stop(runId, failed ? stop.mode : 'immediate')}>
-      ${failed ? 'Try again' : open ? (words ? 'Stop now' : 'Stop') : stop?.status === 'sent' || stop?.status === 'slow' ? 'Stop sent' : 'Stopping'}
-      ${open && html`<kbd aria-hidden="true">Esc Esc</kbd>`}
-    </button>
+    ${stop?.status === 'slow'
+      ? html`<button type="button" class="stop" onClick=${() => app.session.wake()}>Try now</button>`
+      : html`<button type="button" class="stop" disabled=${!open} onClick=${() => app.stop(runId, failed ? stop.mode : 'immediate')}>
+          ${buttonWord(stop, open, words)}${open && html`<kbd aria-hidden="true">Esc Esc</kbd>`}
+        </button>`}
   </section>`;
 }
 

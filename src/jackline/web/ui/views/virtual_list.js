@@ -19,22 +19,6 @@ import {
 /** Pixels from the end that still are the end. */
 const AT_END = 64;
 
-/**
- * The library keeps the end in sight when rows grow, but not when the list itself shrinks, as it does for a question.
- * @type {typeof observeElementRect<HTMLElement>}
- */
-function keptAtEnd(virtual, tell) {
-  let height = 0;
-  return observeElementRect(virtual, (rect) => {
-    const {scrollElement} = virtual;
-    const lost = height - rect.height;
-    height = rect.height;
-    const wasAtEnd = scrollElement !== null && distanceFromEnd(scrollElement) - lost <= AT_END;
-    tell(rect);
-    if (lost > 0 && wasAtEnd) virtual.scrollToEnd();
-  });
-}
-
 /** @param {HTMLElement} element */
 const distanceFromEnd = (element) => element.scrollHeight - element.scrollTop - element.clientHeight;
 
@@ -52,7 +36,7 @@ export function VirtualList({count, keyOf, versionOf, row, label, busy, handle})
   const scroller = useRef(/** @type {HTMLElement | null} */ (null));
   const [, again] = useReducer((/** @type {number} */ times) => times + 1, 0);
   const list = useRef(/** @type {Virtualizer<HTMLElement, HTMLElement> | null} */ (null));
-  const leftAt = useRef(/** @type {number | null} */ (null));
+  const end = useRef({kept: true, leftAt: 0, top: 0});
   /** @type {Options} */
   const options = {
     count,
@@ -66,7 +50,7 @@ export function VirtualList({count, keyOf, versionOf, row, label, busy, handle})
     followOnAppend: true,
     scrollEndThreshold: AT_END,
     useAnimationFrameWithResizeObserver: true, // else Chromium reports a loop where a row grows by being measured
-    observeElementRect: keptAtEnd,
+    observeElementRect,
     observeElementOffset,
     scrollToFn: elementScroll,
     measureElement,
@@ -76,15 +60,42 @@ export function VirtualList({count, keyOf, versionOf, row, label, busy, handle})
   virtual.setOptions(options);
   useLayoutEffect(() => virtual._didMount(), []);
   useLayoutEffect(() => virtual._willUpdate());
-  handle.toEnd = () => virtual.scrollToEnd();
-  handle.toRow = (index) => virtual.scrollToIndex(index, {align: 'center'});
+  // However rows grow, or the list itself shrinks for a question: who is at the end stays there.
+  const keep = () => {
+    const element = scroller.current;
+    if (element !== null && end.current.kept && distanceFromEnd(element) > 1) element.scrollTop = element.scrollHeight;
+  };
+  useLayoutEffect(keep);
+  useLayoutEffect(() => {
+    const observer = new ResizeObserver(keep);
+    if (scroller.current !== null) observer.observe(scroller.current);
+    return () => observer.disconnect();
+  }, []);
+  // Only going up leaves the end: that rows come below is not the reader's doing.
+  const onScroll = () => {
+    const element = /** @type {HTMLElement} */ (scroller.current);
+    const {kept, top} = end.current;
+    end.current.top = element.scrollTop;
+    if (distanceFromEnd(element) <= AT_END) end.current.kept = true;
+    else if (kept && element.scrollTop < top - 1) Object.assign(end.current, {kept: false, leftAt: count});
+  };
+  const toEnd = () => {
+    end.current.kept = true;
+    virtual.scrollToEnd();
+    again(undefined);
+  };
+  handle.toEnd = toEnd;
+  handle.toRow = (index) => {
+    end.current.kept = false;
+    end.current.leftAt = count;
+    virtual.scrollToIndex(index, {align: 'center'});
+  };
 
   const rows = virtual.getVirtualItems();
-  const away = scroller.current !== null && count > 0 && !virtual.isAtEnd(AT_END);
-  leftAt.current = away ? (leftAt.current ?? count) : null;
-  const fresh = leftAt.current === null ? 0 : count - leftAt.current;
+  const away = !end.current.kept;
+  const fresh = count - end.current.leftAt;
   return html`<div class="feed-frame">
-    <div class="feed" ref=${scroller} role="feed" aria-label=${label} aria-busy=${busy} tabindex="0">
+    <div class="feed" ref=${scroller} role="feed" aria-label=${label} aria-busy=${busy} tabindex="0" onScroll=${onScroll}>
       <div class="feed-space" style=${{height: `${virtual.getTotalSize()}px`}}>
         <div class="feed-window" style=${{transform: `translateY(${rows[0]?.start ?? 0}px)`}}>
           ${rows.map(
@@ -94,7 +105,7 @@ export function VirtualList({count, keyOf, versionOf, row, label, busy, handle})
         </div>
       </div>
     </div>
-    ${away && html`<button type="button" class="to-end" onClick=${() => virtual.scrollToEnd()}>
+    ${away && html`<button type="button" class="to-end" onClick=${toEnd}>
       Jump to newest${fresh > 0 ? ` (${fresh} new)` : ''}
     </button>`}
   </div>`;
