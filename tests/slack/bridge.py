@@ -9,7 +9,8 @@ from collections.abc import Generator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from tests.slack.stand_in import APP_TOKEN, BOT_TOKEN, StandIn
+from tests.slack.slack_side import APP_TOKEN, BOT_TOKEN
+from tests.slack.stand_in import StandIn
 from tests.support.processes import Process, clean_environment, eventually, start
 
 CONNECTED = "connected to slack"

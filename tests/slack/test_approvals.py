@@ -7,7 +7,8 @@ import json
 from tests.blackbox.api import Api, call, steps
 from tests.blackbox.conftest import World
 from tests.slack.bridge import BridgeProcess
-from tests.slack.stand_in import Message, StandIn
+from tests.slack.shapes import Message
+from tests.slack.stand_in import StandIn
 from tests.slack.test_runs import CHANNEL, run_of
 
 

@@ -72,5 +72,6 @@ def test_other_channels_are_not_listened_to(
     slack.mention("UANA", "COPS", "hello")
     ts = slack.mention("UBOB", CHANNEL, "and here")
     slack.find(CHANNEL, ts, "and here")
-    assert all(each.acknowledged for each in slack.envelopes)
+    heard = [each for each in slack.envelopes if each.payload["event"].get("channel") == "COPS"]
+    slack.until(lambda: all(each.acknowledged for each in heard), "it is acknowledged")
     assert [each.text for each in slack.channels["COPS"] if each.user == "UBOT"] == []

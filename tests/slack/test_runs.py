@@ -5,7 +5,8 @@ from __future__ import annotations
 from tests.blackbox.api import call, steps
 from tests.blackbox.conftest import World
 from tests.slack.bridge import BridgeProcess
-from tests.slack.stand_in import StandIn, shown
+from tests.slack.shapes import shown
+from tests.slack.stand_in import StandIn
 from tests.support.processes import eventually
 
 CHANNEL = "CGENERAL"
@@ -115,6 +116,21 @@ def test_a_command_begins_a_thread_of_its_own(slack: StandIn, server: World, bri
     )
     assert "*ana* asks" in root.text
     slack.until(lambda: slack.transcript(CHANNEL, root.ts) == "say &lt;!channel&gt; &amp; go")
+
+
+def test_a_command_waits_for_a_slack_that_asks_to(
+    slack: StandIn, server: World, bridged: BridgeProcess
+) -> None:
+    """One message and one run, though the first tries are refused and the answer to the next is lost."""
+    before = server.api.run_ids()
+    slack.storm, slack.lose_answers = 2, 1
+    slack.command("UANA", CHANNEL, "patience")
+    root = slack.until(
+        lambda: next((each for each in slack.channels[CHANNEL] if each.key.endswith("/root")), None)
+    )
+    slack.until(lambda: slack.transcript(CHANNEL, root.ts) == "patience")
+    assert [each.key.endswith("/root") for each in slack.channels[CHANNEL]].count(True) == 1
+    assert len(server.api.run_ids() - before) == 1
 
 
 def test_a_command_where_the_bot_is_no_member_says_what_to_do(

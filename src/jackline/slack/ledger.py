@@ -99,6 +99,7 @@ class Ledger:
         self._db.execute(
             "DELETE FROM messages WHERE holder IN (SELECT run_id FROM runs WHERE done AND at < ?)", (before,)
         )
+        self._db.execute("DELETE FROM messages WHERE holder LIKE 'inbox.%' AND at < ?", (before,))
 
     # -- what came from Slack ------------------------------------------------------------------
 
@@ -199,12 +200,16 @@ class Ledger:
         self._db.execute("INSERT INTO messages (holder, key, at) VALUES (?, ?, ?)", (holder, key, now))
         return Posted(at=now, ts=None, digest="")
 
+    def withdraw(self, holder: str, key: str) -> None:
+        """It was not posted: Slack has said so."""
+        self._db.execute("DELETE FROM messages WHERE holder = ? AND key = ? AND ts IS NULL", (holder, key))
+
     def posted(self, holder: str, key: str, ts: str, digest: str) -> Posted:
         """It stands in Slack, as `digest` says; "" when that is not known."""
         now = time.time()
         self._db.execute(
-            "UPDATE messages SET ts = ?, digest = ?, at = ? WHERE holder = ? AND key = ?",
-            (ts, digest, now, holder, key),
+            "INSERT OR REPLACE INTO messages (holder, key, at, ts, digest) VALUES (?, ?, ?, ?, ?)",
+            (holder, key, now, ts, digest),
         )
         return Posted(at=now, ts=ts, digest=digest)
 

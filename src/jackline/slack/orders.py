@@ -20,7 +20,7 @@ from jackline.slack.forms import stranger
 from jackline.slack.ledger import Thread
 from jackline.slack.mrkdwn import escape, one_line, request
 from jackline.slack.speaker import Place
-from jackline.slack.web import SlackError
+from jackline.slack.web import SlackError, SlackRefused
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -110,8 +110,8 @@ class Orders:
         drawn = Drawn(key="root", text=escape(one_line(f"{asked.name} asks: {text}", 300)), blocks=blocks)
         place = Place(channel=asked.channel, thread=None)
         try:
-            root = await self._mouth.post(place, f"inbox.{taken.id}", drawn)
-        except SlackError as error:
+            root = await self._mouth.post_surely(place, f"inbox.{taken.id}", drawn)
+        except SlackRefused as error:
             await self.whisper(
                 asked, f"I cannot write here ({escape(str(error))}). Invite me first: `/invite @jackline`."
             )

@@ -82,11 +82,29 @@ class Mouth:
             return known
         return await self._post(place, holder, key, drawn)
 
+    async def post_surely(self, place: Place, holder: str, drawn: Drawn) -> Posted:
+        """The same, however often it takes. Raises `SlackRefused`."""
+        failures = 0
+        while True:
+            await self.gates.enter("post", place.channel)
+            try:
+                return await self.post(place, holder, drawn)
+            except RateLimited as error:
+                self.gates.hold("post", place.channel, error.seconds)
+            except Unsure as error:
+                _log.warning("slack does not answer", reason=str(error))
+                await anyio.sleep(pause_s(failures))
+                failures += 1
+
     async def _post(self, place: Place, holder: str, key: str, drawn: Drawn) -> Posted:
         ts = ""
         with anyio.CancelScope(shield=True):
             # What was begun is noted, also when this process is told to leave meanwhile.
-            ts = await self.web.post(place.channel, place.thread, key, drawn.text, drawn.blocks)
+            try:
+                ts = await self.web.post(place.channel, place.thread, key, drawn.text, drawn.blocks)
+            except (RateLimited, SlackRefused):
+                self.ledger.withdraw(holder, drawn.key)
+                raise
         return self.ledger.posted(holder, drawn.key, ts, drawn.digest)
 
 
@@ -166,7 +184,7 @@ class Speaker:
             _log.warning("slack does not answer", run_id=self._run_id, reason=str(error))
             if step.method == "post":
                 self._posted = self._mouth.ledger.messages(self._run_id)
-            await anyio.sleep(_AGAIN_S[min(self._failures, len(_AGAIN_S) - 1)])
+            await anyio.sleep(pause_s(self._failures))
             self._failures += 1
         except SlackRefused as error:
             self._refused(step, error)
@@ -204,6 +222,11 @@ class Speaker:
         else:
             # The bot was removed, the channel archived, the token revoked.
             self.lost = True
+
+
+def pause_s(failures: int) -> float:
+    """How long to wait before the next try."""
+    return _AGAIN_S[min(failures, len(_AGAIN_S) - 1)]
 
 
 def _goes_on(key: str, following: str) -> bool:
