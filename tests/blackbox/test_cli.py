@@ -18,6 +18,9 @@ from tests.support.processes import HOST, eventually_async, free_port
 pytestmark = pytest.mark.anyio
 
 CTRL_C = "\x03"
+JSON_SECTION = (
+    (Path(__file__).parents[2] / "docs" / "cli.md").read_text().partition("### JSON")[2].partition("\n## ")[0]
+)
 NARROW = 40
 
 
@@ -62,13 +65,14 @@ async def test_yes_at_the_terminal_runs_the_call(embedded: World) -> None:
         assert await screen.end() == 0
     text = screen.text
     parts = [
-        "executing",
+        "queued",
         "I look.",
-        '> delete {"path": "/cli-yes"}',
+        "delete needs your approval",
         "the run waits for an approval",
         "? delete: granted by local",
+        "delete  path=/cli-yes",
         "deleted /cli-yes",
-        "> check",
+        "check  path=/cli-yes",
         "/cli-yes is gone",
         "completed",
     ]
@@ -260,3 +264,148 @@ async def test_runs_approve_and_deny_from_another_terminal(embedded: World) -> N
     assert "already granted by local" in late.err
     page = await jackline("runs", "--json", "--limit", "2", "--url", url)
     assert [run["run_id"] for run in json.loads(page.out)["runs"]] == [second, first]
+
+
+# -- lists and conversations ------------------------------------------------------------------------
+
+
+async def test_what_json_prints_has_the_documented_members(embedded: World) -> None:
+    """docs/cli.md says the shapes; these are what the commands print."""
+    api, url = embedded.api, embedded.server.url
+    documented = dict(re.findall(r"^\| (`[a-z].*?) \| (.+) \|$", JSON_SECTION, re.MULTILINE))
+    run_id = api.start(asking("/cli-json"))
+    api.until(run_id, "awaiting_approval")
+    listed = json.loads((await jackline("runs", "--json", "--url", url)).out)
+    assert set(listed) == set(re.findall(r'"(\w+)"', documented["`runs`"]))
+    opened = json.loads((await jackline("open", run_id, "--json", "--url", url)).out)
+    assert set(opened) == set(re.findall(r'"(\w+)"', documented["`open`"]))
+    denied = json.loads((await jackline("deny", f"{run_id}.1", "--json", "--url", url)).out)
+    assert set(denied) == set(re.findall(r'"(\w+)"', documented["`approve`, `deny`"]))
+    api.ended(run_id)
+    frames = lines((await jackline("tail", run_id, "--json", "--url", url)).out)
+    events = {frame["event"] for frame in frames}
+    assert events <= set(re.findall(r"`(\w+)`", documented[next(key for key in documented if "tail" in key)]))
+    assert {*frames[1]} == {"event", "id", "data"}
+    stopped = json.loads((await jackline("stop", run_id, "--json", "--url", url)).out)
+    assert set(stopped) <= {"run_id", "state", "receipt"}
+    deleted = json.loads((await jackline("delete", run_id, "--yes", "--json", "--url", url)).out)
+    assert deleted == {"deleted": run_id}
+
+
+async def test_a_list_that_is_watched_says_what_changes(embedded: World, tmp_path: Path) -> None:
+    """Piped: a line for each run, then one for each change, questions with the command that answers."""
+    api, url = embedded.api, embedded.server.url
+    before = api.start("hello")
+    api.ended(before)
+    async with terminal("runs", "--watch", "--url", url, columns=200, TERM="dumb") as screen:
+        await screen.until(f"{before} completed")
+        run_id = api.start(asking("/cli-watched"))
+        await screen.until(f"{run_id} asks for delete: jackline approve {run_id}.1")
+        await screen.until(f"{run_id} awaiting_approval")
+        await jackline("approve", f"{run_id}.1", "--url", url)
+        await screen.until(f"delete ({run_id}.1) granted by local")
+        await screen.until(f"{run_id} completed")
+        screen.type(CTRL_C)
+        assert await screen.end() == 130
+    assert screen.text.count(f"{run_id} queued") == 1
+    assert screen.text.count(f"{run_id} completed") == 1
+
+
+async def test_what_waits_for_a_person_is_on_top_of_the_live_list(embedded: World) -> None:
+    api, url = embedded.api, embedded.server.url
+    async with terminal("runs", "--watch", "--url", url, columns=100, rows=12) as screen:
+        await screen.until("waiting for you")
+        run_id = api.start(asking("/cli-board"))
+        later = api.start("hello")
+        await screen.until(f"jackline approve {run_id}.1")
+        await screen.until(f"completed  {later}")
+        shown = screen.shown
+        asked = next(at for at, line in enumerate(shown) if run_id in line)
+        assert asked < next(at for at, line in enumerate(shown) if later in line)
+        await jackline("deny", f"{run_id}.1", "--url", url)
+        await screen.until(f"completed  {run_id}")
+        screen.type(CTRL_C)
+        assert await screen.end() == 130
+
+
+async def test_tail_f_goes_on_with_the_conversations_next_run(embedded: World) -> None:
+    """As `tail -f` does: what comes is shown until it is left."""
+    api, url = embedded.api, embedded.server.url
+    first = api.start("hello one")
+    api.ended(first)
+    conversation = first.rpartition(".")[0]
+    async with terminal("tail", "-f", first, "--url", url, TERM="dumb") as screen:
+        await screen.until("completed")
+        done = await jackline("chat", "hello two", "--conversation", conversation, "--url", url)
+        assert done.code == 0
+        await screen.until(f"run {conversation}.2 queued")
+        await screen.until("completed", times=2)
+        screen.type(CTRL_C)
+        assert await screen.end() == 0
+
+
+async def test_a_beginning_can_be_asked_for(embedded: World) -> None:
+    api, url = embedded.api, embedded.server.url
+    run_id = api.start("hello")
+    api.ended(run_id)
+    whole = [
+        frame["id"]
+        for frame in lines((await jackline("tail", run_id, "--json", "--url", url)).out)
+        if "id" in frame
+    ]
+
+    async def ids(*args: str) -> list[str]:
+        done = await jackline("tail", run_id, *args, "--json", "--url", url)
+        return [frame["id"] for frame in lines(done.out) if "id" in frame]
+
+    assert await ids("--lines", "2") == whole[-2:]
+    assert await ids("--since", "3") == whole[2:]
+    assert await ids("--since", "1h") == whole
+    assert await ids("--since", "2999-01-01T00:00Z") == []
+    wrong = await jackline("tail", run_id, "--since", "soon", "--url", url)
+    assert (wrong.code, wrong.err.count("\n")) == (2, 1)
+    assert "neither a span" in wrong.err
+
+
+async def test_a_conversation_is_talked_in(embedded: World) -> None:
+    """Follow-ups go to the same conversation; Ctrl-D leaves."""
+    async with terminal("chat", "--url", embedded.server.url) as screen:
+        await screen.until("a new conversation")
+        screen.type("hello first\n")
+        await screen.until("Ctrl-D leaves", times=2)
+        first = run_of(screen)
+        await screen.until("● completed")
+        screen.type("hello second\n")
+        conversation = first.rpartition(".")[0]
+        await screen.until(f"run {conversation}.2 queued")
+        await screen.until("● completed", times=2)
+        screen.type("\x04")
+        assert await screen.end() == 0
+    assert embedded.api.ended(f"{conversation}.2")["state"] == "completed"
+
+
+async def test_the_beginning_of_an_id_is_enough_where_it_is_clear(embedded: World) -> None:
+    """And where it is not, nothing is stopped."""
+    api, url = embedded.api, embedded.server.url
+    run_id = api.start(steps({"silent": 1000}))
+    done = await jackline("stop", run_id[:12], "--wait", "30", "--url", url)
+    assert f"run {run_id} stopped" in done.out
+    unknown = await jackline("stop", "zzzzzzzzzz", "--url", url)
+    assert (unknown.code, unknown.err.count("\n")) == (2, 1)
+    assert "no run begins with zzzzzzzzzz" in unknown.err
+
+
+async def test_the_page_of_an_id_is_opened_or_told(embedded: World) -> None:
+    api, url = embedded.api, embedded.server.url
+    run_id = api.start("hello")
+    conversation = run_id.rpartition(".")[0]
+    for name, place in (
+        ([], "/"),
+        ([run_id], f"/#/runs/{run_id}"),
+        ([f"{run_id}.1"], f"/#/runs/{run_id}"),
+        ([conversation], f"/#/conversations/{conversation}"),
+    ):
+        done = await jackline("open", *name, "--print", "--url", url)
+        assert (done.code, done.out, done.err) == (0, f"{url}{place}\n", "")
+    unknown = await jackline("open", "aaaaaaaaaaaaaaaaaaaa.1", "--url", url)
+    assert (unknown.code, "jackline runs" in unknown.err) == (1, True)

@@ -199,7 +199,8 @@ def test_every_command_and_option_is_documented_and_no_other() -> None:
         documented = set(re.findall(r"^\| `(--[a-z-]+)", text, re.MULTILINE))
         apart = name in {"serve", "bench stop", "drill", "proxy", "doctor", "completion"}
         assert documented | (set() if apart else shared) == options(name), name
-        metavars = [one.metavar for one in command_line()[name].params if one.param_type_name == "argument"]
+        arguments = [one for one in command_line()[name].params if one.param_type_name == "argument"]
+        metavars = [one.metavar for one in arguments if not one.hidden]
         assert all(f"jackline {name} {metavar}" in text for metavar in metavars)
 
 

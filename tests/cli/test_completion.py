@@ -16,6 +16,7 @@ from tests.client.server import Connection, Request, Server, serving
 
 pytestmark = pytest.mark.anyio
 
+PATIENT = {"JACKLINE_COMPLETION_WITHIN": "60"}
 RUNS = [
     {"run_id": "abc.2", "conversation_id": "abc", "state": "executing", "title": "x\x1b[2J$(id)"},
     {"run_id": "abd.1", "conversation_id": "abd", "state": "completed", "title": "the disk"},
@@ -41,8 +42,10 @@ async def known(server: Server) -> Server:
     return server
 
 
-async def completed(*words: str, url: str) -> list[str]:
-    done = await jackline("completion", "bash", "--", *words, JACKLINE_URL=url)
+async def completed(*words: str, url: str, within: str = "60") -> list[str]:
+    done = await jackline(
+        "completion", "bash", "--", *words, JACKLINE_URL=url, JACKLINE_COMPLETION_WITHIN=within
+    )
     assert (done.code, done.err) == (0, "")
     return [line.partition("\t")[0] for line in done.out.splitlines()]
 
@@ -55,7 +58,7 @@ async def test_commands_and_options_are_completed_without_a_server() -> None:
     assert await completed("tail", "--s", url=url) == ["--since"]
     assert await completed("chat", "--on-busy", "", url=url) == ["reject", "queue", "stop"]
     assert await completed("runs", "--state", "aw", url=url) == ["awaiting_approval"]
-    assert await completed("proxy", "ngi", url=url) == ["nginx"]
+    assert await completed("proxy", "ngi", url=url) == ["nginx", "nginx-gateway-fabric"]
     assert await completed("export", "-o", "", url=url) == ["\x06"]
 
 
@@ -68,7 +71,7 @@ async def test_ids_are_the_servers(known: Server) -> None:
     assert await completed("chat", "--agent", "", url=known.url) == ["demo"]
     assert await completed("delete", "ab", url=known.url) == ["abc.2", "abd.1", "abc", "abd"]
     assert await completed("tail", "abc.2", "", url=known.url) == []
-    described = await jackline("completion", "zsh", "--", "tail", "abc", JACKLINE_URL=known.url)
+    described = await jackline("completion", "zsh", "--", "tail", "abc", JACKLINE_URL=known.url, **PATIENT)
     assert described.out == "abc.2\texecuting x[2J$(id)\n"
 
 
@@ -84,7 +87,7 @@ async def test_a_server_that_is_away_or_silent_completes_nothing() -> None:
 
     async with serving() as server:
         server.answer(silent)
-        assert await completed("tail", "", url=server.url) == []
+        assert await completed("tail", "", url=server.url, within="0.2") == []
         url = server.url
     assert await completed("tail", "", url=url) == []
 
@@ -102,11 +105,14 @@ async def test_bash_completes(known: Server, tmp_path: Path) -> None:
     script = (
         'eval "$(jackline completion bash)"\n'
         "complete -p jackline\n"
-        'try() { COMP_WORDS=("$@"); COMP_CWORD=$(($# - 1)); _jackline; printf "%s;" "${COMPREPLY[@]}"; echo; }\n'
+        'try() { COMP_WORDS=("$@"); COMP_CWORD=$(($# - 1)); _jackline; '
+        'printf "%s;" "${COMPREPLY[@]}"; echo; }\n'
         'try jackline ""\ntry jackline app\ntry jackline tail ab\ntry jackline approve ""\n'
     )
     done = await anyio.run_process(
-        ["bash", "--norc", "-c", script], env=command(tmp_path) | {"JACKLINE_URL": known.url}, cwd=tmp_path
+        ["bash", "--norc", "-c", script],
+        env=command(tmp_path) | PATIENT | {"JACKLINE_URL": known.url},
+        cwd=tmp_path,
     )
     first, commands, *rest = done.stdout.decode().splitlines()
     assert first == "complete -F _jackline jackline"

@@ -413,6 +413,12 @@ def completion(
     ],
     words: Annotated[list[str] | None, typer.Argument(metavar="WORDS", hidden=True)] = None,
     *,
+    within: Annotated[
+        float,
+        typer.Option(
+            envvar="JACKLINE_COMPLETION_WITHIN", min=0, metavar="SECONDS", help="How long a server may take."
+        ),
+    ] = 1.0,
     url: Url = DEFAULT_URL,
     token: Token = None,
 ) -> None:
@@ -422,7 +428,8 @@ def completion(
     if words is None:
         typer.echo(completions.script(shell), nl=False)
     else:
-        for line in completions.complete(typer.main.get_command(app), words, url=url, token=token):
+        place = completions.Place(url=url, token=token, within_s=within)
+        for line in completions.complete(typer.main.get_command(app), words, place):
             typer.echo(line)
 
 

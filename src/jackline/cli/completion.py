@@ -8,6 +8,7 @@ shell, and what is no plain word is left out: titles are written by whoever star
 from __future__ import annotations
 
 import re
+from dataclasses import dataclass, replace
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any, Final, Literal, get_args
 
@@ -22,9 +23,7 @@ from jackline.client.shape import items, members
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Iterator, Sequence
 
-_PATIENCE_S: Final = 1.0
-"""Who presses Tab waits for this at most; a server that is away completes nothing, and says nothing."""
-_PACE: Final = Pace(first_budget_s=0, connect_budget_s=0, connect_s=_PATIENCE_S)
+_PACE: Final = Pace(first_budget_s=0, connect_budget_s=0)
 _RECENT: Final = 50
 _WORD: Final = re.compile(r"[\w.@:/+=-]+")
 _FILES: Final = "\x06"
@@ -32,6 +31,17 @@ _FILES: Final = "\x06"
 _STATES: Final = ("queued", "executing", "awaiting_approval", "stopping", "stopped", "completed", "failed")
 
 Candidate = tuple[str, str]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Place:
+    """The server that is asked. Who presses Tab waits for `within_s` at most; a server that is away
+    completes nothing, and says nothing."""
+
+    url: str
+    token: str | None
+    within_s: float
+
 
 _BASH: Final = """\
 # jackline: eval "$(jackline completion bash)" in ~/.bashrc
@@ -95,21 +105,23 @@ def script(shell: Literal["bash", "zsh", "fish"]) -> str:
     return {"bash": _BASH, "zsh": _ZSH, "fish": _FISH}[shell]
 
 
-def complete(root: Any, words: Sequence[str], *, url: str, token: str | None) -> list[str]:
+def complete(root: Any, words: Sequence[str], place: Place) -> list[str]:
     """The candidates for the last word, as lines. `root` is the command line's own description."""
     *before, current = words or [""]
     command, rest = _command(root, before)
-    url, token = _given(before, "--url") or url, _given(before, "--token") or token
+    place = replace(
+        place, url=_given(before, "--url") or place.url, token=_given(before, "--token") or place.token
+    )
     option = _by_name(command, before[-1]) if before else None
     if option is not None and not option.is_flag and rest:
-        found = _values(option, url, token)
+        found = _values(option, place)
     elif current.startswith("-"):
         found = list(_options(command))
     elif getattr(command, "commands", None):
         found = [(name, _help(each)) for name, each in command.commands.items() if not each.hidden]
     else:
         argument = _argument(command, rest)
-        found = [] if argument is None else _values(argument, url, token)
+        found = [] if argument is None else _values(argument, place)
     if found == [(_FILES, "")]:
         return [_FILES]
     matching = [(name, about) for name, about in found if name.startswith(current) and _WORD.fullmatch(name)]
@@ -159,7 +171,7 @@ def _help(command: Any) -> str:
     return str(command.help or "").partition(".")[0]
 
 
-def _values(parameter: Any, url: str, token: str | None) -> list[Candidate]:
+def _values(parameter: Any, place: Place) -> list[Candidate]:
     choices = get_args(getattr(getattr(parameter, "type_descriptor", None), "annotation", None))
     if choices and all(isinstance(each, str) for each in choices):
         return [(each, "") for each in choices]
@@ -183,7 +195,7 @@ def _values(parameter: Any, url: str, token: str | None) -> list[Candidate]:
             return [(_FILES, "")]
         case _:
             return []
-    return anyio.run(_asked, ask, url, token)
+    return anyio.run(_asked, ask, place)
 
 
 def _proxies() -> list[Candidate]:
@@ -195,12 +207,10 @@ def _proxies() -> list[Candidate]:
 # -- the server ------------------------------------------------------------------------------------
 
 
-async def _asked(
-    ask: Callable[[Client], Awaitable[list[Candidate]]], url: str, token: str | None
-) -> list[Candidate]:
+async def _asked(ask: Callable[[Client], Awaitable[list[Candidate]]], place: Place) -> list[Candidate]:
     try:
-        with anyio.move_on_after(_PATIENCE_S):
-            async with Client(url, token, pace=_PACE) as client:
+        with anyio.move_on_after(place.within_s):
+            async with Client(place.url, place.token, pace=_PACE) as client:
                 return await ask(client)
     except (ClientError, ValueError, KeyError):
         pass  # a press of Tab is no place for a message
