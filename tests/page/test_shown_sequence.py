@@ -141,3 +141,29 @@ async def test_a_stop_by_key_is_seen_from_stopping_to_its_receipt(server: World,
     words = {"killed": "its process was killed", "unknown": "unknown", "cancelled": "cancelled while it ran"}
     await expect(receipt).to_contain_text(words[outcome])
     await shot(page, "stopped-killed")
+
+
+async def test_who_hammers_on_esc_stops_the_run_in_front_and_no_other(
+    own_server: World, visitors: Visitors
+) -> None:
+    """G4: once the run in front has ended, another one that goes on is named before a key can stop it."""
+    other = own_server.api.start(steps({"silent": 600}))
+    page = await (await visitors.come(own_server.server.url)).open()
+    run_id = await send(page, steps({"say": "here ", "silent": 600}))
+    await expect(page.get_by_role("feed")).to_contain_text("here")
+    hammer = """async () => {
+        const press = () => document.body.dispatchEvent(
+            new KeyboardEvent('keydown', {key: 'Escape', bubbles: true, cancelable: true}));
+        const state = () => document.querySelector('.run').dataset.state;
+        press(); press();
+        while (state() !== 'stopped') {
+            await new Promise(resolve => setTimeout(resolve, 50));
+            press();
+        }
+        press();
+    }"""
+    await page.evaluate(hammer)
+    await expect(state(page)).to_have_text("stopped")
+    assert own_server.api.snapshot(run_id)["state"] == "stopped"
+    await expect(dock(page).get_by_role("button", name="Stop", exact=True)).to_be_visible()
+    assert own_server.api.snapshot(other)["state"] == "executing"

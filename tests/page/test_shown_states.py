@@ -1,4 +1,4 @@
-"""Each main state, light and dark, on a desktop and on a phone: no violation of axe, and a picture to look at."""
+"""Each main state, light and dark, on a desktop and a phone: nothing for axe to say, and a picture."""
 
 from __future__ import annotations
 

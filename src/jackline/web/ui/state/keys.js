@@ -4,6 +4,8 @@
 
 /** Two Escs within this time are a stop. */
 const TWICE_MS = 1_000;
+/** Who hammers on Esc means what the first two were for: until there is a pause, nothing else is stopped by it. */
+const QUIET_MS = 2_000;
 
 /** @param {EventTarget | null} target */
 const isTyping = (target) =>
@@ -11,18 +13,28 @@ const isTyping = (target) =>
 
 /** Listen to the keyboard. @param {App} app */
 export function listenToKeys(app) {
-  let escapedAt = -Infinity;
+  /** What the first Esc has named. */ let named = {at: -Infinity, runs: ''};
+  /** What was stopped by key. */ let stopped = {at: -Infinity, runs: ''};
   // In the capturing phase: nothing that has the focus may keep a stop from being heard.
   addEventListener(
     'keydown',
     (event) => {
       if (event.key !== 'Escape' || event.repeat || event.isComposing) return;
       const targets = stopTargets(app);
-      const twice = event.timeStamp - escapedAt <= TWICE_MS;
-      escapedAt = twice ? -Infinity : event.timeStamp;
+      const at = event.timeStamp;
+      const runs = targets.join(' ');
+      const meant = runs !== stopped.runs && targets.length === 1 && targets[0] === app.followed?.runId;
+      if (at - stopped.at <= QUIET_MS && !meant) {
+        stopped.at = at;
+        return;
+      }
+      // What was named may have ended since: another run is named first, before it can be stopped.
+      const twice = at - named.at <= TWICE_MS && named.runs === runs;
+      named = twice ? {at: -Infinity, runs: ''} : {at, runs};
       if (targets.length === 0) return;
       if (!twice) return app.say(targets.length > 1 ? `Press Esc again to stop: ${targets.length} runs go on` : `Press Esc again to stop${nameOf(app, targets[0])}`, TWICE_MS);
       app.say('');
+      stopped = {at, runs};
       // A second Esc must not close the dialog that it opens.
       event.preventDefault();
       if (targets.length > 1) app.choose(true);

@@ -11,6 +11,7 @@ import {EarlierRow, RunRow} from './run_rows.js';
 import {StepApprovals} from './step_approvals.js';
 import {Timeline} from './timeline.js';
 import {Usage} from './usage.js';
+import {Artifacts} from './value.js';
 import {VirtualList} from './virtual_list.js';
 
 /** @typedef {import('../state/app.js').App} App */
@@ -23,6 +24,7 @@ export function RunPage({app, followed, agents, defaultAgent}) {
   const [side, setSide] = useState(false);
   const feed = useMemo(() => /** @type {import('./virtual_list.js').Handle} */ ({toEnd: () => {}, toRow: () => {}}), [followed]);
   const {run, runId, missing} = followed;
+  const artifact = useMemo(() => (/** @type {string} */ of, /** @type {string} */ id) => app.session.jackline.artifact(of, id), [app]);
   const earlier = useEarlier(app, followed);
   const item = app.list.index.runs.get(runId);
   const title = run.title || item?.title || runId;
@@ -35,7 +37,7 @@ export function RunPage({app, followed, agents, defaultAgent}) {
     if (at >= 0) feed.toRow(earlier.length + at);
   };
   const newest = app.list.index.ofConversation(run.conversationId)[0];
-  return html`<div class="run" data-run=${runId} data-state=${state} data-asks=${run.pending.length > 0}>
+  return html`<${Artifacts.Provider} value=${artifact}><div class="run" data-run=${runId} data-state=${state} data-asks=${run.pending.length > 0}>
     <header class="run-head">
       <a class="back" href="#/" aria-label="Back to the list">Runs</a>
       <div class="run-title">
@@ -69,7 +71,7 @@ export function RunPage({app, followed, agents, defaultAgent}) {
       <${Usage} usage=${run.usage} />
       <${Facts} followed=${followed} />
     </aside>
-  </div>`;
+  </div><//>`;
 }
 
 /** How long it runs, or ran. @param {{run: import('../model/run.js').Run}} props */
