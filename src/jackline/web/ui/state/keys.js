@@ -6,6 +6,8 @@
 const TWICE_MS = 1_000;
 /** Who hammers on Esc means what the first two were for: until there is a pause, nothing else is stopped by it. */
 const QUIET_MS = 2_000;
+/** So long after a key in a field that is no longer there, the next one was meant for it. */
+const TYPING_MS = 2_000;
 
 /** @param {EventTarget | null} target */
 const isTyping = (target) =>
@@ -42,9 +44,16 @@ export function listenToKeys(app) {
     },
     {capture: true},
   );
+  /** The last key in a field. */ let typed = {at: -Infinity, field: /** @type {Node | null} */ (null)};
   addEventListener('keydown', (event) => {
+    const field = isTyping(event.target) ? /** @type {Node} */ (event.target) : null;
+    // A field goes when its question is answered by another: who types into it does not mean what letters do elsewhere.
+    if (field !== null || (typed.field?.isConnected === false && event.timeStamp - typed.at < TYPING_MS)) {
+      typed = {at: event.timeStamp, field: field ?? typed.field};
+    }
+    if (typed.at === event.timeStamp) return;
     if (event.ctrlKey || event.metaKey || event.altKey || event.defaultPrevented) return;
-    if (isTyping(event.target) || !app.singleKeys || document.querySelector('dialog[open]') !== null) return;
+    if (!app.singleKeys || document.querySelector('dialog[open]') !== null) return;
     const does = KEYS[event.key];
     if (does === undefined) return;
     event.preventDefault();

@@ -1,5 +1,6 @@
 /** A run: what was said and done, what it asks, and beside it where the time went. @module */
-import {html, useEffect, useMemo, useState} from '../html.js';
+import {html, useEffect, useMemo, useRef, useState} from '../html.js';
+import {answerWord} from '../model/words.js';
 import {useObservables, useTick} from '../state/hooks.js';
 import {runHref} from '../state/route.js';
 import {duration, isEnded, isGoing, stateWord} from '../state/words.js';
@@ -17,6 +18,9 @@ import {VirtualList} from './virtual_list.js';
 /** @typedef {import('../state/app.js').App} App */
 /** @typedef {import('../state/followed_run.js').FollowedRun} FollowedRun */
 /** @typedef {Record<string, any>} Data */
+
+/** How long it is shown that a question was answered elsewhere. */
+const ANSWERED_MS = 10_000;
 
 /** @param {{app: App, followed: FollowedRun, agents: Data[], defaultAgent: string | null}} props */
 export function RunPage({app, followed, agents, defaultAgent}) {
@@ -105,12 +109,26 @@ function Rows({app, followed, earlier, feed, onShow}) {
 /** The questions that wait, where they cannot be overlooked. @param {{app: App, followed: FollowedRun}} props */
 function Pending({app, followed}) {
   const {run} = followed;
+  useToldElsewhere(app, run);
   if (run.pending.length === 0 || isEnded(run.state) || run.state === 'stopping') return null;
   return html`<section class="pending" aria-label="Questions of this run">
     ${run.pending.length > 1 && html`<${StepApprovals} approvals=${run.pending} calls=${run.calls} onDecideAll=${(/** @type {any} */ decisions) => app.decideAll(decisions)} />`}
     ${run.pending.map((approval) => html`<${ApprovalCard} key=${`${approval.callId}-${approval.round}`} approval=${approval} call=${run.calls.get(approval.callId)} now=${Date.now() + run.skewMs}
       onDecide=${(/** @type {string} */ callId, /** @type {any} */ decision) => app.decide(callId, decision)} />`)}
   </section>`;
+}
+
+/** A question goes once it is answered: who had it before their eyes is told by whom. @param {App} app @param {import('../model/run.js').Run} run */
+function useToldElsewhere(app, run) {
+  const before = useRef(/** @type {import('../model/run.js').Round[]} */ ([]));
+  useEffect(() => {
+    const gone = before.current.filter(({callId, state}) => state !== 'pending' && state !== 'withdrawn' && !app.answered.has(callId));
+    before.current = [...run.pending];
+    const [round] = gone;
+    if (round === undefined) return;
+    const who = round.by === null || round.by === 'system' ? '' : ` by ${round.by}`;
+    app.say(gone.length > 1 ? `${gone.length} questions were answered elsewhere` : `${round.name} was answered meanwhile: ${answerWord(round)}${who}`, ANSWERED_MS);
+  });
 }
 
 /** @param {{followed: FollowedRun}} props */
