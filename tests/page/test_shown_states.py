@@ -42,7 +42,7 @@ async def test_list_and_failed_run(own_server: World, visitors: Visitors) -> Non
     api = own_server.api
     stopped, waiting = api.start(steps({"silent": 600})), api.start(steps(call("delete", path="/shown")))
     api.stop(stopped, wait=30)
-    failed, completed = api.start(steps({"say": "I try. "}, {"fail": 401})), api.start("all is well")
+    failed, completed = api.start(steps({"say": "I try. ", "fail": 401})), api.start("all is well")
     going = api.start(steps({"say": "at work ", "silent": 600}))
     for run_id in (failed, completed):
         api.ended(run_id)
