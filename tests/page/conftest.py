@@ -40,6 +40,12 @@ class Visitor:
     server: str
     cuts: bool = False
     troubles: list[str] = field(default_factory=list[str])
+    asked: list[tuple[Page, str]] = field(default_factory=list[tuple[Page, str]])
+    """Every request's page and address, in order."""
+
+    def feeds(self, page: Page) -> int:
+        """How often the page has opened a feed of its own."""
+        return sum(asker is page and "/api/v1/agent/feed" in url for asker, url in self.asked)
 
     async def open(self, place: str = "", *, hidden: bool = False) -> Page:
         """A tab of the page, at a place of it: `#/runs/RUN`."""
@@ -49,7 +55,7 @@ class Visitor:
             await page.add_init_script(HIDE)
         page.on("pageerror", lambda error: self.troubles.append(f"error: {error}"))
         page.on("console", lambda message: self._said(message.type, message.text))
-        page.on("request", lambda request: self._asked(request.url))
+        page.on("request", lambda request: self._asked(page, request.url))
         await page.goto(f"{self.server}/{place}")
         return page
 
@@ -68,7 +74,8 @@ class Visitor:
         if kind == "error" and not (self.cuts and _UNREACHED.search(text)):
             self.troubles.append(f"console: {text}")
 
-    def _asked(self, url: str) -> None:
+    def _asked(self, page: Page, url: str) -> None:
+        self.asked.append((page, url))
         if not url.startswith((self.server, "data:", "blob:")):
             self.troubles.append(f"foreign request: {url}")
 

@@ -5,24 +5,15 @@ from __future__ import annotations
 import signal
 
 import pytest
-from playwright.async_api import Page, expect
+from playwright.async_api import expect
 
 from tests.blackbox.api import call, steps
 from tests.blackbox.conftest import World
 from tests.page.conftest import Visitors, connection, row, send, shot, state, turn
-from tests.support.processes import eventually_async
 
 pytestmark = pytest.mark.anyio
 
 LONG = steps({"say": "here I am ", "silent": 600})
-
-
-async def streams(page: Page) -> list[str]:
-    """The streams that the tab has opened so far."""
-    return await page.evaluate(
-        "performance.getEntriesByType('resource').map(each => each.name)"
-        ".filter(name => /\\/(feed|events)/.test(name))"
-    )
 
 
 async def test_a_live_run_says_when_its_worker_was_heard(server: World, visitors: Visitors) -> None:
@@ -110,14 +101,12 @@ async def test_one_tab_holds_the_feed_for_all(own_server: World, visitors: Visit
     first = own_server.api.start("one")
     for tab in tabs:
         await expect(row(tab, first)).to_contain_text("completed")
-    with_feed = [tab for tab in tabs if any("/feed" in each for each in await streams(tab))]
-    assert with_feed == tabs[:1]
+    assert [visitor.feeds(tab) for tab in tabs] == [1, 0, 0, 0]
     await tabs[0].close()
     second = own_server.api.start("two")
     for tab in tabs[1:]:
         await expect(row(tab, second)).to_contain_text("completed")
-    with_feed = [tab for tab in tabs[1:] if any("/feed" in each for each in await streams(tab))]
-    assert len(with_feed) == 1
+    assert sorted(visitor.feeds(tab) for tab in tabs[1:]) == [0, 0, 1]
 
 
 async def test_a_shown_tab_takes_the_feed_from_a_hidden_one(own_server: World, visitors: Visitors) -> None:
@@ -128,13 +117,11 @@ async def test_a_shown_tab_takes_the_feed_from_a_hidden_one(own_server: World, v
     await turn(hidden, away=True)
     shown = await visitor.open()
 
-    async def has_feed() -> bool:
-        return any("/feed" in each for each in await streams(shown))
-
     run_id = own_server.api.start("seen by both")
     await expect(row(shown, run_id)).to_contain_text("completed")
     await expect(row(hidden, run_id)).to_contain_text("completed")
-    await eventually_async(has_feed, what="the shown tab has the feed")
+    assert visitor.feeds(hidden) == 1
+    assert visitor.feeds(shown) == 1
 
 
 async def test_without_web_locks_each_tab_has_its_own(own_server: World, visitors: Visitors) -> None:

@@ -13,6 +13,7 @@ from playwright.async_api import Browser, Page, Route
 
 import jackline.web
 from tests.support.node import FOLDER
+from tests.support.processes import PATIENCE
 from tests.web.harness import running
 
 HERE = Path(__file__).parent
@@ -68,6 +69,7 @@ async def parts(
         timezone_id="UTC",
     )
     page = await context.new_page()
+    page.set_default_timeout(PATIENCE * 1000)
     it = Parts(page=page)
     headers = {"Content-Security-Policy": await policy()}
 

@@ -185,7 +185,15 @@ export function exact(value) {
 }
 
 /** Keywords whose error only says that something within is wrong. */
-const WRAPPERS = new Set(['properties', 'patternProperties', 'items', 'prefixItems', 'allOf', '$ref', 'additionalItems', 'if', 'then', 'else']);
+const WRAPPERS = new Set(['properties', 'patternProperties', 'items', 'prefixItems', 'allOf', '$ref', 'additionalItems', 'additionalProperties', 'unevaluatedProperties', 'if', 'then', 'else']);
+
+/** As the server chooses it. @param {Data} schema @returns {'4' | '7' | '2019-09' | '2020-12'} */
+function draftOf({$schema: name}) {
+  if (typeof name !== 'string') return '2020-12';
+  if (name.includes('draft-04')) return '4';
+  if (name.includes('draft-06') || name.includes('draft-07')) return '7';
+  return name.includes('2019-09') ? '2019-09' : '2020-12';
+}
 
 /** What a schema does not allow, by field. The server checks it again. @param {unknown} schema @param {Data} args */
 export function check(schema, args) {
@@ -193,8 +201,7 @@ export function check(schema, args) {
   if (!isObject(schema) || isStandIn(schema)) return errors;
   let result;
   try {
-    // A draft of its own choice: the tools' schemas seldom say which.
-    result = new Validator(/** @type {any} */ (schema), '2020-12', false).validate(args);
+    result = new Validator(/** @type {any} */ (schema), draftOf(schema), false).validate(args);
   } catch {
     return errors; // a schema that this validator cannot follow: the server's says
   }
@@ -210,10 +217,9 @@ export function check(schema, args) {
 /** @param {{keyword: string, instanceLocation: string, keywordLocation: string, error: string}} error @param {unknown} schema */
 function told({keyword, instanceLocation, keywordLocation, error}, schema) {
   const path = instanceLocation.split('/').slice(1).map(unescaped);
-  const named = /property "(.*?)"/.exec(error)?.[1];
-  if (path.length === 0 && named !== undefined && (keyword === 'required' || keyword === 'additionalProperties')) {
-    return {field: named, words: keyword === 'required' ? 'is required' : 'is no argument of this tool'};
-  }
+  const named = /required property "(.*?)"/.exec(error)?.[1];
+  if (path.length === 0 && named !== undefined && keyword === 'required') return {field: named, words: 'is required'};
+  if (path.length === 1 && keyword === 'false') return {field: path[0] ?? WHOLE, words: 'is no argument of this tool'};
   const field = path[0] ?? WHOLE;
   const within = path.length > 1 ? `${path.slice(1).join('.')} ` : '';
   return {field, words: within + words(keyword, limitOf(schema, keywordLocation), error)};
@@ -232,8 +238,8 @@ function unescaped(part) {
 function limitOf(schema, place) {
   let found = schema;
   for (const part of place.split('/').slice(1).map(unescaped)) {
-    if (part === '$ref') return undefined;
-    found = found !== null && typeof found === 'object' ? /** @type {Data} */ (found)[part] : undefined;
+    if (part === '$ref') found = resolved(found, schema);
+    else found = found !== null && typeof found === 'object' ? /** @type {Data} */ (found)[part] : undefined;
   }
   return found;
 }

@@ -32,6 +32,7 @@ export class FollowedRun extends Observable {
   /** The newest entry there was when the stream opened. */ newest = 0;
   /** When anything was last heard of the server. @type {number | null} */ heardAt = null;
   /** @type {Heartbeat | null} */ heartbeat = null;
+  /** When an entry last came that was new. @type {number | null} */ entryAt = null;
   /** Why it does not go on, as the snapshot has it. @type {{for: string, detail: string} | null} */ waiting = null;
   /** Why it is not followed any more. @type {unknown} */ fault = null;
   /** There is no such run (any more). */ missing = false;
@@ -227,6 +228,7 @@ export class FollowedRun extends Observable {
       this.heartbeat = {worker, store, idleMs, at: Date.now()};
     }
     if (frame.kind === 'entry' && frame.type === 'workflow') this.waiting = null;
+    if (frame.kind === 'entry' && this.phase === 'live') this.entryAt = Date.now();
     apply(this.run, frame, Date.now());
     this.changed();
   }

@@ -28,8 +28,8 @@
 
 /** After which silence of the leader another tab takes over: it may be frozen. Above two heartbeats of the server. */
 const SILENT_MS = 45_000;
-/** How long to wait for the leader's welcome. */
-const WELCOME_MS = 3_000;
+/** How long to wait for a leader's first word: a dead one would have lost its lock at once, only a frozen one says nothing. */
+const WELCOME_MS = 15_000;
 /** How long a tab without Web Locks keeps its feed while nobody looks at it. */
 const LEAVE_MS = 5_000;
 
@@ -44,6 +44,7 @@ export class SharedFeed {
   /** @type {{phase: Phase, reason: string, retryInMs: number | null}} */
   #state = {phase: 'connecting', reason: '', retryInMs: null};
   #heardAt = Date.now();
+  /** Whether a leader has ever said anything. */ #heard = false;
   #welcomed = false;
   #stealing = false;
 
@@ -138,6 +139,7 @@ export class SharedFeed {
     }
     if (this.leads) return undefined; // the last words of the one whose lead this tab has taken
     this.#heardAt = Date.now();
+    this.#heard = true;
     if (message.kind === 'welcome') {
       this.#cursor = message.cursor || this.#cursor;
       this.#tellState(message);
@@ -164,7 +166,7 @@ export class SharedFeed {
   #look = () => {
     if (document.hidden || this.leads) return;
     const silent = Date.now() - this.#heardAt;
-    if (silent > SILENT_MS || (!this.#welcomed && silent > WELCOME_MS)) {
+    if (silent > (this.#heard ? SILENT_MS : WELCOME_MS)) {
       this.#heardAt = Date.now();
       void this.#steal();
     }

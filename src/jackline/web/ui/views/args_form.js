@@ -19,14 +19,14 @@ export function ArgsForm({fields, typed, errors, onType, disabled = false}) {
   /** @param {string} name @param {string | boolean} value */
   const type = (name, value) => onType({...typed, [name]: value});
   const whole = errors.get(WHOLE);
-  const unknown = fields === null ? [] : [...errors.keys()].filter((name) => name !== WHOLE && !fields.some((field) => field.name === name));
+  const unknown = [...errors.keys()].filter((name) => name !== WHOLE && !fields?.some((field) => field.name === name));
   return html`<div class="jl-form">
     ${fields === null
       ? html`<${Input} id=${id} label="Arguments, as JSON" error=${whole} describe="">
           ${(/** @type {object} */ more) => html`<textarea ...${more} class="jl-mono" rows=${rowsOf(typed[WHOLE], 6)} spellcheck=${false} disabled=${disabled}
             value=${typed[WHOLE]} onInput=${(/** @type {any} */ event) => type(WHOLE, event.currentTarget.value)}></textarea>`}
         <//>`
-      : fields.map((field) => html`<${FieldInput} key=${field.name} id=${`${id}-${field.name}`} field=${field} value=${typed[field.name]}
+      : fields.map((field, at) => html`<${FieldInput} key=${field.name} id=${`${id}-${at}`} field=${field} value=${typed[field.name]}
           error=${errors.get(field.name)} disabled=${disabled} onType=${(/** @type {string | boolean} */ value) => type(field.name, value)} />`)}
     ${fields !== null && whole !== undefined && html`<p class="jl-error" role="alert">The arguments: ${whole}</p>`}
     ${unknown.map((name) => html`<p class="jl-error" role="alert">${name}: ${errors.get(name)}</p>`)}

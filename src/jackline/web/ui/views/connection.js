@@ -45,7 +45,7 @@ export function standingOf(followed) {
 }
 
 /** @param {FollowedRun} followed @param {string} reason @returns {Standing} */
-function live({heartbeat, waiting, heardAt, run}, reason) {
+function live({heartbeat, waiting, heardAt, entryAt, run}, reason) {
   if (heartbeat?.store === 'away') {
     return standing('danger', 'The store does not answer', 'Shown is what was known last. It goes on when the store is back.');
   }
@@ -55,17 +55,24 @@ function live({heartbeat, waiting, heardAt, run}, reason) {
   if (waiting !== null && waiting.for !== 'approval') return standing('warn', 'Waits', waiting.detail);
   const silent = heardAt === null ? 0 : Date.now() - heardAt;
   if (silent > SILENT_MS) return standing('warn', 'Live, but silent', `Nothing heard of the server for ${duration(silent)}.`);
+  if (!navigator.onLine) {
+    const heard = heardAt === null ? '' : ` Last heard of the server ${Math.round(silent / 1000)} s ago.`;
+    return standing('warn', 'This machine says that it is offline', `The connection is still open.${heard}`);
+  }
   if (heartbeat?.worker === 'lost') return standing('warn', 'The worker is lost', 'Another one takes the run over.');
-  return standing('ok', 'Live', reason || workerWords(heartbeat, run.state));
+  return standing('ok', 'Live', reason || workerWords(heartbeat, entryAt, run.state));
 }
 
-/** @param {FollowedRun['heartbeat']} heartbeat @param {string | null} state */
-function workerWords(heartbeat, state) {
-  if (heartbeat === null || heartbeat.worker !== 'alive') {
-    return state === 'awaiting_approval' ? 'No worker is needed while it waits for you.' : '';
-  }
-  const heard = heartbeat.idleMs + Date.now() - heartbeat.at;
-  return `Last heard of the worker ${Math.max(0, Math.round(heard / 1000))} s ago.`;
+/**
+ * A heartbeat tells when the worker's loop last turned; an entry that comes is a sign of it too.
+ * @param {FollowedRun['heartbeat']} heartbeat @param {number | null} entryAt @param {string | null} state
+ */
+function workerWords(heartbeat, entryAt, state) {
+  if (state === 'awaiting_approval') return 'No worker is needed while it waits for you.';
+  if (heartbeat?.worker === 'none' || (heartbeat === null && entryAt === null)) return '';
+  const turnedAt = heartbeat === null ? 0 : heartbeat.at - heartbeat.idleMs;
+  const seconds = Math.round((Date.now() - Math.max(turnedAt, entryAt ?? 0)) / 1000);
+  return `Last heard of the worker ${Math.max(0, seconds)} s ago.`;
 }
 
 /** The connection of the run that is looked at. @param {{followed: FollowedRun}} props */

@@ -1,0 +1,221 @@
+// The pure modules of the page: markdown's blocks, forms, words. Run by test_pure.py.
+
+import assert from 'node:assert/strict'
+import { test } from 'node:test'
+import { entities, noBlocks, readBlocks, safeLink } from '../../src/jackline/web/ui/model/blocks.js'
+import { changes, check, exact, fieldErrors, fieldsOf, read, same, typedOf } from '../../src/jackline/web/ui/model/form.js'
+import { argsLine, callWord, duration, errorWords, oneLine, size, ticking, visible, withoutAnsi } from '../../src/jackline/web/ui/model/words.js'
+
+// -- markdown
+
+const DOCUMENTS = [
+  'one\n\ntwo *three*\nfour\n\n- a\n- b\n\n  c\n\n- d\n\nend',
+  '# head\ntext\n\nsetext\n---\n\n| a | b |\n|---|---|\n| 1 | 2 |\nafter\n\n```js\nlet a = `\n\n# no head\n```\nrest',
+  '> quote\nlazy\n\n> another\n>\n> - list\n\n    code\n\n    more code\n\nx',
+  '1. one\n\n   para\n2. two\n   - deep\n     - deeper\n\nout\n***\n<div>\nhtml\n</div>\n\nlast',
+  'a\r\nb\r\n\r\nc\n\n\n\n\nd\t\te\n- [ ] x\n- [x] y\n',
+  '```\nnever closed\n\n- not a list\n',
+  '\n\n\n   \n\nlate',
+]
+
+/** Another number each time, the same ones in every run. */
+function chance(seed) {
+  let state = seed
+  return (below) => {
+    state = (Math.imul(state, 1664525) + 1013904223) >>> 0
+    return state % below
+  }
+}
+
+const told = (tokens) => tokens.filter((token) => token.type !== 'space').map((token) => [token.type, token.raw.trim()])
+
+test('text that comes in pieces has the blocks that it has as a whole', () => {
+  for (const [seed, text] of DOCUMENTS.entries()) {
+    const whole = told(readBlocks(noBlocks(), text, true).tokens)
+    for (let round = 0; round < 20; round += 1) {
+      const random = chance(seed * 100 + round)
+      let [state, at, tokens] = [noBlocks(), 0, []]
+      while (at < text.length) {
+        at += 1 + random(9)
+        ;({ state, tokens } = readBlocks(state, text.slice(0, at), false))
+      }
+      assert.deepEqual(told(tokens), whole)
+    }
+  }
+})
+
+test('a block that is settled stays the same object, and only the rest is read again', () => {
+  const text = Array.from({ length: 200 }, (_, index) => `paragraph ${index} with *some* text\n\n`).join('')
+  let state = noBlocks()
+  let read = 0
+  let before = []
+  for (let at = 7; at <= text.length; at += 7) {
+    read += at - state.length
+    ;({ state } = readBlocks(state, text.slice(0, at), false))
+    assert.deepEqual(state.blocks.slice(0, before.length).map((token, index) => token === before[index]).filter((it) => !it), [])
+    before = state.blocks
+  }
+  assert.ok(before.length > 150)
+  assert.ok(read < text.length * 20, `${read} characters were read for ${text.length}`)
+})
+
+test('another text than before is read anew', () => {
+  const { state } = readBlocks(noBlocks(), 'one\n\ntwo\n\nthree', false)
+  assert.deepEqual(told(readBlocks(state, 'other', false).tokens), [['paragraph', 'other']])
+})
+
+test('links told at the end are found once nothing more comes', () => {
+  const text = 'see [it][1]\n\n[1]: https://example.org\n'
+  const link = readBlocks(noBlocks(), text, true).tokens[0].tokens[1]
+  assert.equal(link.type, 'link')
+})
+
+test('what is nested without end is shown as it is written', () => {
+  for (const text of ['>'.repeat(20_000), '- '.repeat(5_000) + 'x', '*'.repeat(20_000), '['.repeat(5_000), '<'.repeat(20_000)]) {
+    const { tokens } = readBlocks(noBlocks(), text, true)
+    assert.ok(tokens.length > 0)
+  }
+})
+
+test('links lead to the web and to mail, and nowhere else', () => {
+  for (const href of ['https://a.example/x?y=1#z', 'http://a.example', 'mailto:a@b.example', 'HTTPS://A.example']) assert.ok(safeLink(href), href)
+  const bad = [
+    'javascript:alert(1)', 'JaVaScRiPt:alert(1)', ' javascript:alert(1)', 'java\nscript:alert(1)', 'java&#115;cript:alert(1)', '&#106;avascript:alert(1)',
+    'javascript&colon;alert(1)', '\u0001javascript:alert(1)', 'data:text/html,<script>alert(1)</script>', 'vbscript:x', 'file:///etc/passwd', 'blob:https://a/b',
+    '//evil.example', '/relative', '#hash', 'https:evil.example', 'https://', 'http://a b', '', null, undefined, 5,
+  ]
+  for (const href of bad) assert.equal(safeLink(href), null, String(href))
+})
+
+test('character references become characters, and markup made of them stays text', () => {
+  assert.equal(entities('&lt;b&gt; &amp;lt; &#65;&#x42; &mdash; &nope; &constructor; &#0; &#xd800; &#x110000;'), '<b> &lt; AB — &nope; &constructor; \ufffd \ufffd \ufffd')
+})
+
+// -- forms
+
+const schema = {
+  type: 'object',
+  properties: {
+    name: { type: 'string', minLength: 2, description: 'whose' },
+    count: { type: 'integer', minimum: 0, maximum: 9 },
+    share: { type: 'number' },
+    force: { type: 'boolean' },
+    where: { $ref: '#/$defs/Where' },
+    note: { anyOf: [{ type: 'string' }, { type: 'null' }], default: null },
+    tags: { type: 'array', items: { type: 'string' } },
+  },
+  required: ['name', 'count', 'where'],
+  additionalProperties: false,
+  $defs: { Where: { enum: ['here', 'there', 3] } },
+}
+const args = { name: 'ana', count: 3, force: false, where: 'here', tags: ['a'] }
+const fields = fieldsOf(schema, args)
+const typed = typedOf(fields, args)
+
+test('a flat schema gives a field for each argument', () => {
+  assert.deepEqual(fields.map(({ name, kind, required }) => [name, kind, required]), [
+    ['name', 'string', true], ['count', 'number', true], ['share', 'number', false], ['force', 'boolean', false],
+    ['where', 'choice', true], ['note', 'string', false], ['tags', 'json', false],
+  ])
+  assert.equal(fields[0].description, 'whose')
+  assert.deepEqual(fields[4].choices, ['here', 'there', 3])
+})
+
+test('what is not changed is sent as it was asked for', () => {
+  assert.deepEqual(read(fields, typed, args, schema), { args, errors: new Map() })
+  const whole = typedOf(null, args)
+  assert.deepEqual(read(null, whole, args, schema).args, args)
+})
+
+test('an argument that no schema names, or that is null, is kept', () => {
+  const given = { a: null, b: 'x', c: [1], d: 0, e: false, f: '' }
+  const free = fieldsOf({}, given)
+  assert.deepEqual(read(free, typedOf(free, given), given, {}).args, given)
+  assert.deepEqual(read(fieldsOf(undefined, given), typedOf(fieldsOf(undefined, given), given), given, undefined).args, given)
+})
+
+test('what is typed is read by its kind', () => {
+  const done = read(fields, { ...typed, name: 'bob', count: ' 7 ', share: '0.5', force: true, where: '3', note: '', tags: '["b", "c"]' }, args, schema)
+  assert.deepEqual(done.args, { name: 'bob', count: 7, share: 0.5, force: true, where: 3, tags: ['b', 'c'] })
+})
+
+test('what is wrong is told at its field', () => {
+  const wrong = (change) => Object.fromEntries(read(fields, { ...typed, ...change }, args, schema).errors)
+  assert.deepEqual(wrong({ name: 'x' }), { name: 'must have at least 2 characters' })
+  assert.deepEqual(wrong({ count: '12' }), { count: 'must be 9 or less' })
+  assert.deepEqual(wrong({ count: '-1' }), { count: 'must be 0 or more' })
+  assert.deepEqual(wrong({ count: '1.5' }), { count: 'must be an integer' })
+  assert.deepEqual(wrong({ count: 'many' }), { count: 'must be a number' })
+  assert.deepEqual(wrong({ count: '' }), { count: 'is required' })
+  assert.deepEqual(wrong({ count: '9007199254740993' }), { count: 'has more digits than a browser can keep' })
+  assert.deepEqual(wrong({ where: '"nowhere"' }), { where: 'must be one of "here", "there", 3' })
+  assert.deepEqual(Object.keys(wrong({ tags: '[1]' })), ['tags'])
+  assert.match(wrong({ tags: '[1' }).tags, /^is not JSON/)
+  const whole = (text) => Object.fromEntries(read(null, { '': text }, args, schema).errors)
+  assert.deepEqual(whole('[]'), { '': 'must be a JSON object: { … }' })
+  assert.deepEqual(whole('{"name":"ana","count":1,"where":"here","more":1}'), { more: 'is no argument of this tool' })
+  assert.deepEqual(whole('{"name":"ana","count":1}'), { where: 'is required' })
+})
+
+test('a schema that cannot be followed leaves the check to the server', () => {
+  assert.equal(check({ $ref: 'https://elsewhere.example/schema' }, args).size, 0)
+  assert.equal(check({ artifact: 'x', bytes: 5, preview: '{' }, args).size, 0)
+  assert.equal(check({ pattern: '(' }, args).size, 0)
+})
+
+test('names that JavaScript has its own use for are only names', () => {
+  const given = JSON.parse('{"__proto__": "x", "constructor": "y", "toString": 1}')
+  const own = fieldsOf({ type: 'object' }, given)
+  const again = read(own, typedOf(own, given), given, { type: 'object' }).args
+  assert.equal(JSON.stringify(again), JSON.stringify(given))
+})
+
+test('arguments that are no object have no fields', () => {
+  for (const given of [null, [1], 'x', 5]) assert.equal(fieldsOf(schema, given), null)
+})
+
+test('a number that was not kept is known', () => {
+  assert.equal(exact({ a: [1, { b: 0.5 }] }), true)
+  assert.equal(exact(JSON.parse('{"a": [12345678901234567890]}')), false)
+})
+
+test('the server’s errors are taken to their fields', () => {
+  const errors = [{ field: 'args.count', detail: 'too many' }, { field: 'decisions.2.args.tags.0', detail: 'no text' }, { field: 'args', detail: 'no' }, { field: 'reason', detail: 'long' }]
+  assert.deepEqual(Object.fromEntries(fieldErrors({ errors })), { count: 'too many', tags: '0: no text', '': 'no' })
+  assert.equal(fieldErrors(null).size, 0)
+})
+
+test('changes are told by name', () => {
+  assert.deepEqual(changes({ a: 1, b: [1], c: 2 }, { a: 1, b: [2], d: 3 }).map(({ name }) => name), ['b', 'c', 'd'])
+  assert.equal(same({ a: [1, { b: null }] }, { a: [1, { b: null }] }), true)
+  assert.equal(same([], {}), false)
+})
+
+// -- words
+
+test('what cannot be seen is shown, and the rest left alone', () => {
+  assert.equal(visible('a\u202eb\u0000\u200b'), 'a\\u{202e}b\\u{0}\\u{200b}')
+  assert.equal(visible('tab\t line\n é 漢 👩‍🚒'), 'tab\t line\n é 漢 👩‍🚒')
+  assert.equal(withoutAnsi('\u001b[1;31mred\u001b[0m \u001b]0;title\u0007x'), 'red x')
+})
+
+test('durations and sizes are short', () => {
+  assert.deepEqual([0, 999, 1000, 9990, 12_000, 61_000, 3_600_000, 200_000_000].map(duration), ['0 ms', '999 ms', '1.0 s', '9.9 s', '12 s', '1 min 1 s', '1 h 0 min', '2 d 7 h'])
+  assert.deepEqual([0, 1500, 61_900].map(ticking), ['0 s', '1 s', '1 min 1 s'])
+  assert.deepEqual([12, 4200, 48_211, 3_000_000].map(size), ['12 bytes', '4.2 kB', '48 kB', '3.0 MB'])
+})
+
+test('a line is a line', () => {
+  assert.equal(oneLine('a\n  b'), 'a b')
+  assert.equal(oneLine('x'.repeat(500)).length, 161)
+  assert.equal(argsLine({ host: 'db-3', depth: 2 }), 'host=db-3 depth=2')
+  assert.equal(argsLine({ artifact: 'x', bytes: 4200, preview: 'so' }), '4.2 kB: so')
+})
+
+test('every state of a call has a word, and an unknown error a place to look', () => {
+  const states = ['requested', 'started', 'finished', 'failed', 'denied', 'cancelled', 'unknown']
+  const words = states.map((state) => callWord({ state, rounds: [], startedAt: 'x' }))
+  assert.equal(new Set(words).size, states.length)
+  assert.match(errorWords({ type: 'KeyError', message: '' }).title, /KeyError/)
+  assert.ok(errorWords({ type: 'KeyError', message: '' }).advice)
+})
