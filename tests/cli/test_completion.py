@@ -71,7 +71,9 @@ async def test_ids_are_the_servers(known: Server) -> None:
     assert await completed("chat", "--agent", "", url=known.url) == ["demo"]
     assert await completed("delete", "ab", url=known.url) == ["abc.2", "abd.1", "abc", "abd"]
     assert await completed("tail", "abc.2", "", url=known.url) == []
-    described = await jackline("completion", "zsh", "--", "tail", "abc", JACKLINE_URL=known.url, **PATIENT)
+    described = await jackline(
+        "completion", "zsh", "--", "tail", "abc", JACKLINE_URL=known.url, JACKLINE_COMPLETION_WITHIN="60"
+    )
     assert described.out == "abc.2\texecuting x[2J$(id)\n"
 
 

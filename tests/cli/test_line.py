@@ -74,26 +74,11 @@ def test_lines_that_were_said_come_back() -> None:
     assert line.text == "draft"
 
 
-PIECES = [
-    "word",
-    " ",
-    "\n",
-    "\n\n",
-    "# ",
-    "- ",
-    "1. ",
-    "> ",
-    "```\n",
-    "    ",
-    "|",
-    "---",
-    "**",
-    "`",
-    "*",
-    "~~",
-]
-PIECES += ["[a](http://b)", "![a](b)", "<b>", "&amp;", "&#27;", "[r]: http://x\n", "\t"]
-PIECES += ["| a | b |\n|---|---|\n"]
+PIECES = (
+    *("word", " ", "\n", "\n\n", "# ", "- ", "1. ", "> ", "```\n", "    ", "|", "---", "**", "`", "*", "~~"),
+    *("[a](http://b)", "![a](b)", "<b>", "&amp;", "&#27;", "[r]: http://x\n", "\t"),
+    "| a | b |\n|---|---|\n",
+)
 MARKDOWN = st.lists(st.sampled_from(PIECES), max_size=40).map("".join)
 
 
