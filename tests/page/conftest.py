@@ -112,7 +112,7 @@ class Visitors:
         )
         visitor = Visitor(context=context, server=server)
         # Told at once, and not kept in the page: a reload or a closed tab would take it along.
-        await context.expose_function("jacklineViolation", visitor.violated)
+        await context.expose_function("jacklineViolation", visitor.violated)  # pyright: ignore[reportUnknownMemberType]
         await context.add_init_script(_LISTEN)
         self.made.append(visitor)
         return visitor

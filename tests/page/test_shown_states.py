@@ -31,10 +31,10 @@ async def test_welcome(demo: World, visitors: Visitors) -> None:
     """What a newcomer sees first, and with all that is folded there."""
     page = await (await visitors.come(demo.server.url)).open()
     await expect(page.get_by_role("button", name="Check this host")).to_be_visible()
-    wrong = await inspect(page, "welcome")
+    await inspect(page, "welcome")
     for each in await page.locator(".welcome-more summary").all():
         await each.click()
-    assert wrong + await inspect(page, "welcome-unfolded") == []
+    await inspect(page, "welcome-unfolded")
 
 
 async def test_list_and_failed_run(own_server: World, visitors: Visitors) -> None:
@@ -50,10 +50,10 @@ async def test_list_and_failed_run(own_server: World, visitors: Visitors) -> Non
     for run_id in (stopped, waiting, failed, completed, going):
         await expect(row(page, run_id)).to_be_visible()
     await expect(row(page, waiting)).to_contain_text("waits for you")
-    wrong = await inspect(page, "list")
+    await inspect(page, "list")
     await page.goto(f"{own_server.server.url}/#/runs/{failed}")
     await expect(page.get_by_role("feed")).to_contain_text("The model could not be asked")
-    assert wrong + await inspect(page, "failed") == []
+    await inspect(page, "failed")
 
 
 async def test_live_run(server: World, visitors: Visitors) -> None:
@@ -62,7 +62,7 @@ async def test_live_run(server: World, visitors: Visitors) -> None:
     run_id = server.api.start(steps(first, call("wait_for", name="shown-live")))
     page = await (await visitors.come(server.server.url)).open(f"#/runs/{run_id}")
     await expect(page.locator('.jl-tool[data-state="started"]')).to_be_visible()
-    assert await inspect(page, "live") == []
+    await inspect(page, "live")
     server.open_gate("shown-live")
     server.api.ended(run_id)
 
@@ -73,13 +73,12 @@ async def test_approval_that_waits_and_is_edited(server: World, visitors: Visito
     run_id = server.api.start(steps(asks))
     page = await (await visitors.come(server.server.url)).open(f"#/runs/{run_id}")
     await expect(pending(page)).to_contain_text("2 calls of this step wait for you")
-    wrong = await inspect(page, "approvals")
+    await inspect(page, "approvals")
     await pending(page).get_by_role("button", name="Edit arguments").first.click()
     await pending(page).get_by_label("path").fill("/another/place")
-    wrong += await inspect(page, "approval-edited")
+    await inspect(page, "approval-edited")
     await pending(page).get_by_role("button", name="Approve all").click()
-    wrong += await inspect(page, "approve-all")
-    assert wrong == []
+    await inspect(page, "approve-all")
     server.api.stop(run_id)
 
 
@@ -93,7 +92,7 @@ async def test_stopped_with_receipt_and_help(server: World, visitors: Visitors) 
     page = await (await visitors.come(server.server.url)).open(f"#/runs/{run_id}")
     await expect(state(page)).to_have_text("stopped")
     await expect(page.get_by_role("group", name="Receipt of the stop")).to_be_visible()
-    wrong = await inspect(page, "stopped-receipt")
+    await inspect(page, "stopped-receipt")
     await page.keyboard.press("?")
     await expect(page.get_by_role("dialog", name="Keyboard")).to_be_visible()
-    assert wrong + await inspect(page, "help") == []
+    await inspect(page, "help")

@@ -67,6 +67,8 @@ async def test_tabs_the_command_line_and_slack_tell_the_same(
     visitor = await visitors.come(url)
     before = server.api.run_ids()
     output: dict[str, Finished] = {}
+    tabs: list[Page] = []
+    chats: list[str] = []
 
     async def run(name: str, *args: str) -> None:
         output[name] = await jackline(*args, "--json", "--url", url)
@@ -74,23 +76,24 @@ async def test_tabs_the_command_line_and_slack_tell_the_same(
     async with anyio.create_task_group() as tasks:
         tasks.start_soon(run, "chat", "chat", story("together-c"))
         tasks.start_soon(run, "tail slack's", "tail", from_slack)
-        page = await visitor.open(f"#/runs/{from_slack}")
-        other = await (await visitors.come(url)).open(f"#/runs/{from_slack}")
+        tabs.append(await visitor.open(f"#/runs/{from_slack}"))
+        tabs.append(await (await visitors.come(url)).open(f"#/runs/{from_slack}"))
 
         async def begun() -> str | None:
             return next(iter(server.api.run_ids() - before), None)
 
-        from_chat = await eventually_async(begun, what="the run of chat")
-        tasks.start_soon(run, "tail chat's", "tail", from_chat)
-        third = await visitor.open(f"#/runs/{from_chat}")
-        for tab in (page, other, third):
+        chats.append(await eventually_async(begun, what="the run of chat"))
+        tasks.start_soon(run, "tail chat's", "tail", chats[0])
+        tabs.append(await visitor.open(f"#/runs/{chats[0]}"))
+        for tab in tabs:
             await expect(tab.get_by_role("feed")).to_contain_text(BEGUN)
         for name in ("together-s", "together-c"):
             server.open_gate(name)
-        for tab in (other, third):
+        for tab in tabs[1:]:
             await pending(tab).get_by_role("button", name="Approve", exact=True).click()
-        for tab in (page, other, third):
+        for tab in tabs:
             await expect(state(tab)).to_have_text("completed")
+    page, other, third = tabs
     await aside(lambda: slack.find(CHANNEL, ts, "Completed"))
     lines = logged(server.api, from_slack)
     assert await shown(page) == await shown(other) == lines
@@ -99,7 +102,7 @@ async def test_tabs_the_command_line_and_slack_tell_the_same(
     assert plain(slack.transcript(CHANNEL, ts)) == narration(lines)
     tools = [re.search(r"\*(note|delete)\*", each.text) for each in slack.thread(CHANNEL, ts)]
     assert [found[1] for found in tools if found][:2] == ["note", "delete"]
-    lines = logged(server.api, from_chat)
+    lines = logged(server.api, chats[0])
     assert await shown(third) == lines
     assert printed(output["chat"].out) == printed(output["tail chat's"].out) == lines
     assert [each.code for each in output.values()] == [0, 0, 0], output

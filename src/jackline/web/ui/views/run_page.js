@@ -43,7 +43,7 @@ export function RunPage({app, followed, agents, defaultAgent}) {
   const newest = app.list.index.ofConversation(run.conversationId)[0];
   return html`<${Artifacts.Provider} value=${artifact}><div class="run" data-run=${runId} data-state=${state} data-asks=${run.pending.length > 0}>
     <header class="run-head">
-      <a class="back" href="#/" aria-label="Back to the list">Runs</a>
+      <a class="back" href="#/" aria-label="Runs: back to the list">Runs</a>
       <div class="run-title">
         <h1 class="ellipsis" title=${title}>${title}</h1>
         <p class="run-facts">
@@ -60,6 +60,7 @@ export function RunPage({app, followed, agents, defaultAgent}) {
       This is an earlier run. <a href=${runHref(newest.run_id)}>Go to the conversation’s newest run</a>
     </p>`}
     <div class="run-body">
+      <h2 class="visually-hidden">What was said and done</h2>
       <${Rows} app=${app} followed=${followed} earlier=${earlier} feed=${feed} onShow=${show} />
       <${Pending} app=${app} followed=${followed} />
       <${Composer} key=${run.conversationId} app=${app} conversationId=${run.conversationId} agent=${run.agent || null} agents=${agents} defaultAgent=${defaultAgent} />
