@@ -96,7 +96,7 @@ async def test_the_first_tab_stop_leads_past_the_list(own_server: World, visitor
 
 async def test_changes_of_state_are_said_and_tokens_are_not(server: World, visitors: Visitors) -> None:
     """A screen reader hears that the run waits and how it ended, and not every word."""
-    run_id = server.api.start(steps({"say": "word "}, call("delete", path="/s")))
+    run_id = server.api.start(steps({"say": "word ", **call("delete", path="/s")}))
     page = await (await visitors.come(server.server.url)).open(f"#/runs/{run_id}")
     news = page.get_by_role("status", name="News")
     await expect(news).to_have_text("The run waits for you: delete")

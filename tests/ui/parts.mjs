@@ -213,6 +213,19 @@ window.stream = (pieces, done) => {
   if (done) render(around(html`<${Markdown} text=${text} done=${true} />`), app)
   return [shown, app.innerHTML]
 }
+/** Show this text; what it gives shows more of it. */
+window.growing = (text) => {
+  let all = text
+  const draw = (done) => render(around(html`<${Markdown} text=${all} done=${done} />`), app)
+  render(null, app)
+  draw(false)
+  return (more, done = false) => {
+    all += more
+    draw(done)
+  }
+}
+/** What shows a text as it stands after each of its characters. */
+window.prefixes = (text) => [...text].map((_, index) => () => window.stream([text.slice(0, index + 1)], false))
 window.value = (it) => {
   render(null, app)
   render(around(html`<${JsonTree} value=${it} />`), app)

@@ -20,7 +20,7 @@ from tests.web.test_protocol_document import documented_run
 
 chance = st.randoms(use_true_random=False)
 lengths = st.integers(0, 80)
-many = settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+many = settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 
 
 @pytest.fixture(scope="module")

@@ -54,20 +54,32 @@ TAGS = (
     "a blockquote br button code del div em h4 h5 h6 hr li ol p pre span strong table tbody td th thead tr ul"
 )
 
-FOUND = """() => [...document.querySelectorAll('#app *')].map(each => ({
-    tag: each.localName,
-    attributes: [...each.attributes].map(attribute => [attribute.name, attribute.value]),
-}))"""
+# Shows each of these, and tells which elements, with which attributes, there were at any time.
+FOUND = """shown => {
+    const found = new Map()
+    for (const show of shown) {
+        show()
+        for (const element of document.querySelectorAll('#app *')) {
+            const attributes = [...element.attributes].map(attribute => [attribute.name, attribute.value])
+            const told = {tag: element.localName, attributes: Object.fromEntries(attributes)}
+            found.set(JSON.stringify(told), told)
+        }
+    }
+    return [...found.values()]
+}"""
+SAID = "texts => (" + FOUND + ")(texts.flatMap(text => [() => stream([text], true), ...prefixes(text)]))"
+GIVEN = "values => (" + FOUND + ")(values.map(it => () => window.value(it)))"
 
 
-async def assert_harmless(it: Parts) -> None:
-    """Only what the parts themselves make is in the document."""
-    for element in await it.page.evaluate(FOUND):
+async def assert_harmless(it: Parts, found: list[dict[str, Any]]) -> None:
+    """Only what the parts themselves make was in the document, and nothing ran."""
+    assert found
+    names = "aria-label aria-live aria-expanded class data-kind href rel role scope start tabindex"
+    allowed = {*names.split(), "target", "title", "type"}
+    for element in found:
+        attributes = element["attributes"]
         assert element["tag"] in TAGS.split(), element
-        attributes = dict(element["attributes"])
-        allowed = "aria-label aria-live aria-expanded class data-kind href rel role scope start tabindex"
-        allowed += " target title type"
-        assert set(attributes) <= set(allowed.split()), element
+        assert set(attributes) <= allowed, element
         if element["tag"] == "a":
             assert attributes["href"].split(":")[0] in ("http", "https", "mailto"), element
             assert (attributes["rel"], attributes["target"]) == ("noopener noreferrer", "_blank")
@@ -75,24 +87,20 @@ async def assert_harmless(it: Parts) -> None:
 
 
 async def test_nothing_that_a_model_says_becomes_markup_or_asks_anybody(browser: Browser) -> None:
-    """G11: as a whole, piece by piece, and around other text."""
+    """G11: as a whole, at every moment while it comes, and around other text."""
     async with parts(browser) as it:
         for text in HOSTILE:
-            for shape in (text, f"so: {text} there", f"> {text}", f"- {text}"):
-                for pieces in ([shape], list(shape)):
-                    await it.page.evaluate("pieces => stream(pieces, true)", pieces)
-                    await assert_harmless(it)
+            shapes = [text, f"so: {text} there", f"> {text}", f"- {text}"]
+            await assert_harmless(it, await it.page.evaluate(SAID, shapes))
 
 
 async def test_nothing_that_a_tool_gives_becomes_markup(browser: Browser) -> None:
     async with parts(browser) as it:
         for text in HOSTILE:
-            for value in (text, {text: [text]}, [[text]], {"__proto__": text, "artifact": text}):
-                await it.page.evaluate("value => window.value(value)", value)
-                await assert_harmless(it)
+            values = [text, {text: [text]}, [[text]], {"__proto__": text, "artifact": text}]
+            await assert_harmless(it, await it.page.evaluate(GIVEN, values))
         await it.page.evaluate("value => window.value(value)", HOSTILE[0])
-        shown = await it.page.locator("#app code").inner_text()
-        assert shown == json.dumps(HOSTILE[0])
+        assert await it.page.locator("#app code").inner_text() == json.dumps(HOSTILE[0])
 
 
 async def test_text_is_shown_the_same_whether_it_came_in_pieces_or_at_once(browser: Browser) -> None:
@@ -111,25 +119,18 @@ async def test_text_is_shown_the_same_whether_it_came_in_pieces_or_at_once(brows
 async def test_a_block_that_is_done_keeps_its_element_while_the_text_goes_on(browser: Browser) -> None:
     """So that a selection, a scrolled table or a focused button outlives the next token."""
     async with parts(browser) as it:
-        same = await it.page.evaluate(
-            """() => {
-                stream(['```\\ncode\\n```\\n\\nnext'], false)
-                const before = document.querySelector('.jl-code button')
-                before.focus()
-                const text = '```\\ncode\\n```\\n\\nnext'
-                stream([text, ' and', ' more'], false)
-                return before !== null
-            }"""
-        )
-        assert same
         kept = await it.page.evaluate(
             """() => {
-                show('markdown')
-                const first = document.querySelector('.jl-md > p')
-                return first !== null && document.querySelectorAll('.jl-md table').length === 1
+                const grow = growing('```\\ncode\\n```\\n\\nnext')
+                const button = document.querySelector('.jl-code button')
+                button.focus()
+                grow(' and more\\n\\n- a list\\n\\nand')
+                grow(' the end', true)
+                const after = document.querySelector('.jl-code button')
+                return [after === button, document.activeElement === button]
             }"""
         )
-        assert kept
+        assert kept == [True, True]
 
 
 async def test_an_approval_is_sent_as_it_was_asked_for(browser: Browser) -> None:

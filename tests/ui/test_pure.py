@@ -60,6 +60,7 @@ def test_arguments_are_wrong_in_the_page_where_the_server_would_refuse_them() ->
     done = subprocess.run(
         [NODE, HERE / "check_driver.mjs"], input=json.dumps(cases), capture_output=True, text=True, check=True
     )
-    expected = [jsonschema.Draft202012Validator(schema).is_valid(args) for schema, args in cases]
+    validator: Any = jsonschema.Draft202012Validator
+    expected: list[bool] = [validator(schema).is_valid(args) for schema, args in cases]
     assert json.loads(done.stdout) == expected
     assert 200 < sum(expected) < 1300

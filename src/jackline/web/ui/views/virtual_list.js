@@ -19,6 +19,9 @@ import {
 /** Pixels from the end that still are the end. */
 const AT_END = 64;
 
+/** How long after a turn of the wheel and the like the list moves because of it. */
+const TOUCHED_MS = 1_000;
+
 /** @param {HTMLElement} element */
 const distanceFromEnd = (element) => element.scrollHeight - element.scrollTop - element.clientHeight;
 
@@ -36,7 +39,7 @@ export function VirtualList({count, keyOf, versionOf, row, label, busy, handle})
   const scroller = useRef(/** @type {HTMLElement | null} */ (null));
   const [, again] = useReducer((/** @type {number} */ times) => times + 1, 0);
   const list = useRef(/** @type {Virtualizer<HTMLElement, HTMLElement> | null} */ (null));
-  const end = useRef({kept: true, leftAt: 0, top: 0});
+  const end = useRef({kept: true, leftAt: 0, top: 0, height: 0, touchedAt: -Infinity});
   /** @type {Options} */
   const options = {
     count,
@@ -71,13 +74,18 @@ export function VirtualList({count, keyOf, versionOf, row, label, busy, handle})
     if (scroller.current !== null) observer.observe(scroller.current);
     return () => observer.disconnect();
   }, []);
-  // Only going up leaves the end: that rows come below is not the reader's doing.
+  // Only who goes up leaves the end: rows that come, or turn out smaller than they were taken for, move the list too.
   const onScroll = () => {
     const element = /** @type {HTMLElement} */ (scroller.current);
-    const {kept, top} = end.current;
-    end.current.top = element.scrollTop;
+    const {kept, top, height, touchedAt} = end.current;
+    const byReader = element.scrollHeight === height || performance.now() - touchedAt < TOUCHED_MS;
     if (distanceFromEnd(element) <= AT_END) end.current.kept = true;
-    else if (kept && element.scrollTop < top - 1) Object.assign(end.current, {kept: false, leftAt: count});
+    else if (kept && byReader && element.scrollTop < top - 1) Object.assign(end.current, {kept: false, leftAt: count});
+    end.current.top = element.scrollTop;
+    end.current.height = element.scrollHeight;
+  };
+  const onTouched = () => {
+    end.current.touchedAt = performance.now();
   };
   const toEnd = () => {
     end.current.kept = true;
@@ -95,7 +103,8 @@ export function VirtualList({count, keyOf, versionOf, row, label, busy, handle})
   const away = !end.current.kept;
   const fresh = count - end.current.leftAt;
   return html`<div class="feed-frame">
-    <div class="feed" ref=${scroller} role="feed" aria-label=${label} aria-busy=${busy} tabindex="0" onScroll=${onScroll}>
+    <div class="feed" ref=${scroller} role="feed" aria-label=${label} aria-busy=${busy} tabindex="0" onScroll=${onScroll}
+      onWheel=${onTouched} onTouchMove=${onTouched} onPointerDown=${onTouched} onKeyDown=${onTouched}>
       <div class="feed-space" style=${{height: `${virtual.getTotalSize()}px`}}>
         <div class="feed-window" style=${{transform: `translateY(${rows[0]?.start ?? 0}px)`}}>
           ${rows.map(
