@@ -33,7 +33,7 @@ PARTS = (
 )
 """What is done in one go after `Start`, each part on a server of its own."""
 
-SLOW = 3 * PATIENCE
+SLOW = 5 * PATIENCE
 """Seconds for what takes a busy machine long: a small model's answer, a server's start."""
 
 
@@ -120,6 +120,9 @@ class Reader:
         if "scripts/up" in command:
             eventually(lambda: self.ready(process), what=f"{command}: {process.log()}", timeout=SLOW)
             (self.folder / "server.pid").write_text(str(process.pid))
+        if command.startswith("pkill"):
+            process.wait()
+            assert self.terminals[1].wait() == -signal.SIGKILL
 
     def ready(self, server: Process) -> bool:
         assert server.running, server.log()
@@ -181,7 +184,7 @@ def reader(tmp_path: Path) -> Generator[Reader]:
                 process.kill()
 
 
-@pytest.mark.timeout(600)
+@pytest.mark.timeout(1200)
 @pytest.mark.parametrize("part", PARTS, ids=lambda part: part[0])
 def test_what_the_tutorial_says_is_what_happens(reader: Reader, part: tuple[str, ...]) -> None:
     """Its commands, as they stand there but for the ports, and what it says that they show."""
