@@ -122,6 +122,14 @@ class SlackSide:
         self._wake()
         return envelope
 
+    def again(self, envelope: Envelope) -> None:
+        """Deliver what was acknowledged once more, as Slack may."""
+        with self._lock:
+            self.envelopes.append(
+                Envelope(id=f"env{next(self._numbers)}", kind=envelope.kind, payload=envelope.payload)
+            )
+        self._wake()
+
     def _wake(self) -> None:
         assert self._loop is not None
         self._loop.call_soon_threadsafe(self._news.set)

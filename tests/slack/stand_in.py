@@ -19,7 +19,7 @@ from typing import Literal, TypeVar
 
 from jackline.client.shape import items, members
 from tests.slack.limits import Body
-from tests.slack.shapes import Envelope, Form, Message, Whisper, buttons_of
+from tests.slack.shapes import Form, Message, Whisper, buttons_of
 from tests.slack.slack_side import BOT, TEAM, SlackSide
 from tests.support.processes import HOST, eventually
 
@@ -127,14 +127,6 @@ class StandIn(SlackSide):
             return "; ".join(map(str, answer["errors"].values()))
         self.forms.remove(form)
         return None
-
-    def again(self, envelope: Envelope) -> None:
-        """Deliver what was acknowledged once more, as Slack may."""
-        with self._lock:
-            self.envelopes.append(
-                Envelope(id=f"env{next(self._numbers)}", kind=envelope.kind, payload=envelope.payload)
-            )
-        self._wake()
 
     def disconnect(self) -> None:
         """Close all connections of the app, as Slack does every few hours."""
