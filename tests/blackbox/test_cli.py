@@ -372,7 +372,7 @@ async def test_a_conversation_is_talked_in(embedded: World) -> None:
     async with terminal("chat", "--url", embedded.server.url) as screen:
         await screen.until("a new conversation")
         screen.type("hello first\n")
-        await screen.until("Ctrl-D leaves", times=2)
+        await screen.until(" queued\n")
         first = run_of(screen)
         await screen.until("● completed")
         screen.type("hello second\n")
