@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Generator
 from pathlib import Path
 
@@ -44,7 +45,8 @@ HOSTILE = """<script>window.stolen = 1</script> <img src=x onerror="window.stole
 def adverse(tmp_path_factory: pytest.TempPathFactory) -> Generator[World]:
     """A server whose questions expire soon, with a tool of a very long name."""
     path = tmp_path_factory.mktemp("page-adverse")
-    with world(path, agent=f"{AGENTS}:agent", JACKLINE_APPROVAL_EXPIRY="20") as made:
+    env = {"JACKLINE_APPROVAL_EXPIRY": "20", "PYTHONPATH": str(AGENTS.parents[2])}
+    with world(path, agent=f"{AGENTS}:agent", **env) as made:
         yield made
 
 
@@ -61,7 +63,11 @@ async def test_hostile_words_do_nothing(server: World, visitors: Visitors) -> No
     await unfold(page, "note")
     assert await page.evaluate("window.stolen") is None
     links = await page.locator("main a").evaluate_all("all => all.map(each => each.getAttribute('href'))")
-    assert [link for link in links if not link.startswith("#/")] == ["https://example.org/fine"]
+    # A picture is a link to it: fetched when somebody wants it, and not before.
+    assert {link for link in links if not link.startswith("#/")} == {
+        "https://example.org/fine",
+        "http://127.0.0.2:9/pixel.png",
+    }
     assert await page.locator("main img, main script, main svg[onload]").count() == 0
     await expect(page.get_by_role("feed")).to_contain_text("<script>window.stolen = 1</script>")
     await shot(page, "hostile")
@@ -242,10 +248,9 @@ async def test_a_browser_whose_clock_is_wrong_shows_right_durations(
     server.api.until_tool(run_id, "wait_for", "started")
     await expect(page.locator('.jl-tool[data-state="started"] .jl-duration')).to_contain_text("s")
     await shot(page, f"clock{hours}")
-    looked = [page.locator("main"), row(page, run_id)]
-    texts = [await each.inner_text() for each in looked]
-    for text in texts:
-        assert not [word for word in text.split("\n") if " h" in word or " min" in word], text
-        assert "-1" not in text
+    await expect(row(page, run_id).locator(".when")).to_have_text(re.compile(r"^(now|\d+ s)$"))
+    durations = await page.locator(".clock, .jl-duration, .jl-span-length, .jl-sums dd").all_inner_texts()
+    assert len(durations) > 6
+    assert [each for each in durations if not re.match(r"[0-9.]+ (ms|s)\b", each)] == []
     server.open_gate(f"clock{hours}")
     await expect(state(page)).to_have_text("completed")
