@@ -52,8 +52,7 @@ def story(name: str) -> str:
     return steps(
         {"say": f"{BEGUN} ", "gate": name, **call("note", text=name)},
         call("delete", path=f"/{name}"),
-        {"say": "and that is ", "times": 3},
-        {"say": "done."},
+        {"say": "and that is done. ", "times": 3},
     )
 
 
