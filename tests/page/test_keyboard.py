@@ -114,11 +114,11 @@ async def test_the_colours_are_the_systems_until_one_chooses(server: World, visi
     visitor = await visitors.come(server.server.url, dark=True)
     page = await visitor.open()
     paper = "getComputedStyle(document.body).backgroundColor"
-    await expect(page.get_by_role("button", name="Colours: system")).to_be_visible()
+    await expect(page.get_by_role("button", name="Auto colours")).to_be_visible()
     dark = await page.evaluate(paper)
-    await page.get_by_role("button", name="Colours: system").click()
+    await page.get_by_role("button", name="Auto colours").click()
     light = await page.evaluate(paper)
     assert light != dark
     await page.reload()
-    await expect(page.get_by_role("button", name="Colours: light")).to_be_visible()
+    await expect(page.get_by_role("button", name="Light colours")).to_be_visible()
     assert await page.evaluate(paper) == light

@@ -192,7 +192,7 @@ async def test_on_a_phone_list_and_run_are_two_screens(server: World, visitors: 
     assert box is not None
     assert box["height"] >= 44
     await page.get_by_role("button", name="Timeline").click()
-    await expect(page.get_by_role("complementary", name="Timeline and figures")).to_be_visible()
+    await expect(page.get_by_role("region", name="Timeline and figures")).to_be_visible()
     await shot(page, "phone-timeline")
     await page.get_by_role("button", name="Close", exact=True).click()
     await shot(page, "phone-run")

@@ -65,7 +65,7 @@ export function RunPage({app, followed, agents, defaultAgent}) {
       <${Pending} app=${app} followed=${followed} />
       <${Composer} key=${run.conversationId} app=${app} conversationId=${run.conversationId} agent=${run.agent || null} agents=${agents} defaultAgent=${defaultAgent} />
     </div>
-    <aside class="side" id="side" data-open=${side} aria-label="Timeline and figures">
+    <section class="side" id="side" data-open=${side} aria-label="Timeline and figures" tabindex="0">
       <button type="button" class="side-close" onClick=${() => setSide(false)}>Close</button>
       <h2>Timeline</h2>
       <${Timeline} run=${run} onShow=${(/** @type {import('../model/run.js').Span} */ span) => {
@@ -75,7 +75,7 @@ export function RunPage({app, followed, agents, defaultAgent}) {
       <h2>Usage</h2>
       <${Usage} usage=${run.usage} />
       <${Facts} followed=${followed} />
-    </aside>
+    </section>
   </div><//>`;
 }
 
@@ -113,6 +113,7 @@ function Pending({app, followed}) {
   useToldElsewhere(app, run);
   if (run.pending.length === 0 || isEnded(run.state) || run.state === 'stopping') return null;
   return html`<section class="pending" aria-label="Questions of this run">
+    <h2 class="visually-hidden">Questions of this run</h2>
     ${run.pending.length > 1 && html`<${StepApprovals} approvals=${run.pending} calls=${run.calls} onDecideAll=${(/** @type {any} */ decisions) => app.decideAll(decisions)} />`}
     ${run.pending.map((approval) => html`<${ApprovalCard} key=${`${approval.callId}-${approval.round}`} approval=${approval} call=${run.calls.get(approval.callId)} now=${Date.now() + run.skewMs}
       onDecide=${(/** @type {string} */ callId, /** @type {any} */ decision) => app.decide(callId, decision)} />`)}

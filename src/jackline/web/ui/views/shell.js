@@ -60,6 +60,9 @@ function Signed({app}) {
   </div>`;
 }
 
+/** @type {Readonly<Record<import('../state/app.js').Theme, string>>} */
+const THEMES = {system: 'Auto', light: 'Light', dark: 'Dark'};
+
 /** @param {{app: App}} props */
 function TopBar({app}) {
   useObservables(app, app.list);
@@ -70,10 +73,8 @@ function TopBar({app}) {
     <a class="brand" href="#/">Jackline</a>
     ${first !== undefined && html`<a class="waiting-link" href=${runHref(first.run_id)}>Waiting for you <span class="badge">${others.length + 1}</span></a>`}
     <span class="grow"></span>
-    <button type="button" class="quiet" aria-label=${`Colours: ${app.theme}. Change to ${next}`} onClick=${() => app.setTheme(next)}>
-      ${app.theme === 'system' ? 'System' : app.theme === 'light' ? 'Light' : 'Dark'}
-    </button>
-    <button type="button" class="quiet" aria-label="Keyboard shortcuts" onClick=${() => app.help(true)}>?</button>
+    <button type="button" class="quiet" aria-label=${`${THEMES[app.theme]} colours, change to ${THEMES[next]}`} onClick=${() => app.setTheme(next)}>${THEMES[app.theme]}</button>
+    <button type="button" class="quiet" aria-label="? Keyboard shortcuts" onClick=${() => app.help(true)}>?</button>
     ${app.session.key !== '' && html`<button type="button" class="quiet" onClick=${() => app.session.signOut()}>Log out</button>`}
   </header>`;
 }
