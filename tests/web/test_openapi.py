@@ -63,6 +63,7 @@ async def _exchange(case: Any, kind: str) -> tuple[Answer, requests.PreparedRequ
         if case.path_parameters and kind != "unknown":
             run_id = await _run(setup, kind)
             real = {
+                "path": "main.js",
                 "run_id": run_id,
                 "call_id": f"{run_id}.1",
                 "conversation_id": run_id.split(".")[0],
