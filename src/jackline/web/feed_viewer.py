@@ -7,6 +7,7 @@ reads pages from the store until it has come to the tail. Entries come at least 
 from __future__ import annotations
 
 import asyncio
+import logging
 import random
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final, Literal
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
     from jackline.web.tails import Tails
     from jackline.web.viewers import Connection
 
+_LOG: Final = logging.getLogger(__name__)
 _AWAY_PAUSE_SECONDS: Final = 0.5
 _UNSETTLED_PAUSE_SECONDS: Final = 0.1
 
@@ -208,25 +210,35 @@ class FeedViewer:
         return bool(parts), place
 
     async def _read(self) -> None:
-        page: FeedPage | None = None
-        pause = _AWAY_PAUSE_SECONDS
+        """Read a page and go on with it. A fault with one viewer must not end the others."""
+        try:
+            self._arrived(await self._next_page())
+        except Exception:  # noqa: BLE001 (whatever it is, it is this viewer's alone)
+            _LOG.exception("a viewer of the feed failed, and is cut off: it comes back with its cursor")
+            self.abort()
+
+    async def _next_page(self) -> FeedPage | float:
+        """The page after the cursor; or for how long (seconds) there is none."""
         try:
             page = await self._feed.read(self.cursor)
-            if page.more and page.next == self.cursor:
-                page, pause = None, _UNSETTLED_PAUSE_SECONDS
         except StoreUnavailable:
-            pass
+            return _AWAY_PAUSE_SECONDS
         except ValueError:  # another store answers by now: who comes back is told so
             self.abort()
-            return
-        finally:
-            self._held &= ~_READING
+            return _AWAY_PAUSE_SECONDS
+        if page.more and page.next == self.cursor:
+            return _UNSETTLED_PAUSE_SECONDS
+        return page
+
+    def _arrived(self, page: FeedPage | float) -> None:
+        self._held &= ~_READING
         if self._connection is None:
             return
-        if page is None:
+        if isinstance(page, float):
             self._held |= _RESTING
-            self._after(pause, self._rested)
-        self._page = page
+            self._after(page, self._rested)
+        else:
+            self._page = page
         self.look()
 
     def _rested(self) -> None:
