@@ -43,10 +43,16 @@ HOSTILE = """<script>window.stolen = 1</script> <img src=x onerror="window.stole
 
 @pytest.fixture(scope="module")
 def adverse(tmp_path_factory: pytest.TempPathFactory) -> Generator[World]:
-    """A server whose questions expire soon, with a tool of a very long name."""
+    """A server with a tool of a very long name."""
     path = tmp_path_factory.mktemp("page-adverse")
-    env = {"JACKLINE_APPROVAL_EXPIRY": "20", "PYTHONPATH": str(AGENTS.parents[2])}
-    with world(path, agent=f"{AGENTS}:agent", **env) as made:
+    with world(path, agent=f"{AGENTS}:agent", PYTHONPATH=str(AGENTS.parents[2])) as made:
+        yield made
+
+
+@pytest.fixture
+def expiring(tmp_path: Path) -> Generator[World]:
+    """A server whose questions expire soon."""
+    with world(tmp_path / "expiring", JACKLINE_APPROVAL_EXPIRY="15") as made:
         yield made
 
 
@@ -130,18 +136,18 @@ async def test_fifty_questions_of_a_step_are_answered_at_once(server: World, vis
 
 
 async def test_a_question_that_expires_under_the_eye_says_what_that_meant(
-    adverse: World, visitors: Visitors
+    expiring: World, visitors: Visitors
 ) -> None:
     """G5: it counts down, is no longer offered, and the run goes on with a no."""
-    run_id = adverse.api.start(steps(call("delete", path="/late"), {"say": "not done"}))
-    page = await opened(visitors, adverse, run_id)
+    run_id = expiring.api.start(steps(call("delete", path="/late"), {"say": "not done"}))
+    page = await opened(visitors, expiring, run_id)
     await expect(pending(page)).to_contain_text("left, then it is denied")
     await expect(pending(page)).to_have_count(0)
     await expect(state(page)).to_have_text("completed")
     await unfold(page, "delete")
     await expect(card(page, "delete")).to_contain_text("not answered in time: that means no")
     await shot(page, "expired")
-    assert "delete /late" not in adverse.effects
+    assert "delete /late" not in expiring.effects
 
 
 async def test_a_decision_by_another_while_arguments_are_edited_is_told(
