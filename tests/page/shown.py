@@ -142,8 +142,11 @@ async def violations(page: Page) -> list[str]:
 
 
 async def sideways(page: Page) -> int:
-    """How many pixels the page is wider than its window."""
-    return await page.evaluate("document.documentElement.scrollWidth - window.innerWidth")
+    """How many pixels the page is wider than its window, or a part of it than its place."""
+    return await page.evaluate(
+        "Math.max(document.documentElement.scrollWidth - window.innerWidth,"
+        " ...[...document.querySelectorAll('.pending, .feed')].map(each => each.scrollWidth - each.clientWidth))"
+    )
 
 
 async def inspect(page: Page, name: str) -> None:

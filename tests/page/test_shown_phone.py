@@ -39,7 +39,7 @@ async def test_a_run_is_started_approved_and_stopped_by_touch(server: World, vis
     long_path = "/srv/" + "a-long-folder/" * 12 + "x"
     await fits(page, "empty")
     await composer(page).fill(
-        steps({"say": f"see `{long_path}` "}, call("delete", path=long_path), call("slow", seconds=600))
+        steps({"say": f"see `{long_path}` ", **call("delete", path=long_path)}, call("slow", seconds=600))
     )
     await tap(page.get_by_role("button", name="Send"))
     await expect(pending(page)).to_contain_text("May delete run?")
