@@ -145,7 +145,7 @@ async def sideways(page: Page) -> int:
     """How many pixels the page is wider than its window, or a part of it than its place."""
     return await page.evaluate(
         "Math.max(document.documentElement.scrollWidth - window.innerWidth,"
-        " ...[...document.querySelectorAll('.pending, .feed')].map(each => each.scrollWidth - each.clientWidth))"
+        " ...[...document.querySelectorAll('.pending, .feed')].map(e => e.scrollWidth - e.clientWidth))"
     )
 
 

@@ -159,7 +159,7 @@ export class App extends Observable {
   stoppable() {
     const {followed} = this;
     const known = followed === null ? null : (this.list.index.runs.get(followed.runId)?.state ?? null);
-    if (followed !== null && !followed.ended && isGoing(followed.run.state ?? known)) return [followed.runId];
+    if (followed !== null && !followed.ended && !followed.missing && isGoing(followed.run.state ?? known)) return [followed.runId];
     return this.list.index.going().map((run) => run.run_id);
   }
 

@@ -129,7 +129,8 @@ function useToldElsewhere(app, run) {
     const [round] = gone;
     if (round === undefined) return;
     const who = round.by === null || round.by === 'system' ? '' : ` by ${round.by}`;
-    app.say(gone.length > 1 ? `${gone.length} questions were answered elsewhere` : `${round.name} was answered meanwhile: ${answerWord(round)}${who}`, ANSWERED_MS);
+    const how = round.state === 'expired' ? 'was' : 'was answered meanwhile:';
+    app.say(gone.length > 1 ? `${gone.length} questions were answered meanwhile` : `${round.name} ${how} ${answerWord(round)}${who}`, ANSWERED_MS);
   });
 }
 
