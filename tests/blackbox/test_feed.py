@@ -107,7 +107,7 @@ def test_it_has_all_that_happens_whoever_writes_it(anywhere: World) -> None:
         assert other.stop(runs["never"], reason="not any more").is_success
         for number, answer in ((1, True), (2, False)):
             assert api.decide(f"{runs['asking']}.{number}", approve=answer).status_code == 200
-        api.until(runs["hanging"], "executing")
+        api.until(runs["hanging"], "executing", "awaiting_approval")  # the latter if its worker was killed
         other.stop(runs["hanging"])
         for name in ("plain", "asking", "queued", "never", "hanging", "speaking"):
             api.ended(runs[name])

@@ -28,13 +28,13 @@ pytestmark = pytest.mark.anyio
 async def test_a_run_is_seen_from_its_first_word_to_its_end(server: World, visitors: Visitors) -> None:
     """What is said comes while it is said; calls and the ending are there."""
     page = await (await visitors.come(server.server.url)).open()
-    run_id = await send(page, steps({"paced": "seen", "times": 2}, call("note", text="x"), {"say": "so"}))
+    run_id = await send(page, steps({"paced": "seen", "times": 2, **call("note", text="x")}, {"say": "so"}))
     await expect(state(page)).to_have_text("running")
     server.open_gate("seen-0")
     await expect(page.get_by_role("feed")).to_contain_text("0")
     server.open_gate("seen-1")
     await expect(state(page)).to_have_text("completed")
-    await expect(page.get_by_role("feed")).to_contain_text("note")
+    await expect(page.get_by_role("feed")).to_contain_text("noted x")
     await expect(connection(page)).to_contain_text("Ended")
     assert page.url.endswith(run_id)
     await expect(page).to_have_title(re.compile("Jackline"))
@@ -185,7 +185,7 @@ async def test_an_unknown_run_is_told_in_words(server: World, visitors: Visitors
 async def test_on_a_phone_list_and_run_are_two_screens(server: World, visitors: Visitors) -> None:
     """Nothing is wider than the screen; the stop is large; the timeline is a sheet."""
     page = await (await visitors.come(server.server.url, size=PHONE)).open()
-    run_id = await send(page, steps({"say": "on a phone"}, call("wait_for", name="phone")))
+    run_id = await send(page, steps({"say": "on a phone", **call("wait_for", name="phone")}))
     await expect(page.get_by_role("navigation", name="Runs")).to_be_hidden()
     stop = page.get_by_role("button", name="Stop", exact=True)
     box = await stop.bounding_box()

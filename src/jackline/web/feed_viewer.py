@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final, Literal
 
 from jackline.errors import StoreUnavailable
+from jackline.log.feed import FeedPage
 from jackline.web import frames
 from jackline.web.feed import Slot, slot
 from jackline.web.pages import PAGE_BYTES
@@ -21,7 +22,6 @@ from jackline.web.viewers import POLL_RETRY_MS, retry_ms, spread_seconds
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
-    from jackline.log.feed import FeedPage
     from jackline.web.crowd import Seat
     from jackline.web.feed import FeedTail
     from jackline.web.tails import Tails
@@ -66,7 +66,7 @@ class FeedViewer:
         self._poll: Literal["no", "silent", "said"] = "silent" if wish.poll else "no"
         self._drain_seconds = drain_seconds
         self._seat = seat
-        self._page = wish.page
+        self._page: FeedPage | None = wish.page
         self._place = self._feed.place_after(wish.cursor) if wish.page is None else None
         self._read_to = self._feed.last
         self._given: set[tuple[str, int]] = set()
@@ -234,11 +234,11 @@ class FeedViewer:
         self._held &= ~_READING
         if self._connection is None:
             return
-        if isinstance(page, float):
+        if isinstance(page, FeedPage):
+            self._page = page
+        else:
             self._held |= _RESTING
             self._after(page, self._rested)
-        else:
-            self._page = page
         self.look()
 
     def _rested(self) -> None:
