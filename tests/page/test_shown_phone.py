@@ -48,6 +48,9 @@ async def test_a_run_is_started_approved_and_stopped_by_touch(server: World, vis
     await tap(page.get_by_role("link", name="Back to the list"))
     await expect(row(page, run_id)).to_contain_text("waits for you")
     await fits(page, "list-waits")
+    box = await dock(page).bounding_box()
+    assert box is not None
+    assert box["height"] < PHONE["height"] / 5, "a long title leaves the list its room"
     await row(page, run_id).get_by_role("link").first.tap()
     await tap(pending(page).get_by_role("button", name="Edit arguments"))
     await fits(page, "edits")
