@@ -36,6 +36,7 @@ async def opened(visitors: Visitors, api: Api, run_id: str, count: int) -> Page:
     return page
 
 
+@pytest.mark.timeout(400)
 async def test_ten_thousand_entries_are_all_there_while_more_come(
     own_server: World, visitors: Visitors
 ) -> None:
