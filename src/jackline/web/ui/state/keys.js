@@ -44,14 +44,18 @@ export function listenToKeys(app) {
     },
     {capture: true},
   );
-  /** The last key in a field. */ let typed = {at: -Infinity, field: /** @type {Node | null} */ (null)};
+  /** The last key in a field of a question. */ let typed = {at: -Infinity, field: /** @type {HTMLElement | null} */ (null)};
   addEventListener('keydown', (event) => {
-    const field = isTyping(event.target) ? /** @type {Node} */ (event.target) : null;
-    // A field goes when its question is answered by another: who types into it does not mean what letters do elsewhere.
-    if (field !== null || (typed.field?.isConnected === false && event.timeStamp - typed.at < TYPING_MS)) {
-      typed = {at: event.timeStamp, field: field ?? typed.field};
+    if (isTyping(event.target)) {
+      const field = /** @type {HTMLElement} */ (event.target);
+      typed = {at: event.timeStamp, field: field.closest('.jl-approval') === null ? null : field};
+      return;
     }
-    if (typed.at === event.timeStamp) return;
+    // A field goes when its question is answered by another: who types into it does not mean what letters do elsewhere.
+    if (typed.field?.isConnected === false && event.timeStamp - typed.at < TYPING_MS) {
+      typed.at = event.timeStamp;
+      return;
+    }
     if (event.ctrlKey || event.metaKey || event.altKey || event.defaultPrevented) return;
     if (!app.singleKeys || document.querySelector('dialog[open]') !== null) return;
     const does = KEYS[event.key];
