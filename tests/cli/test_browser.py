@@ -68,7 +68,9 @@ async def served(screen: Terminal, port: int) -> None:
 async def test_the_page_opens_where_there_is_a_terminal_and_a_display(opened: Path) -> None:
     port = free_port()
     url = f"http://{HOST}:{port}"
-    async with terminal("serve", "--port", str(port), "--open", columns=80, **env_of(opened)) as screen:
+    async with terminal(
+        "serve", "--port", str(port), "--open", columns=80, rows=24, **env_of(opened)
+    ) as screen:
         await served(screen, port)
         assert f"The page opens in your browser: {url}" in screen.text
         assert await asyncio.to_thread(eventually, lambda: given_to(opened)) == url
@@ -91,7 +93,7 @@ async def test_else_the_address_is_told(opened: Path, options: tuple[str, ...], 
     given = env_of(opened, **env)
     if env.get("PATH") == "/nowhere":
         given["PATH"] = str(_without_opener(opened.parent))
-    async with terminal("serve", "--port", str(port), *options, columns=80, **given) as screen:
+    async with terminal("serve", "--port", str(port), *options, columns=80, rows=24, **given) as screen:
         await served(screen, port)
         assert f"Open http://{HOST}:{port} in a browser." in screen.text
         screen.type("\x03")

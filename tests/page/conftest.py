@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import os
 import re
 from collections.abc import AsyncGenerator, Generator
 from dataclasses import dataclass, field
@@ -17,16 +16,14 @@ from playwright.async_api import Browser, BrowserContext, Locator, Page, Viewpor
 from tests.blackbox.conftest import World, world
 from tests.support.chromium import chromium
 from tests.support.processes import PATIENCE
+from tests.support.shots import picture
 
 DESKTOP: Final = ViewportSize(width=1280, height=800)
 PHONE: Final = ViewportSize(width=375, height=740)
-SHOTS: Final = os.environ.get("JACKLINE_SHOTS", "")
-"""A folder that keeps pictures of the main states for a person to look at; none where it is not set."""
 
 _LISTEN: Final = """
-window.violations = []
 addEventListener('securitypolicyviolation', event => {
-    violations.push(`${event.violatedDirective}: ${event.blockedURI}`)
+    jacklineViolation(`${event.violatedDirective}: ${event.blockedURI || event.sourceFile}`)
 })
 """
 _UNREACHED: Final = re.compile(r"Failed to load resource|net::ERR_")
@@ -65,11 +62,13 @@ class Visitor:
     async def look_back(self) -> None:
         """Nothing may have gone wrong: no error, no violation of the policy, no request to anybody else."""
         for page in self.context.pages:
-            with contextlib.suppress(Exception):  # a page of the browser's own, or one that is gone
-                self.troubles += [
-                    f"violation: {each}" for each in await page.evaluate("window.violations ?? []")
-                ]
+            with contextlib.suppress(Exception):  # what is under way has its turn; a page may be gone
+                await page.evaluate("new Promise(resolve => setTimeout(resolve))")
         assert self.troubles == []
+
+    def violated(self, what: str) -> None:
+        """A page did what its policy forbids."""
+        self.troubles.append(f"violation: {what}")
 
     def _said(self, kind: str, text: str) -> None:
         if kind == "error" and not (self.cuts and _UNREACHED.search(text)):
@@ -111,8 +110,10 @@ class Visitors:
             has_touch=size["width"] < 500,
             reduced_motion="reduce",
         )
-        await context.add_init_script(_LISTEN)
         visitor = Visitor(context=context, server=server)
+        # Told at once, and not kept in the page: a reload or a closed tab would take it along.
+        await context.expose_function("jacklineViolation", visitor.violated)  # pyright: ignore[reportUnknownMemberType]
+        await context.add_init_script(_LISTEN)
         self.made.append(visitor)
         return visitor
 
@@ -202,5 +203,4 @@ async def send(page: Page, text: str) -> str:
 
 async def shot(page: Page, name: str) -> None:
     """Keep a picture of the page."""
-    if SHOTS:
-        await page.screenshot(path=Path(SHOTS) / f"{name}.png")
+    await page.screenshot(path=picture(name))

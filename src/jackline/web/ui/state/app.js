@@ -30,6 +30,7 @@ export class App extends Observable {
   /** @type {Theme} */ theme = /** @type {Theme} */ (recall('localStorage', 'theme') ?? 'system');
   /** @type {ReturnType<typeof setTimeout> | undefined} */ #hintTimer;
   /** Decisions sent, by their content: the same again goes under the same key. @type {Map<string, string>} */ #keys = new Map();
+  /** Calls that were answered here. @type {Set<string>} */ answered = new Set();
   #generation = 0;
 
   constructor() {
@@ -158,7 +159,7 @@ export class App extends Observable {
   stoppable() {
     const {followed} = this;
     const known = followed === null ? null : (this.list.index.runs.get(followed.runId)?.state ?? null);
-    if (followed !== null && !followed.ended && isGoing(followed.run.state ?? known)) return [followed.runId];
+    if (followed !== null && !followed.ended && !followed.missing && isGoing(followed.run.state ?? known)) return [followed.runId];
     return this.list.index.going().map((run) => run.run_id);
   }
 
@@ -171,20 +172,22 @@ export class App extends Observable {
   /** Answer a question. Throws what the server said. @param {string} callId @param {Decision} decision */
   async decide(callId, decision) {
     const key = this.#keyOf(JSON.stringify([callId, decision]));
-    return this.#asked(this.session.jackline.decide(callId, decision, {key}));
+    return this.#asked([callId], this.session.jackline.decide(callId, decision, {key}));
   }
 
   /** Answer all questions of a step, all or none. @param {({call_id: string} & Decision)[]} decisions */
   async decideAll(decisions) {
     const key = this.#keyOf(JSON.stringify(decisions));
-    return this.#asked(this.session.jackline.decideAll(decisions, {key}));
+    return this.#asked(decisions.map((each) => each.call_id), this.session.jackline.decideAll(decisions, {key}));
   }
 
-  /** @template T @param {Promise<T>} answer @returns {Promise<T>} */
-  async #asked(answer) {
+  /** @template T @param {string[]} callIds @param {Promise<T>} answer @returns {Promise<T>} */
+  async #asked(callIds, answer) {
+    callIds.forEach((callId) => this.answered.add(callId));
     try {
       return await answer;
     } catch (error) {
+      callIds.forEach((callId) => this.answered.delete(callId));
       this.session.refused(error);
       throw error;
     }

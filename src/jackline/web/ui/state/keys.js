@@ -4,6 +4,10 @@
 
 /** Two Escs within this time are a stop. */
 const TWICE_MS = 1_000;
+/** Who hammers on Esc means what the first two were for: until there is a pause, nothing else is stopped by it. */
+const QUIET_MS = 2_000;
+/** So long after a key in a field that is no longer there, the next one was meant for it. */
+const TYPING_MS = 2_000;
 
 /** @param {EventTarget | null} target */
 const isTyping = (target) =>
@@ -11,18 +15,28 @@ const isTyping = (target) =>
 
 /** Listen to the keyboard. @param {App} app */
 export function listenToKeys(app) {
-  let escapedAt = -Infinity;
+  /** What the first Esc has named. */ let named = {at: -Infinity, runs: ''};
+  /** What was stopped by key. */ let stopped = {at: -Infinity, runs: ''};
   // In the capturing phase: nothing that has the focus may keep a stop from being heard.
   addEventListener(
     'keydown',
     (event) => {
       if (event.key !== 'Escape' || event.repeat || event.isComposing) return;
       const targets = stopTargets(app);
-      const twice = event.timeStamp - escapedAt <= TWICE_MS;
-      escapedAt = twice ? -Infinity : event.timeStamp;
+      const at = event.timeStamp;
+      const runs = targets.join(' ');
+      const meant = runs !== stopped.runs && targets.length === 1 && targets[0] === app.followed?.runId;
+      if (at - stopped.at <= QUIET_MS && !meant) {
+        stopped.at = at;
+        return;
+      }
+      // What was named may have ended since: another run is named first, before it can be stopped.
+      const twice = at - named.at <= TWICE_MS && named.runs === runs;
+      named = twice ? {at: -Infinity, runs: ''} : {at, runs};
       if (targets.length === 0) return;
       if (!twice) return app.say(targets.length > 1 ? `Press Esc again to stop: ${targets.length} runs go on` : `Press Esc again to stop${nameOf(app, targets[0])}`, TWICE_MS);
       app.say('');
+      stopped = {at, runs};
       // A second Esc must not close the dialog that it opens.
       event.preventDefault();
       if (targets.length > 1) app.choose(true);
@@ -30,9 +44,20 @@ export function listenToKeys(app) {
     },
     {capture: true},
   );
+  /** The last key in a field of a question. */ let typed = {at: -Infinity, field: /** @type {HTMLElement | null} */ (null)};
   addEventListener('keydown', (event) => {
+    if (isTyping(event.target)) {
+      const field = /** @type {HTMLElement} */ (event.target);
+      typed = {at: event.timeStamp, field: field.closest('.jl-approval') === null ? null : field};
+      return;
+    }
+    // A field goes when its question is answered by another: who types into it does not mean what letters do elsewhere.
+    if (typed.field?.isConnected === false && event.timeStamp - typed.at < TYPING_MS) {
+      typed.at = event.timeStamp;
+      return;
+    }
     if (event.ctrlKey || event.metaKey || event.altKey || event.defaultPrevented) return;
-    if (isTyping(event.target) || !app.singleKeys || document.querySelector('dialog[open]') !== null) return;
+    if (!app.singleKeys || document.querySelector('dialog[open]') !== null) return;
     const does = KEYS[event.key];
     if (does === undefined) return;
     event.preventDefault();

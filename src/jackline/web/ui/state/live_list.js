@@ -11,6 +11,8 @@ import {SharedFeed} from './shared_feed.js';
 const PAGE = 100;
 /** So many pages of runs that go on are asked for at the start; more than 1,000 of a state are not shown until they move. */
 const GOING_PAGES = 10;
+/** A clock that is off by less is taken for right. */
+const SKEW_MS = 5_000;
 
 export class LiveList extends Observable {
   index = new RunIndex();
@@ -21,6 +23,7 @@ export class LiveList extends Observable {
   reason = '';
   /** When the feed tries next. @type {number | null} */ retryAt = null;
   /** Why the list is not kept. @type {unknown} */ fault = null;
+  /** What to add to this machine's time to have the server's. */ skewMs = 0;
   #session;
   /** @type {SharedFeed | null} */ #feed = null;
   #generation = -1;
@@ -58,7 +61,10 @@ export class LiveList extends Observable {
     if (generation !== this.#generation) return;
     this.#feed = new SharedFeed(this.#session.watching, name, {
       onReady: () => void this.#list(generation),
-      onFrame: (frame) => frame.kind === 'entry' && this.#apply(frame),
+      onFrame: (frame) => {
+        if (frame.kind === 'entry') this.#apply(frame);
+        if (frame.kind === 'heartbeat') this.#setClock(Date.parse(frame.data.ts));
+      },
       onState: (phase, reason, retryInMs) => {
         this.phase = phase;
         this.reason = reason;
@@ -68,6 +74,14 @@ export class LiveList extends Observable {
       onError: (error) => this.#failed(error),
       onNote: (note) => note.removed && this.#drop(note.removed),
     });
+  }
+
+  /** @param {number} now by the server's clock */
+  #setClock(now) {
+    const skewMs = now - Date.now();
+    if (!(Math.abs(skewMs - this.skewMs) > SKEW_MS)) return;
+    this.skewMs = skewMs;
+    this.changed();
   }
 
   /** @param {unknown} error */
@@ -80,6 +94,7 @@ export class LiveList extends Observable {
   /** What there is now. The feed is open: what comes meanwhile is applied. @param {number} generation */
   async #list(generation) {
     const {watching} = this.#session;
+    const known = [...this.index.runs.keys()];
     try {
       const page = await watching.runs({limit: PAGE});
       const going = [];
@@ -92,7 +107,11 @@ export class LiveList extends Observable {
         }
       }
       if (generation !== this.#generation) return;
-      for (const item of [...page.runs, ...going]) this.index.put(item);
+      const listed = [...page.runs, ...going];
+      const there = new Set(listed.map((item) => item.run_id));
+      // What was known before and is not listed now has gone with its store, or is for "older" to bring.
+      this.index.forget(known.filter((runId) => !there.has(runId)));
+      for (const item of listed) this.index.put(item);
       this.older = page.next;
       this.loaded = true;
       this.fault = null;

@@ -69,8 +69,10 @@ export class RunIndex {
     this.runs.delete(runId);
   }
 
-  /** Forget everything but what was removed. */
-  clear() { this.runs.clear(); }
+  /** Forget runs, which may come again. @param {Iterable<string>} runIds */
+  forget(runIds) {
+    for (const runId of runIds) this.runs.delete(runId);
+  }
 
   /** Runs that wait for a person, the one that waits longest first. */
   waiting() {

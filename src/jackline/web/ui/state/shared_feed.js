@@ -7,6 +7,7 @@
  * at has a feed of its own.
  * @module
  */
+import {Refused} from '../client.js';
 
 /** @typedef {Record<string, any>} Data */
 /** @typedef {import('../client.js').Phase} Phase */
@@ -32,6 +33,8 @@ const SILENT_MS = 45_000;
 const WELCOME_MS = 15_000;
 /** How long a tab without Web Locks keeps its feed while nobody looks at it. */
 const LEAVE_MS = 5_000;
+/** What a tab makes up where the server knows the cursor no more: all is to be listed anew. @type {FeedFrame} */
+const GAP = {kind: 'gap', data: {}};
 
 export class SharedFeed {
   /** @type {AbortController | null} */ #leading = null;
@@ -47,6 +50,7 @@ export class SharedFeed {
   /** Whether a leader has ever said anything. */ #heard = false;
   #welcomed = false;
   #stealing = false;
+  /** Whether the server has another store than the one that was read of. */ #anew = false;
 
   /**
    * @param {import('../client.js').Jackline} jackline @param {string} name of the principal's feed: tabs with another key have another
@@ -179,7 +183,7 @@ export class SharedFeed {
 
   // -- the feed itself
 
-  /** @param {AbortSignal} signal */
+  /** @param {AbortSignal} signal @returns {Promise<void>} */
   async #read(signal) {
     const feed = this.#jackline.feed({
       after: this.#cursor ?? 'now',
@@ -198,8 +202,18 @@ export class SharedFeed {
         this.#send({kind: 'frame', frame, cursor: this.#cursor});
         if (frame.kind === 'ready') this.#welcome();
         this.#take(frame);
+        if (frame.kind === 'ready' && this.#anew) {
+          this.#anew = false;
+          this.#send({kind: 'frame', frame: GAP, cursor: this.#cursor});
+          this.#take(GAP);
+        }
       }
     } catch (error) {
+      if (!signal.aborted && error instanceof Refused && error.status === 400 && this.#cursor !== null) {
+        this.#cursor = null;
+        this.#anew = true;
+        return this.#read(signal);
+      }
       if (!signal.aborted) this.#listener.onError(error);
       // The lock stays with this tab: another would fail as well. Signing in makes a new feed.
       if (!signal.aborted) await new Promise((resolve) => signal.addEventListener('abort', resolve));

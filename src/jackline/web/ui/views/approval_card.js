@@ -13,9 +13,12 @@ import {Value} from './value.js';
 
 /**
  * Where an answer stands that was given here. `lost`: it may have arrived.
- * @typedef {{at: 'none'} | {at: 'sending', what: string} | {at: 'sent', what: string}
+ * @typedef {{at: 'none'} | {at: 'sending', what: string, slow?: boolean} | {at: 'sent', what: string}
  *   | {at: 'refused', words: string, fields: Map<string, string>} | {at: 'lost', words: string}} Sending
  */
+
+/** After which time without an answer it is said that there is none. */
+const SLOW_MS = 2_000;
 
 /**
  * @param {object} props
@@ -127,12 +130,14 @@ function useSending(approval, onDecide) {
     if (busy.current) return;
     busy.current = true;
     tell({at: 'sending', what});
+    const slow = setTimeout(() => tell({at: 'sending', what, slow: true}), SLOW_MS);
     try {
       await onDecide(approval.callId, decision);
       tell({at: 'sent', what});
     } catch (error) {
       tell(failure(error));
     } finally {
+      clearTimeout(slow);
       busy.current = false;
     }
   };
@@ -161,7 +166,7 @@ function failure(error) {
 function SendingNote({sending}) {
   const failed = sending.at === 'refused' || sending.at === 'lost';
   return html`<div role="status" class="jl-sending">
-    ${sending.at === 'sending' && `${sending.what}: sending …`}
+    ${sending.at === 'sending' && `${sending.what}: ${sending.slow ? 'no answer yet; it is sent again' : 'sending …'}`}
     ${sending.at === 'sent' && `${sending.what}: the server has it. The run goes on in a moment.`}
   </div>
   ${failed && html`<p class="jl-error" role="alert">${sending.words}</p>`}`;

@@ -77,7 +77,7 @@ function ConversationRow({app, conversation, selected, onRemove}) {
       ${runs.map((run) => html`<li key=${run.run_id} class="nested-run">
         <a href=${runHref(run.run_id)} class="run-link" aria-current=${run.run_id === selected ? 'page' : undefined}>
           <span class="state-dot" data-state=${run.state} aria-hidden="true"></span>
-          <span class="grow ellipsis">${run.title}</span><span class="muted">${ago(run.created_at)}</span>
+          <span class="grow ellipsis">${run.title}</span><span class="muted">${ago(run.created_at, Date.now() + app.list.skewMs)}</span>
         </a>
       </li>`)}
     </ul>`}
@@ -98,7 +98,7 @@ function RunRow({app, run, title, selected, onRemove, more = 1, href = runHref(r
         <span class="run-row-meta">
           <span class="state" data-state=${run.state}>${state}</span>
           <span class="ellipsis">${run.agent}${more > 1 ? ` · ${more} runs` : ''}</span>
-          <span class="when">${ago(run.updated_at)}</span>
+          <span class="when">${ago(run.updated_at, Date.now() + app.list.skewMs)}</span>
         </span>
         ${run.waiting !== null && run.waiting.for !== 'approval' && isGoing(run.state) && html`<span class="run-row-why">${run.waiting.detail}</span>`}
       </a>

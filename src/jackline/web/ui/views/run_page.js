@@ -1,5 +1,6 @@
 /** A run: what was said and done, what it asks, and beside it where the time went. @module */
-import {html, useEffect, useMemo, useState} from '../html.js';
+import {html, useEffect, useMemo, useRef, useState} from '../html.js';
+import {answerWord} from '../model/words.js';
 import {useObservables, useTick} from '../state/hooks.js';
 import {runHref} from '../state/route.js';
 import {duration, isEnded, isGoing, stateWord} from '../state/words.js';
@@ -11,11 +12,15 @@ import {EarlierRow, RunRow} from './run_rows.js';
 import {StepApprovals} from './step_approvals.js';
 import {Timeline} from './timeline.js';
 import {Usage} from './usage.js';
+import {Artifacts} from './value.js';
 import {VirtualList} from './virtual_list.js';
 
 /** @typedef {import('../state/app.js').App} App */
 /** @typedef {import('../state/followed_run.js').FollowedRun} FollowedRun */
 /** @typedef {Record<string, any>} Data */
+
+/** How long it is shown that a question was answered elsewhere. */
+const ANSWERED_MS = 10_000;
 
 /** @param {{app: App, followed: FollowedRun, agents: Data[], defaultAgent: string | null}} props */
 export function RunPage({app, followed, agents, defaultAgent}) {
@@ -23,6 +28,7 @@ export function RunPage({app, followed, agents, defaultAgent}) {
   const [side, setSide] = useState(false);
   const feed = useMemo(() => /** @type {import('./virtual_list.js').Handle} */ ({toEnd: () => {}, toRow: () => {}}), [followed]);
   const {run, runId, missing} = followed;
+  const artifact = useMemo(() => (/** @type {string} */ of, /** @type {string} */ id) => app.session.jackline.artifact(of, id), [app]);
   const earlier = useEarlier(app, followed);
   const item = app.list.index.runs.get(runId);
   const title = run.title || item?.title || runId;
@@ -35,7 +41,7 @@ export function RunPage({app, followed, agents, defaultAgent}) {
     if (at >= 0) feed.toRow(earlier.length + at);
   };
   const newest = app.list.index.ofConversation(run.conversationId)[0];
-  return html`<div class="run" data-run=${runId} data-state=${state} data-asks=${run.pending.length > 0}>
+  return html`<${Artifacts.Provider} value=${artifact}><div class="run" data-run=${runId} data-state=${state} data-asks=${run.pending.length > 0}>
     <header class="run-head">
       <a class="back" href="#/" aria-label="Runs: back to the list">Runs</a>
       <div class="run-title">
@@ -70,7 +76,7 @@ export function RunPage({app, followed, agents, defaultAgent}) {
       <${Usage} usage=${run.usage} />
       <${Facts} followed=${followed} />
     </section>
-  </div>`;
+  </div><//>`;
 }
 
 /** How long it runs, or ran. @param {{run: import('../model/run.js').Run}} props */
@@ -104,6 +110,7 @@ function Rows({app, followed, earlier, feed, onShow}) {
 /** The questions that wait, where they cannot be overlooked. @param {{app: App, followed: FollowedRun}} props */
 function Pending({app, followed}) {
   const {run} = followed;
+  useToldElsewhere(app, run);
   if (run.pending.length === 0 || isEnded(run.state) || run.state === 'stopping') return null;
   return html`<section class="pending" aria-label="Questions of this run">
     <h2 class="visually-hidden">Questions of this run</h2>
@@ -111,6 +118,20 @@ function Pending({app, followed}) {
     ${run.pending.map((approval) => html`<${ApprovalCard} key=${`${approval.callId}-${approval.round}`} approval=${approval} call=${run.calls.get(approval.callId)} now=${Date.now() + run.skewMs}
       onDecide=${(/** @type {string} */ callId, /** @type {any} */ decision) => app.decide(callId, decision)} />`)}
   </section>`;
+}
+
+/** A question goes once it is answered: who had it before their eyes is told by whom. @param {App} app @param {import('../model/run.js').Run} run */
+function useToldElsewhere(app, run) {
+  const before = useRef(/** @type {import('../model/run.js').Round[]} */ ([]));
+  useEffect(() => {
+    const gone = before.current.filter(({callId, state}) => state !== 'pending' && state !== 'withdrawn' && !app.answered.has(callId));
+    before.current = [...run.pending];
+    const [round] = gone;
+    if (round === undefined) return;
+    const who = round.by === null || round.by === 'system' ? '' : ` by ${round.by}`;
+    const how = round.state === 'expired' ? 'was' : 'was answered meanwhile:';
+    app.say(gone.length > 1 ? `${gone.length} questions were answered meanwhile` : `${round.name} ${how} ${answerWord(round)}${who}`, ANSWERED_MS);
+  });
 }
 
 /** @param {{followed: FollowedRun}} props */

@@ -23,7 +23,7 @@ export function ToolCard({call, run, onShow}) {
   // What needs eyes is open; what went well is one line.
   const open = wanted ?? (['started', 'failed', 'unknown'].includes(state) || waits);
   const effect = effectWord(call.effect);
-  return html`<section class="jl-tool" data-state=${waits ? 'waits' : state} data-call=${call.callId} aria-labelledby=${id}>
+  return html`<section class="jl-tool" role="group" data-state=${waits ? 'waits' : state} data-call=${call.callId} aria-labelledby=${id}>
     <div class="jl-tool-head">
       <button type="button" class="jl-tool-toggle" aria-expanded=${open} aria-controls=${`${id}-body`} onClick=${() => want(!open)}>
         <span class="jl-tool-name" id=${id}>${call.name}</span>

@@ -5,7 +5,7 @@ import {count, dollars, duration} from '../model/words.js';
 /** @param {{usage: import('../model/run.js').Usage}} props */
 export function Usage({usage}) {
   const {input_tokens: input, output_tokens: output, model, ttft_ms: first, cost_usd: cost, byStep} = usage;
-  if (input + output === 0 && model === null) return html`<p class="jl-none">No request to a model yet.</p>`;
+  if (input + output === 0 && model === null) return html`<p class="jl-none">No figures of a model yet.</p>`;
   return html`<div class="jl-usage">
     <dl class="jl-facts-list">
       <div><dt>Tokens in</dt><dd>${count(input)}</dd></div>
