@@ -12,13 +12,3 @@ export function useObservables(...watched) {
     return () => ends.forEach((end) => end?.());
   }, watched);
 }
-
-/** Render again every `ms`, while `active`. @param {number} ms @param {boolean} active */
-export function useTick(ms, active = true) {
-  const [, again] = useReducer((/** @type {number} */ count) => count + 1, 0);
-  useEffect(() => {
-    if (!active) return undefined;
-    const timer = setInterval(() => again(undefined), ms);
-    return () => clearInterval(timer);
-  }, [ms, active]);
-}

@@ -23,19 +23,6 @@ export const isEnded = (state) => state === 'stopped' || state === 'completed' |
 /** Whether there is something to stop. @param {string | null} state */
 export const isGoing = (state) => state !== null && state !== '' && !isEnded(state);
 
-/** @param {number} ms */
-export function duration(ms) {
-  if (ms < 1000) return `${Math.max(0, Math.round(ms))} ms`;
-  const seconds = Math.floor(ms / 1000);
-  if (seconds < 10) return `${(ms / 1000).toFixed(1)} s`;
-  if (seconds < 60) return `${seconds} s`;
-  const minutes = Math.floor(seconds / 60);
-  if (minutes < 60) return `${minutes} min ${seconds % 60} s`;
-  const hours = Math.floor(minutes / 60);
-  if (hours < 48) return `${hours} h ${minutes % 60} min`;
-  return `${Math.floor(hours / 24)} d ${hours % 24} h`;
-}
-
 /** How long ago, short. @param {string | number | null | undefined} when @param {number} [now] */
 export function ago(when, now = Date.now()) {
   const at = typeof when === 'number' ? when : Date.parse(when ?? '');
@@ -50,9 +37,6 @@ export function ago(when, now = Date.now()) {
 
 /** Seconds from now on, whole, at least 1. @param {number} at */
 export const secondsUntil = (at) => Math.max(1, Math.ceil((at - Date.now()) / 1000));
-
-/** A number with its thousands apart. @param {number} value */
-export const count = (value) => value.toLocaleString('en-US');
 
 /** What went wrong, for people. @param {unknown} error */
 export function explain(error) {

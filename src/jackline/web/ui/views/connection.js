@@ -1,7 +1,9 @@
 /** How the connection stands, in words. Nothing here turns for ever: each state says since when, or when next. @module */
 import {html} from '../html.js';
-import {useObservables, useTick} from '../state/hooks.js';
-import {count, duration, explain, secondsUntil} from '../state/words.js';
+import {useObservables} from '../state/hooks.js';
+import {useNow} from './tick.js';
+import {count, duration} from '../model/words.js';
+import {explain, secondsUntil} from '../state/words.js';
 
 /** @typedef {import('../state/followed_run.js').FollowedRun} FollowedRun */
 /** @typedef {{tone: 'ok' | 'warn' | 'danger' | 'muted', text: string, detail: string, again: boolean}} Standing
@@ -78,7 +80,7 @@ function workerWords(heartbeat, entryAt, state) {
 /** The connection of the run that is looked at. @param {{followed: FollowedRun}} props */
 export function Connection({followed}) {
   useObservables(followed);
-  useTick(1000, !followed.ended);
+  useNow(!followed.ended);
   const {tone, text, detail, again} = standingOf(followed);
   return html`<div class="connection" data-tone=${tone} data-phase=${followed.phase} role="group" aria-label="Connection">
     <span class="dot" aria-hidden="true"></span>
@@ -93,7 +95,7 @@ export function ListConnection({app}) {
   const {list} = app;
   useObservables(list);
   const {phase, reason, retryAt, fault} = list;
-  useTick(1000, phase !== 'live' && phase !== 'catching-up');
+  useNow(phase !== 'live' && phase !== 'catching-up');
   if (fault !== null) {
     return html`<div class="notice" data-tone="danger" role="alert">
       The list is not kept: ${explain(fault)}

@@ -1,6 +1,7 @@
 /** The list: what waits for somebody first, then conversations with their runs. @module */
 import {html, useEffect, useRef, useState} from '../html.js';
-import {useObservables, useTick} from '../state/hooks.js';
+import {useObservables} from '../state/hooks.js';
+import {useNow} from './tick.js';
 import {conversationHref, runHref} from '../state/route.js';
 import {ago, explain, isGoing, stateWord} from '../state/words.js';
 import {ListConnection} from './connection.js';
@@ -25,7 +26,7 @@ const FILTERS = [
 export function RunList({app}) {
   const {list} = app;
   useObservables(app, list);
-  useTick(10_000);
+  useNow(true, 10_000);
   const [filter, setFilter] = useState(/** @type {Filter} */ ('all'));
   const [removing, setRemoving] = useState(/** @type {RunItem | null} */ (null));
   const waiting = list.index.waiting();

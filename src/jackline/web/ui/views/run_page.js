@@ -1,15 +1,16 @@
 /** A run: what was said and done, what it asks, and beside it where the time went. @module */
 import {html, useEffect, useMemo, useRef, useState} from '../html.js';
-import {answerWord} from '../model/words.js';
-import {useObservables, useTick} from '../state/hooks.js';
+import {answerWord, duration} from '../model/words.js';
+import {useObservables} from '../state/hooks.js';
 import {runHref} from '../state/route.js';
-import {duration, isEnded, isGoing, stateWord} from '../state/words.js';
+import {isEnded, isGoing, stateWord} from '../state/words.js';
 import {ApprovalCard} from './approval_card.js';
 import {Composer} from './composer.js';
 import {Connection} from './connection.js';
 import {JsonTree} from './json_tree.js';
 import {EarlierRow, RunRow} from './run_rows.js';
 import {StepApprovals} from './step_approvals.js';
+import {useNow} from './tick.js';
 import {Timeline} from './timeline.js';
 import {Usage} from './usage.js';
 import {Artifacts} from './value.js';
@@ -82,7 +83,7 @@ export function RunPage({app, followed, agents, defaultAgent}) {
 /** How long it runs, or ran. @param {{run: import('../model/run.js').Run}} props */
 function Clock({run}) {
   const going = isGoing(run.state);
-  useTick(1000, going);
+  useNow(going);
   if (run.createdAt === '') return null;
   const end = run.endedAt !== null ? Date.parse(run.endedAt) : Date.now() + run.skewMs;
   return html`<span class="clock">${duration(end - Date.parse(run.createdAt))}</span>`;

@@ -1,7 +1,8 @@
 /** One row of a run: what was said, a call, or what became of the run. @module */
 import {html} from '../html.js';
 import {runHref} from '../state/route.js';
-import {duration, stateWord} from '../state/words.js';
+import {duration} from '../model/words.js';
+import {stateWord} from '../state/words.js';
 import {ErrorNote} from './error_note.js';
 import {JsonTree} from './json_tree.js';
 import {Markdown} from './markdown.js';
