@@ -5,11 +5,12 @@ from __future__ import annotations
 import pytest
 from playwright.async_api import Page, ViewportSize, expect
 
-from tests.blackbox.api import Api, steps
+from tests.blackbox.api import ROOT, Api, steps
 from tests.blackbox.conftest import World
 from tests.page.conftest import Visitors, rows, shot, state
 from tests.page.shown import logged, shown
 from tests.page.test_long_runs import BLOCKS, SHORTEST_BLOCK, all_in, notes
+from tests.support.processes import eventually
 
 pytestmark = pytest.mark.anyio
 
@@ -49,8 +50,9 @@ async def test_ten_thousand_entries_are_all_there_while_more_come(
     )
     short = api.start(steps(notes(20), {"gate": "short", **notes(1)}, tail))
     few = await while_it_grows(await opened(visitors, api, short, 21), own_server, short, "short")
+    listed = lambda: {run["run_id"]: run["seq"] for run in api.http.get(f"{ROOT}/runs").json()["runs"]}  # noqa: E731
+    eventually(lambda: listed()[long] >= 10_000, what="ten thousand entries")
     page = await opened(visitors, api, long, 3 + CALLS)
-    assert api.snapshot(long)["seq"] >= 10_000
     await expect(rows(page).last).to_have_attribute("aria-posinset", str(3 + CALLS))
     blocked = await while_it_grows(page, own_server, long, "long")
     assert blocked <= max(few, SHORTEST_BLOCK) * 4

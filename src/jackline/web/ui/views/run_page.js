@@ -20,6 +20,8 @@ import {VirtualList} from './virtual_list.js';
 /** @typedef {import('../state/followed_run.js').FollowedRun} FollowedRun */
 /** @typedef {Record<string, any>} Data */
 
+/** Rows are shown anew where the server's clock is found to be off by so much more. */
+const CLOCK_MS = 5_000;
 /** How long it is shown that a question was answered elsewhere. */
 const ANSWERED_MS = 10_000;
 
@@ -97,10 +99,12 @@ function Rows({app, followed, earlier, feed, onShow}) {
   const {run} = followed;
   useEffect(() => app.onJump(() => feed.toEnd()), [feed]);
   const first = earlier.length;
+  // What a call lasts is told by the server's clock, which may be learned after its card is shown.
+  const clock = Math.round(run.skewMs / CLOCK_MS);
   return html`<${VirtualList} key=${followed.runId} label="What was said and done" count=${first + run.items.length} handle=${feed}
     busy=${followed.phase === 'catching-up'}
     keyOf=${(/** @type {number} */ index) => (index < first ? `e${earlier[index]?.run_id}` : (run.items[index - first]?.key ?? `i${index}`))}
-    versionOf=${(/** @type {number} */ index) => run.items[index - first]?.version ?? 0}
+    versionOf=${(/** @type {number} */ index) => `${run.items[index - first]?.version ?? 0} ${clock}`}
     row=${(/** @type {number} */ index) => {
       const item = run.items[index - first];
       if (item !== undefined) return html`<${RunRow} item=${item} run=${run} onShow=${onShow} />`;
