@@ -49,7 +49,7 @@ class Follower:
             api.stream("GET", "/feed", params={"after": self.cursor}) as frames,
         ):
             for frame in frames:
-                self.cursor = frame.id or self.cursor
+                self.cursor = frame.id or frame.data.get("cursor") or self.cursor
                 self.frames.append(frame)
                 if self.left:
                     return

@@ -34,7 +34,7 @@ TS = "2026-11-22T12:00:00.000Z"
 
 def opened(cursor: str, newest: str = "") -> bytes:
     data = {"cursor": cursor, "newest": newest or cursor, "protocol": "jackline/1"}
-    return encode(event="ready", data=json.dumps(data), id=cursor)
+    return encode(event="ready", data=json.dumps(data))
 
 
 def members(run: int, seq: int, ts: str = TS) -> dict[str, Any]:
@@ -47,7 +47,7 @@ def news(cursor: str, run: int, seq: int, *, ts: str = TS, event: str = "workflo
 
 def beat(cursor: str | None = None, ts: str = TS) -> bytes:
     data = {"ts": ts} if cursor is None else {"ts": ts, "cursor": cursor}
-    return encode(event="heartbeat", data=json.dumps(data), id=cursor)
+    return encode(event="heartbeat", data=json.dumps(data))
 
 
 def missed(cursor: str, to: str) -> bytes:
@@ -172,6 +172,14 @@ async def test_a_frame_that_lacks_what_it_must_have_is_no_jacklines(server: Serv
     server.answer(stream(opened("x-0"), encode(event="workflow", data='{"seq":1}', id="x-1")))
     with pytest.raises(ProtocolViolation):
         await take(client.feed(), 2)
+
+
+async def test_a_frame_of_a_later_version_is_passed_over(server: Server, client: Client) -> None:
+    later = encode(event="weather", data='{"sky":"blue"}')
+    server.answer(stream(opened("x-0"), news("x-1", 1, 1), later, news("x-1", 1, 2), news("x-3", 1, 3)))
+    feed = client.feed()
+    assert await entries(feed, 3) == [("conv0001.1", 1), ("conv0001.1", 2), ("conv0001.1", 3)]
+    await feed.aclose()
 
 
 async def test_where_streams_are_held_back_it_is_polled(server: Server, connect: Connect) -> None:

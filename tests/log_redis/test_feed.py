@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from jackline.errors import Busy, Fenced
+from jackline.errors import Busy, Fenced, StoreUnavailable
 from jackline.events import Entry
 from jackline.ids import conversation_of, new_conversation_id
 from jackline.log.base import Lease, Missing
@@ -143,6 +143,43 @@ async def test_refused_appends_leave_nothing_behind(store: RedisStore, pen: Pen,
         return await pen.pointers() == 2
 
     await until(only_two)
+
+
+async def test_runs_that_are_deleted_as_soon_as_they_are_over_hold_nobody_up(
+    store: RedisStore, other: RedisStore
+) -> None:
+    """G10: one who begins and deletes very many makes nobody wait."""
+    here = await store.feed_end()
+    for _ in range(12):
+        gone = (await store.begin(start())).run_id
+        await store.append(gone, [news("end")], close=True)
+        await store.delete(gone)
+    gone = (await store.begin(start())).run_id
+    await store.append(gone, [news("end")], close=True)
+    await store.delete(conversation_of(gone))
+    stays = (await store.begin(start())).run_id
+    for cursor in (here, ""):
+        page = await other.read_feed(cursor)
+        assert [(item.run_id, item.seq) for item in page.items] == [(stays, 1)]
+        assert (page.more, page.unsettled) == (False, False)
+
+
+async def test_what_a_full_server_refuses_is_waited_for_by_nobody(tmp_path: Path) -> None:
+    with redis_server(tmp_path, options=("--maxmemory", "32mb")) as server:
+        store = await RedisStore.open(server.url)
+        try:
+            run = (await store.begin(start())).run_id
+            async with behind(server.url) as client:
+                await client.do("CONFIG", "SET", "maxmemory", "1mb")
+                for _ in range(10):
+                    with pytest.raises(StoreUnavailable):
+                        await store.begin(start())
+                await store.append(run, [news("stopping")], once=["stop"])
+            page = await store.read_feed()
+            assert [(item.run_id, item.seq) for item in page.items] == [(run, 1), (run, 2)]
+            assert (page.more, page.unsettled) == (False, False)
+        finally:
+            await store.aclose()
 
 
 async def test_runs_that_are_begun_at_once_are_all_in_it(store: RedisStore, other: RedisStore) -> None:

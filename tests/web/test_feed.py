@@ -7,6 +7,8 @@ from contextlib import AsyncExitStack
 
 import pytest
 
+from jackline.events import Workflow, encode
+from jackline.log.feed import FeedPage
 from jackline.log.memory import MemoryStore
 from jackline.sse import Decoder
 from jackline.web import feed as feeding
@@ -39,7 +41,7 @@ async def test_it_has_the_workflow_and_approval_entries_as_their_runs_have_them(
         ]
         async with setup.client.open("GET", FEED) as exchange:
             ready = await exchange.next()
-            assert ready.event == "ready"
+            assert (ready.event, ready.id) == ("ready", None)
             events = await exchange.until("workflow", state="completed")
         assert [(event.event, event.data) for event in events] == of_run
         page = await setup.client.get(FEED, **JSON)
@@ -104,7 +106,8 @@ async def test_a_heartbeat_comes_with_the_cursor_of_what_others_did() -> None:
         async with ana.open("GET", f"{FEED}?after={begin}") as exchange:
             assert (await exchange.next()).event == "ready"
             caught_up = await exchange.next()
-            assert (caught_up.event, caught_up.id) == ("heartbeat", newest)
+            assert caught_up.event == "heartbeat"
+            assert data_of(caught_up) == {"ts": data_of(caught_up)["ts"], "cursor": newest}
 
 
 async def test_while_the_store_is_away_it_stays_open_and_says_so() -> None:
@@ -268,3 +271,106 @@ async def test_pages_of_any_size_are_the_whole() -> None:
                 cursor = page["next"]
         assert found == mine
         (await ana.get(f"{FEED}?limit=0", **JSON)).problem(422)
+
+
+class Holding(FlakyStore):
+    """Hands over what it has read after a cursor only when it is let, once."""
+
+    held = "-"
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.read_it = asyncio.Event()
+        self.let = asyncio.Event()
+
+    async def read_feed(self, cursor: str = "", limit: int = 256) -> FeedPage:
+        page = await super().read_feed(cursor, limit)
+        if cursor == self.held:
+            self.held = "-"
+            self.read_it.set()
+            await self.let.wait()
+        return page
+
+
+async def test_what_comes_while_the_first_page_is_on_its_way_is_not_lost() -> None:
+    """The tail of those who watch already is ahead of it then."""
+    store = Holding()
+    async with running(store=store) as setup, setup.client.open("GET", f"{FEED}?after=now") as early:
+        await early.until("ready")
+        runs = [await setup.client.chat()]
+        await early.until("workflow", run_id=runs[0])
+        store.held = ""
+        async with setup.client.open("GET", FEED) as late:
+            await store.read_it.wait()
+            runs.append(await setup.client.chat())
+            await early.until("workflow", run_id=runs[1])
+            store.let.set()
+            seen = [event for event in await late.until("workflow", run_id=runs[1]) if event.id]
+        assert [data_of(event)["run_id"] for event in seen] == runs
+
+
+async def test_a_viewer_or_a_page_has_no_more_at_once_than_others_have() -> None:
+    """G10: large entries make smaller pages, and all of them come."""
+    store = FlakyStore(max_entry_bytes=1 << 20)
+    async with running(store=store) as setup:
+        run_id = await setup.client.chat("x" * 60_000)
+        text = "y" * 60_000
+        for _ in range(30):
+            await store.append(run_id, [encode(Workflow(ts="", state="executing", attempt=1, reason=text))])
+        sizes: list[int] = []
+        cursor, seqs = "", list[int]()
+        while len(seqs) < 31:
+            answer = await setup.client.get(f"{FEED}?after={cursor}", **JSON)
+            sizes.append(len(answer.body))
+            seqs += [entry["data"]["seq"] for entry in answer.json()["entries"]]
+            cursor = answer.json()["next"]
+        assert seqs == list(range(1, 32))
+        assert max(sizes) < 1_200_000
+        page = await setup.site.tails.feed.read("")
+        assert page.more
+        assert sum(len(item.entry.body) for item in page.items) < 400_000
+        async with setup.client.open("GET", FEED) as exchange:
+            events = [event for event in await exchange.until("workflow", count=31) if event.id]
+        assert [data_of(event)["seq"] for event in events] == seqs
+
+
+async def test_who_polls_does_not_read_the_store_for_what_others_do() -> None:
+    """G10"""
+    async with running(keys=KEYS, heartbeat=30) as setup:
+        ana, bob = as_user(setup, ANA), as_user(setup, BOB)
+        now = (await ana.get(f"{FEED}?after=now", **JSON)).json()["next"]
+        async with AsyncExitStack() as stack:
+            polls = [
+                await stack.enter_async_context(ana.open("GET", f"{FEED}?poll=1&after={now}", headers=JSON))
+                for _ in range(20)
+            ]
+            await eventually(lambda: setup.site.tails.viewers == len(polls))
+            await eventually(lambda: setup.site.tails.feed.followed)
+            before = setup.store.feed_reads
+            for _ in range(5):
+                await bob.chat()
+            newest = (await bob.get(FEED, **JSON)).json()["next"]
+            await eventually(lambda: setup.site.tails.feed.cursor == newest)
+            assert setup.store.feed_reads - before <= 20
+            run_id = await ana.chat()
+            for poll in polls:
+                entries = (await poll.whole()).json()["entries"]
+                assert [entry["data"]["run_id"] for entry in entries] == [run_id]
+
+
+async def test_nobody_waits_for_a_tail_that_has_failed() -> None:
+    """G9: they come back, and there is a new one."""
+    async with running(heartbeat=30) as setup:
+        async with (
+            setup.client.open("GET", f"{FEED}?after=now") as stream,
+            setup.client.open("GET", f"{FEED}?poll=1&after=now", headers=JSON) as poll,
+        ):
+            await stream.until("ready")
+            await eventually(lambda: setup.site.tails.viewers == 2)
+            setup.site.tails.feed.end()
+            await stream.whole()
+            (await poll.whole()).problem(503)
+        async with setup.client.open("GET", f"{FEED}?after=now") as stream:
+            await stream.until("ready")
+            run_id = await setup.client.chat()
+            await stream.until("workflow", run_id=run_id)

@@ -77,7 +77,7 @@ class Feed(Connected[FeedFrame]):
         return Call(method="GET", path=_PATH, params={"after": self.cursor}, headers=headers)
 
     def _parse(self, event: ServerSentEvent) -> FeedFrame | None:
-        return parse(event.event, event.last_event_id, event.data)
+        return parse(event.event, event.id or "", event.data)
 
     def _read_page(self, page: dict[str, Any]) -> Sequence[FeedFrame]:
         try:

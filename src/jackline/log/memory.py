@@ -11,7 +11,7 @@ import secrets
 import time
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from itertools import count
+from itertools import count, takewhile
 from typing import TYPE_CHECKING, Final, TypeVar
 
 from jackline.errors import Busy, EntryTooLarge, Fenced, Moved, RunClosed, UnknownRun
@@ -526,7 +526,7 @@ class MemoryStore(NeverShort):
         if after > self._fed:
             end = await self.feed_end()
             return FeedPage(items=(), start=end, next=end, more=False, gap=True)
-        found = [n for n in self._feed if n > after]
+        found = list(takewhile(lambda n: n > after, reversed(self._feed)))[::-1]
         items: list[FeedItem] = []
         for n in found[:limit]:
             run_id, seq = self._feed[n]

@@ -158,12 +158,19 @@ class Core:
                 if commands[i] in spare:
                     replies[i] = await self._spared(commands[i], reply, life)
                 else:
-                    replies[i] = await self._again(commands[i], reply, life)
+                    replies[i] = final = await self._again(commands[i], reply, life)
+                    if isinstance(final, hiredis.ReplyError):
+                        if i and commands[i - 1] in spare:
+                            # What was announced is refused: who reads the feed need not wait for it.
+                            self.withdraw(replies[i - 1])
+                        raise unavailable(final)
         return replies
 
-    async def _again(self, command: Command, error: hiredis.ReplyError, life: str | None) -> Reply:
+    async def _again(
+        self, command: Command, error: hiredis.ReplyError, life: str | None
+    ) -> Reply | hiredis.ReplyError:
         """The reply of a script that the server had not seen, or has no memory for but must take; any
-        other error is raised."""
+        other error comes back."""
         if code_of(error) == "NOSCRIPT":
             # The server started anew, or is another one: nothing of it was executed.
             script = self.scripts.named_by(command[1])
@@ -180,7 +187,7 @@ class Core:
                 error = reply
         if code_of(error) == "READONLY":
             self._commands.drop("the primary became a replica")
-        raise unavailable(error)
+        return error
 
     async def one(self, command: Command, *, life: str | None = None) -> Reply:
         """The reply of one command; see `call`."""

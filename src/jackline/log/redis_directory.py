@@ -9,6 +9,7 @@ from jackline.ids import conversation_of, is_conversation_id, is_run_id, number_
 from jackline.log.base import Begun, Conversation, Head, Reservation, Start
 from jackline.log.packing import pack
 from jackline.log.redis_core import Core, Place, unexpected
+from jackline.log.redis_feed import tell_gone
 from jackline.log.redis_wire import array, integer, raw, text
 
 if TYPE_CHECKING:
@@ -279,8 +280,11 @@ async def remove(core: Core, doomed: str, before_ms: int | None = None) -> bool:
     answer = array(await core.one(command))
     match raw(answer[0]):
         case b"ok":
-            for gone in answer[1:]:
-                await core.settle(run_id(conversation_id, integer(gone)))
+            gone = [run_id(conversation_id, integer(number)) for number in answer[1:]]
+            for each in gone:
+                await core.settle(each)
+            if gone:
+                await tell_gone(core, gone)
             if whole:
                 for index in ("conversations", "ended"):
                     await core.one(("ZREM", core.keys.index(index), conversation_id))

@@ -138,6 +138,17 @@ def _items(what: _Found, before: Cursor, after: Cursor) -> list[FeedItem]:
     ]
 
 
+async def tell_gone(core: Core, run_ids: Sequence[str]) -> None:
+    """Runs have been deleted. A reader who did not know would take one that has just begun for one that is
+    still to begin, and wait for it."""
+    if await core.one(("EXISTS", core.keys.feed)) == 0:
+        return
+    told: list[Command] = [
+        ("SET", core.keys.feed_gone(run_id), 1, "PX", 2 * PATIENCE_MS) for run_id in run_ids
+    ]
+    await core.call(*told, spare=told)
+
+
 class FeedPart:
     """`Feed` on Redis."""
 
@@ -261,11 +272,15 @@ class FeedPart:
         if not numbered and pointer.begins:
             run_id, owner, numbered = await self._begun(pointer, owner)
         if owner is None:
-            return None if pointer.begins else _NOTHING  # not begun yet, or deleted
+            begun = not pointer.begins or await self._is_gone(run_id)
+            return _NOTHING if begun else None
         if not numbered:
             return None
         fed = [(seq, entry) for seq, entry in numbered if self._core.in_feed(entry)]
         return _Found(run_id=run_id, owner=text(owner), numbered=fed)
+
+    async def _is_gone(self, run_id: str) -> bool:
+        return await self._core.one(("EXISTS", self._core.keys.feed_gone(run_id))) == 1
 
     async def _announced(
         self, pointer: _Pointer, records: list[Reply], asked: int

@@ -103,6 +103,10 @@ class Keys:
         """String: a name by which the feed's cursors are told from another store's."""
         return f"{self.prefix}:{{feed}}:name"
 
+    def feed_gone(self, run_id: str) -> str:
+        """String, for a while: the run has been deleted."""
+        return f"{self.prefix}:{{feed}}:gone:{run_id}"
+
     @property
     def feed_channel(self) -> str:
         """Sharded channel of the feed's hints."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from contextlib import suppress
+from dataclasses import replace
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 import msgspec
@@ -13,6 +14,7 @@ from jackline import sse
 from jackline.errors import StoreUnavailable
 from jackline.events import frame_data, timestamp
 from jackline.web import frames
+from jackline.web.pages import PAGE_BYTES
 from jackline.web.tail import Flock
 
 if TYPE_CHECKING:
@@ -22,7 +24,7 @@ if TYPE_CHECKING:
     from jackline.web.feed_viewer import FeedViewer
 
 PAGE_ITEMS: Final = 256
-"""Entries read at once: with the largest of them 16 MiB, with those that there are most of 100 KiB."""
+"""Entries read at once: of those that there are most of, 100 KiB."""
 
 POLL_SECONDS: Final = 5.0
 """The most that a lost hint can cost."""
@@ -65,6 +67,16 @@ def slot(item: FeedItem) -> Slot:
     return Slot(item.owner, item.run_id, item.seq, item.cursor, frame)
 
 
+def bounded(page: FeedPage, cursor: str, size: int) -> FeedPage:
+    """The page after `cursor` without what comes after its first `size` bytes, as far as it can be gone on
+    from there."""
+    for at, item in enumerate(page.items, 1):
+        size -= len(item.entry.body)
+        if size <= 0 and item.cursor not in (page.start, cursor) and at < len(page.items):
+            return replace(page, items=page.items[:at], next=item.cursor, more=True)
+    return page
+
+
 class FeedTail:
     """The newest entries of the feed, `first` … `last` by a count of this process's. `spawn` starts a task
     that outlives its caller; `linger`: seconds that it goes on without viewers."""
@@ -100,6 +112,8 @@ class FeedTail:
         self._slots: list[Slot] = []
         self._bytes = 0
         self._places: dict[str, int] = {}
+        self._unsure = -1
+        """A place whose cursor may not be its own."""
         self._bodies: dict[tuple[str, int], bytes] = {}
         self._opening = asyncio.Lock()
         self._poke = asyncio.Event()
@@ -114,7 +128,8 @@ class FeedTail:
         try:
             if not self.cursor:
                 async with self._opening:
-                    self.cursor = self.cursor or await self._store.feed_end()
+                    if not self.cursor:
+                        self._begin(await self._store.feed_end())
             if not self._tasks:
                 self._tasks = (self.spawn(self._follow()), self.spawn(self._beats()))
         except BaseException:
@@ -138,6 +153,12 @@ class FeedTail:
             task.cancel()
         self._forget()
         self.cursor = ""
+        self.wake()
+
+    @property
+    def followed(self) -> bool:
+        """Whether there will be news: not any more after `end`."""
+        return bool(self._tasks)
 
     def join(self, viewer: FeedViewer, tick: int) -> None:
         """Tell a viewer of news, `tick` ms after the first of them at the latest."""
@@ -173,22 +194,32 @@ class FeedTail:
         if cursor == self.cursor:
             return self.last
         place = self._places.get(cursor)
-        # Whether the oldest one is the first that has this cursor is not known.
-        return place if place is not None and place > self.first else None
+        known = place is not None and place >= self.first - 1 and place != self._unsure
+        return place if known else None
 
     def slots(self, after: int) -> Sequence[Slot]:
         """The entries after a place, which must be at least `first - 1`."""
         return self._slots[after + 1 - self.first :]
 
+    def passed_over(self, cursor: str, sees: Callable[[str], bool]) -> str | None:
+        """The newest cursor, where it is known here that nothing after `cursor` is for who `sees`."""
+        place = self.place_after(cursor)
+        if place is None or any(sees(each.owner) for each in self.slots(place)):
+            return None
+        return self.cursor
+
     async def read(self, cursor: str) -> FeedPage:
-        """A page from the store. Raises `StoreUnavailable`, `ValueError`."""
+        """A page from the store, which a viewer can be made to hold. Raises `StoreUnavailable`,
+        `ValueError`."""
         async with self.reading:
-            return await self._store.read_feed(cursor, PAGE_ITEMS)
+            return bounded(await self._store.read_feed(cursor, PAGE_ITEMS), cursor, PAGE_BYTES)
 
     def _take(self, page: FeedPage) -> None:
         if page.gap:
             self.era += 1
             self._forget()
+            # It may have been appended with others, and have the cursor of what came before all of them.
+            self._unsure = self.last + 1
         for item in page.items:
             if self._repeated(item):
                 continue
@@ -227,8 +258,13 @@ class FeedTail:
         del self._slots[:drop]
         self.first += drop
 
+    def _begin(self, cursor: str) -> None:
+        self._forget()
+        self.cursor = cursor
+        self._places[cursor] = self.last
+
     def _forget(self) -> None:
-        self.first = self.last + 1
+        self.first, self._unsure = self.last + 1, -1
         self._slots, self._bytes, self._places = [], 0, {}
         self._bodies.clear()
 
@@ -259,9 +295,8 @@ class FeedTail:
 
     async def _begin_anew(self) -> None:
         with suppress(StoreUnavailable):
-            self.cursor = await self._store.feed_end()
+            self._begin(await self._store.feed_end())
             self.era += 1
-            self._forget()
             self.wake()
 
     async def _beats(self) -> None:

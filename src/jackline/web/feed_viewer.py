@@ -41,10 +41,13 @@ _OVER: Final = 8  # its last frame is written, or will be at its time
 @dataclass(frozen=True, kw_only=True, slots=True)
 class FeedWish:
     """What a viewer asks for. `cursor`: after which it begins; `page`: what follows it, where that was read
-    already; `sees`: of whose runs it may know."""
+    already, and where the feed's tail was before that: its place and its `era`; `sees`: of whose runs it may
+    know."""
 
     cursor: str
     page: FeedPage | None
+    place: int
+    era: int
     sees: Callable[[str], bool]
     tick: int = 0
     poll: bool = False
@@ -68,9 +71,8 @@ class FeedViewer:
         self._seat = seat
         self._page: FeedPage | None = wish.page
         self._place = self._feed.place_after(wish.cursor) if wish.page is None else None
-        self._read_to = self._feed.last
+        self._read_to, self._era = wish.place, wish.era
         self._given: set[tuple[str, int]] = set()
-        self._era = self._feed.era
         self._beats = self._feed.beats
         self._told = wish.cursor
         """The newest cursor that was written."""
@@ -125,6 +127,9 @@ class FeedViewer:
             if self._tails.draining:
                 self._leave()
                 return
+            if not self._feed.followed:  # the tail has failed: who comes back begins with a new one
+                self.abort()
+                return
             wrote = self._write_next(self._connection)
             if self._held & _READING:
                 return
@@ -151,6 +156,7 @@ class FeedViewer:
         feed = self._feed
         if self._place is not None and (self._era != feed.era or self._place + 1 < feed.first):
             self._place = None  # it is late, or there is a gap: the store says
+            self._given.clear()
         if self._place is None:
             page, self._page = self._page, None
             if page is not None:

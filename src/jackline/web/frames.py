@@ -82,8 +82,8 @@ class FeedReady(Struct, frozen=True, kw_only=True):
 
 
 class FeedHeartbeat(Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """The stream is alive. `cursor`: where to go on after it, for who has had all before; it is the frame's
-    id too. `store` is `away` while the store does not answer."""
+    """The stream is alive. `cursor`: where to go on after it, for who has had all before. `store` is `away`
+    while the store does not answer."""
 
     ts: str
     cursor: str | None = None
@@ -99,15 +99,14 @@ class FeedGap(Struct, frozen=True, kw_only=True):
 
 
 def feed_opening(cursor: str, newest: str) -> bytes:
-    """What a stream of the feed begins with. Its `ready` has an id: who is cut before the first entry, and
-    had asked for what is new, must not miss what comes meanwhile."""
+    """What a stream of the feed begins with."""
     ready = FeedReady(cursor=cursor, newest=newest, protocol=PROTOCOL)
-    return sse.encode(event="ready", data=msgspec.json.encode(ready), id=cursor, retry=RETRY_MS)
+    return sse.encode(event="ready", data=msgspec.json.encode(ready), retry=RETRY_MS)
 
 
 def feed_heartbeat(beat: FeedHeartbeat) -> bytes:
     """A `heartbeat` frame of the feed."""
-    return sse.encode(event="heartbeat", data=msgspec.json.encode(beat), id=beat.cursor)
+    return sse.encode(event="heartbeat", data=msgspec.json.encode(beat))
 
 
 def feed_gap(gap: FeedGap) -> bytes:

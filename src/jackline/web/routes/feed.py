@@ -13,6 +13,7 @@ from msgspec import Raw, Struct
 from jackline.events import frame_data
 from jackline.web import frames, query
 from jackline.web.auth import principal_of
+from jackline.web.feed import PAGE_ITEMS, bounded
 from jackline.web.feed_viewer import FeedViewer, FeedWish
 from jackline.web.handover import HANDOVER
 from jackline.web.headers import stream_headers
@@ -33,6 +34,8 @@ if TYPE_CHECKING:
     from jackline.web.site import Site
 
 _NOW: Final = "now"
+_PAGE_BYTES: Final = 1 << 20
+"""About how large a page gets, as of other pages of entries."""
 _MAX_READS: Final = 50
 """Reads of the store per page: one caller's rare entries among very many of others must not make one
 request read the whole feed."""
@@ -121,10 +124,20 @@ class FeedStream:
     async def _wish(self) -> FeedWish:
         tail, page = self._site.tails.feed, None
         cursor = tail.cursor if self._cursor == _NOW else self._cursor
+        # Before the reading: what the tail takes in after that may not be in the page.
+        place, era = tail.last, tail.era
         if tail.place_after(cursor) is None:
             page = await _read(self._site, cursor)
             cursor = cursor or page.start
-        return FeedWish(cursor=cursor, page=page, sees=self._sees, tick=self._tick, poll=self._poll)
+        return FeedWish(
+            cursor=cursor,
+            page=page,
+            place=place,
+            era=era,
+            sees=self._sees,
+            tick=self._tick,
+            poll=self._poll,
+        )
 
 
 async def _read(site: Site, cursor: str) -> FeedPage:
@@ -138,10 +151,12 @@ async def _page(site: Site, wish: _Wish) -> FeedEntries:
     """Up to about `limit` entries: what was appended in one step stays together."""
     cursor = await site.store.feed_end() if wish.cursor == _NOW else wish.cursor
     entries: list[EntryItem] = []
+    size = 0
     gap: frames.FeedGap | None = None
     for _ in range(_MAX_READS):
         try:
-            page = await site.store.read_feed(cursor, wish.limit - len(entries))
+            wanted = min(wish.limit - len(entries), PAGE_ITEMS)
+            page = bounded(await site.store.read_feed(cursor, wanted), cursor, _PAGE_BYTES - size)
         except ValueError:
             raise query.bad_feed_cursor() from None
         if page.gap and gap is None:
@@ -155,8 +170,9 @@ async def _page(site: Site, wish: _Wish) -> FeedEntries:
             for item in page.items
             if wish.sees(item.owner)
         ]
+        size += sum(len(item.entry.body) for item in page.items if wish.sees(item.owner))
         stuck, cursor = page.next == page.start, page.next
-        if not page.more or stuck or len(entries) >= wish.limit:
+        if not page.more or stuck or len(entries) >= wish.limit or size >= _PAGE_BYTES:
             break
     return FeedEntries(entries=entries, next=cursor, gap=gap)
 
@@ -169,13 +185,15 @@ async def _polled(site: Site, wish: _Wish) -> FeedEntries:
         beats = tail.beats
         while True:
             news = tail.news
-            page = await _page(site, wish)
+            # What others do must not make everybody who polls read the store.
+            end = tail.passed_over(wish.cursor, wish.sees)
+            page = await _page(site, wish) if end is None else FeedEntries(entries=[], next=end)
             if page.entries or page.gap is not None:
                 return page
             if tail.beats != beats and tail.heartbeat is not None:
                 heartbeat = msgspec.structs.replace(tail.heartbeat, cursor=page.next)
                 return msgspec.structs.replace(page, heartbeat=heartbeat)
-            if site.tails.draining:
+            if site.tails.draining or not tail.followed:
                 detail = "this process lets go of its viewers; come back"
                 raise Problem(HTTPStatus.SERVICE_UNAVAILABLE, detail, headers=_COME_BACK)
             wish = _Wish(cursor=page.next, sees=wish.sees, limit=wish.limit)

@@ -1094,7 +1094,10 @@ export class Feed extends Connected {
   }
 
   /** @protected @override @param {ServerSentEvent} event @returns {FeedFrame | null} */
-  _frame({event, lastEventId, data}) { return feedFrame(event, lastEventId, data); }
+  _frame({event, id, lastEventId, data}) {
+    // EventSource does not tell an id that is that of the entry before from none; it hands out known frames only.
+    return feedFrame(event, NAMES.includes(event) ? lastEventId : id ?? '', data);
+  }
 
   /** @protected @override @param {Data} page @returns {FeedFrame[]} */
   _framesOf({entries, gap, heartbeat}) {
