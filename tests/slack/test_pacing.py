@@ -90,7 +90,7 @@ def test_what_came_once_is_taken_once_also_by_the_next_bridge(tmp_path: Path) ->
     assert again.messages("c.1")["status"].ts is None
     [(run_id, thread)] = again.open_runs()
     assert (run_id, thread.ts) == ("c.1", "1.0")
-    again.told("c.1", "9", done=True)
+    again.told("c.1")
     assert again.open_runs() == []
     assert again.knows("c.1")
     again.close()
