@@ -48,6 +48,8 @@ class SlackSide:
         self.app_token = APP_TOKEN
         self.away = False
         """Answers 503 to everything, and lets nobody connect."""
+        self.deaf = False
+        """Lets nobody connect, and answers everything else."""
         self.storm = 0
         """So many calls to come are answered with 429."""
         self.storm_s = 1
@@ -178,7 +180,7 @@ class SlackSide:
                 await socket.close()
 
     async def _socket(self, request: web.Request) -> web.StreamResponse:
-        if self.away:
+        if self.away or self.deaf:
             return web.Response(status=503)
         socket = web.WebSocketResponse()
         await socket.prepare(request)

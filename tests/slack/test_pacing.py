@@ -93,6 +93,8 @@ def test_what_came_once_is_taken_once_also_by_the_next_bridge(tmp_path: Path) ->
     again.told("c.1")
     assert again.open_runs() == []
     assert again.knows("c.1")
+    kept = [each for each in tmp_path.iterdir() if "lock" not in each.name]
+    assert [each.stat().st_mode & 0o077 for each in kept] == [0, 0, 0], "nobody else may read it"
     again.close()
 
 

@@ -66,7 +66,7 @@ class Bridge:
         self._ledger = ledger
         self._people = people
         self._mouth = Mouth(web, Gates(wish.rate), ledger)
-        self._orders = Orders(self._mouth, people, str(who["user_id"]), self._follow)
+        self._orders = Orders(self._mouth, people, str(who["user_id"]), self._started)
         intake = Intake(
             ledger=ledger,
             orders=self._orders,
@@ -111,6 +111,15 @@ class Bridge:
         return None if teller is None else teller.story.question(call_id)
 
     # -- the runs of our threads ---------------------------------------------------------------
+
+    def _started(self, run_id: str, thread: Thread) -> None:
+        """A run was started from its thread, perhaps by another user than the one before."""
+        self._follow(run_id, thread)
+        for earlier, of in self._ledger.open_runs():
+            if of.conversation_id == thread.conversation_id:
+                self._follow(earlier, of)
+        if self._group is not None:
+            self._group.start_soon(self._finder.look, thread.user, thread.conversation_id)
 
     def _follow(self, run_id: str, thread: Thread) -> None:
         if self._group is None:
