@@ -205,7 +205,8 @@ class Settings(BaseModel):
         default_factory=dict, description="API key of each Slack user who may use the bridge, by user id."
     )
     slack_teams: list[str] = Field(
-        default_factory=list, description="Ids of the workspaces that the bridge listens to; all if empty."
+        default_factory=list,
+        description="Ids of the workspaces that the bridge listens to; the bot's own if empty.",
     )
     slack_channels: list[str] = Field(
         default_factory=list, description="Ids of the channels that the bridge listens in; all if empty."

@@ -23,6 +23,7 @@ BOT = "UBOT"
 BOT_TOKEN = "xoxb-stand-in"
 APP_TOKEN = "xapp-stand-in"
 TEAM = "T0TEAM"
+TICKET = "a-secret-ticket"
 
 
 class SlackSide:
@@ -33,8 +34,8 @@ class SlackSide:
         self.rate = rate
         self.patience_s = patience_s
         self.port = 0
-        self.channels: dict[str, list[Message]] = {"CGENERAL": [], "COPS": []}
-        self.member_of = {"CGENERAL", "COPS"}
+        self.channels: dict[str, list[Message]] = {"CGENERAL": [], "COPS": [], "DANA": []}
+        self.member_of = {"CGENERAL", "COPS", "DANA"}
         self.whispers: list[Whisper] = []
         self.responses: list[Body] = []
         self.forms: list[Form] = []
@@ -47,11 +48,14 @@ class SlackSide:
         self.app_token = APP_TOKEN
         self.away = False
         """Answers 503 to everything, and lets nobody connect."""
+        self.deaf = False
+        """Lets nobody connect, and answers everything else."""
         self.storm = 0
         """So many calls to come are answered with 429."""
         self.storm_s = 1
         self.lose_answers = 0
         """So many posts to come are carried out, and the connection is cut before the answer."""
+        self.clock_ahead_s = 0.0
         self.deliver_twice = False
         self.on_post: Callable[[Message], None] = lambda message: None
         """Told, within Slack's own loop, of each message before its sender is answered."""
@@ -82,7 +86,7 @@ class SlackSide:
 
     def _add(self, channel: str, user: str, body: Body, thread: str | None) -> Message:
         with self._lock:
-            self._ts = max(self._ts + 1, int(time.time() * 1e6))
+            self._ts = max(self._ts + 1, int((time.time() + self.clock_ahead_s) * 1e6))
             ts = f"{self._ts // 1_000_000}.{self._ts % 1_000_000:06d}"
             message = Message(channel=channel, ts=ts, user=user, body=body, thread=thread, states=[body])
             self.channels[channel].append(message)
@@ -101,10 +105,10 @@ class SlackSide:
             seen |= {"bot_id": "B0BOT", "app_id": "A0"}
         return seen | ({} if message.thread is None else {"thread_ts": message.thread})
 
-    def _event(self, event: Body) -> None:
+    def _event(self, event: Body, team: str = TEAM) -> None:
         payload: Body = {
             "token": "x",
-            "team_id": TEAM,
+            "team_id": team,
             "api_app_id": "A0",
             "event": event,
             "type": "event_callback",
@@ -176,7 +180,7 @@ class SlackSide:
                 await socket.close()
 
     async def _socket(self, request: web.Request) -> web.StreamResponse:
-        if self.away:
+        if self.away or self.deaf:
             return web.Response(status=503)
         socket = web.WebSocketResponse()
         await socket.prepare(request)
@@ -230,7 +234,9 @@ class SlackSide:
                 who = {"team_id": TEAM, "user_id": BOT, "bot_id": "B0BOT", "user": "jackline", "team": "team"}
                 return web.json_response({"ok": True, "url": "https://team.slack.com/", **who})
             case "apps.connections.open":
-                return web.json_response({"ok": True, "url": f"ws://{HOST}:{self.port}/socket"})
+                return web.json_response(
+                    {"ok": True, "url": f"ws://{HOST}:{self.port}/socket?ticket={TICKET}&app_id=x"}
+                )
             case "chat.postMessage":
                 return await self._post(request, body)
             case "chat.update" | "chat.delete":

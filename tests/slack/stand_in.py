@@ -36,7 +36,14 @@ class StandIn(SlackSide):
         return self.say(user, channel, text, thread, mentions=True)
 
     def say(
-        self, user: str, channel: str, text: str, thread: str | None = None, *, mentions: bool = False
+        self,
+        user: str,
+        channel: str,
+        text: str,
+        thread: str | None = None,
+        *,
+        mentions: bool = False,
+        team: str = TEAM,
     ) -> str:
         """Write something. What is typed comes escaped."""
         text = (f"<@{BOT}> " if mentions else "") + html.escape(text, quote=False)
@@ -45,8 +52,9 @@ class StandIn(SlackSide):
             event: Body = {"user": user, "text": text, "ts": message.ts, "channel": channel}
             event |= {"event_ts": message.ts} | ({} if thread is None else {"thread_ts": thread})
             if mentions:
-                self._event(event | {"type": "app_mention"})
-            self._event(event | {"type": "message", "channel_type": "channel"})
+                self._event(event | {"type": "app_mention"}, team)
+            kind = "im" if channel.startswith("D") else "channel"
+            self._event(event | {"type": "message", "channel_type": kind}, team)
             return message.ts
 
     def command(self, user: str, channel: str, text: str, name: str = "/jackline") -> None:

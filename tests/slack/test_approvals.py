@@ -10,6 +10,7 @@ from tests.slack.bridge import BridgeProcess
 from tests.slack.shapes import Message
 from tests.slack.stand_in import StandIn
 from tests.slack.test_runs import CHANNEL, run_of
+from tests.support.processes import eventually
 
 
 def ask(slack: StandIn, *paths: str) -> tuple[str, Message]:
@@ -132,3 +133,26 @@ def test_an_unknown_outcome_is_asked_about(slack: StandIn, server: World, bridge
     slack.find(CHANNEL, ts, "Completed")
     slack.until(lambda: "Answered" in question.text)
     assert server.effects.count("write slack-w") == 1
+
+
+def test_a_button_of_an_earlier_question_about_a_call_answers_no_later_one(
+    slack: StandIn, server: World, bridged: BridgeProcess
+) -> None:
+    """G6: a second press on "run it again" is not an answer to what became of the second time."""
+    ts = slack.mention("UANA", CHANNEL, steps(call("write", name="slack-r"), {"say": "written"}))
+    seen: list[Message] = []
+    for number in (1, 2):
+        eventually(lambda count=number: server.effects.count("write slack-r") == count, what="it has begun")
+        for worker in server.server.children():
+            worker.kill()
+        question = slack.find(CHANNEL, ts, "[Run it again]")
+        old = dict(question.body)
+        seen.append(Message(channel=CHANNEL, ts=question.ts, user="", body=old, thread=ts))
+        if number == 1:
+            slack.press("UANA", question, "retry")
+            slack.until(lambda: "[Run it again]" not in slack.thread_text(CHANNEL, ts))
+    slack.press("UANA", seen[0], "retry")
+    slack.until_whisper("UANA", "That question is answered")
+    assert server.effects.count("write slack-r") == 2
+    slack.press("UANA", slack.find(CHANNEL, ts, "[Abort the run]"), "abort")
+    slack.find(CHANNEL, ts, "Failed")

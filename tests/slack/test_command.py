@@ -82,6 +82,7 @@ def test_the_manifest_asks_for_what_is_used_and_no_more(tmp_path: Path) -> None:
         "chat:write",
         "commands",
         "groups:history",
+        "im:history",
     ]
 
 

@@ -189,3 +189,65 @@ def test_a_snapshot_stands_for_what_cannot_be_read() -> None:
     assert "could not be read" in text(drawn[0])
     assert [each.key for each in drawn] == ["status", "say.3.0", "calls.0", "ask.0"]
     assert [question.name for question in story.pending] == ["wipe"]
+
+
+def test_a_receipt_of_many_calls_names_all_that_somebody_must_look_at() -> None:
+    """G4: whatever their number, and within Slack's limits."""
+    tools = [{"name": f"copy-{n}-" + "&" * 60, "outcome": "cancelled"} for n in range(70)]
+    tools[66:] = [{"name": f"wipe-{n}", "outcome": "unknown"} for n in range(4)]
+    for count in (20, 40):
+        [_, end] = draw(entry("workflow", 1, state="stopped", receipt={"tools": tools[:count]}))
+        assert text(end).count(" was cancelled") == count
+        assert refusal({"text": end.text, "blocks": end.blocks}) is None
+    [_, end] = draw(entry("workflow", 1, state="stopped", receipt={"tools": tools}))
+    assert [f"*wipe-{n}* may or may not" in text(end) for n in range(4)] == [True] * 4
+    assert "22 more" in text(end)
+    assert refusal({"text": end.text, "blocks": end.blocks}) is None
+
+
+def test_who_decided_is_said_whatever_was_asked() -> None:
+    """G5: no argument and no reason takes the room of the answer."""
+    hard = "&<>" * 20_000
+    asked = {
+        "call_id": "c.1.1",
+        "round": 1,
+        "kind": "call",
+        "name": hard,
+        "args": {"x": hard},
+        "reason": hard,
+    }
+    entries = [
+        entry("approval", n, **(asked | {"call_id": f"c.1.{n}"}), state="pending") for n in range(1, 5)
+    ]
+    answer = asked | {"args": {"x": hard + "!"}, "state": "granted", "by": "user:ana"}
+    entries += [entry("approval", n + 4, **(answer | {"call_id": f"c.1.{n}"})) for n in range(1, 5)]
+    [_, drawn] = draw(*entries)
+    assert text(drawn).count("*Approved* by user:ana") == 4
+    assert refusal({"text": drawn.text, "blocks": drawn.blocks}) is None
+
+
+def test_calls_whose_words_grow_when_they_are_escaped_fit() -> None:
+    """G1: else Slack takes none of a message's calls."""
+    entries = [
+        entry(
+            "tool",
+            n,
+            call_id=f"c.1.{n}",
+            name="&" * 90,
+            state="finished",
+            args={"x": "&" * 300},
+            result="&" * 300,
+        )
+        for n in range(1, 61)
+    ]
+    messages = draw(*entries)[1:]
+    assert sum(len(each.blocks) for each in messages) == 60
+    assert [refusal({"text": each.text, "blocks": each.blocks}) for each in messages] == [None] * 8
+
+
+def test_a_table_that_would_be_too_wide_is_shown_as_it_was_written() -> None:
+    """G1: nothing of it is lost."""
+    rows = [f"| {'wide ' * 60 if n == 7 else n} | row-{n} |" for n in range(40)]
+    table = "\n".join(["| a | b |", "|---|---|", *rows])
+    shown = "\n".join(text(each) for each in draw(entry("token", 1, text=table, message_id="m"))[1:])
+    assert [row for row in rows if row not in shown] == []

@@ -90,9 +90,11 @@ def test_what_came_once_is_taken_once_also_by_the_next_bridge(tmp_path: Path) ->
     assert again.messages("c.1")["status"].ts is None
     [(run_id, thread)] = again.open_runs()
     assert (run_id, thread.ts) == ("c.1", "1.0")
-    again.told("c.1", "9", done=True)
+    again.told("c.1")
     assert again.open_runs() == []
     assert again.knows("c.1")
+    kept = [each for each in tmp_path.iterdir() if "lock" not in each.name]
+    assert [each.stat().st_mode & 0o077 for each in kept] == [0, 0, 0], "nobody else may read it"
     again.close()
 
 

@@ -12,8 +12,9 @@ import pytest
 from tests.blackbox.api import call, steps
 from tests.blackbox.conftest import World, world
 from tests.slack.bridge import BridgeProcess, bridge
+from tests.slack.slack_side import APP_TOKEN, BOT_TOKEN
 from tests.slack.stand_in import StandIn
-from tests.slack.test_runs import CHANNEL
+from tests.slack.test_runs import CHANNEL, run_of
 
 KEYS = {"UANA": "key-of-ana", "UBOB": "key-of-bob"}
 
@@ -37,7 +38,7 @@ def keyed_bridge(slack: StandIn, keyed: World, tmp_path: Path) -> Generator[Brid
 
 
 def test_the_log_names_the_person_and_not_the_bridge(
-    slack: StandIn, keyed: World, keyed_bridge: BridgeProcess
+    slack: StandIn, keyed: World, keyed_bridge: BridgeProcess, tmp_path: Path
 ) -> None:
     """G12: what is not bob's is not found for bob, in Slack too."""
     ts = slack.mention("UANA", CHANNEL, steps(call("delete", path="/keyed"), {"say": "gone"}))
@@ -57,6 +58,11 @@ def test_the_log_names_the_person_and_not_the_bridge(
     assert log[0]["by"] == "user:ana"
     assert [each["by"] for each in log if each.get("state") == "granted"] == ["user:ana"]
     assert keyed.effects.count("delete /keyed") == 1
+    files = {path.name: path.read_bytes() for path in tmp_path.iterdir()}
+    assert {"bridge.log", "slack.db", "slack.db-wal"} <= set(files)
+    secrets = [*KEYS.values(), BOT_TOKEN, APP_TOKEN]
+    assert [name for name, kept in files.items() for each in secrets if each.encode() in kept] == []
+    assert not any(each in part for each in secrets for part in keyed_bridge.args)
 
 
 def test_a_key_that_is_not_taken_is_told(slack: StandIn, keyed: World, keyed_bridge: BridgeProcess) -> None:
@@ -75,3 +81,36 @@ def test_other_channels_are_not_listened_to(
     heard = [each for each in slack.envelopes if each.payload["event"].get("channel") == "COPS"]
     slack.until(lambda: all(each.acknowledged for each in heard), "it is acknowledged")
     assert [each.text for each in slack.channels["COPS"] if each.user == "UBOT"] == []
+
+
+def test_another_workspace_with_the_same_user_ids_is_not_listened_to(
+    slack: StandIn, server: World, bridged: BridgeProcess
+) -> None:
+    """G12: Slack's ids of users say who somebody is within a workspace only."""
+    before = server.api.run_ids()
+    slack.say("UANA", CHANNEL, "from elsewhere", mentions=True, team="T0OTHER")
+    ts = slack.mention("UANA", CHANNEL, "from here")
+    slack.find(CHANNEL, ts, "Completed")
+    slack.until(lambda: all(each.acknowledged for each in slack.envelopes), "all is acknowledged")
+    assert len(server.api.run_ids() - before) == 1
+
+
+def test_who_is_taken_out_of_the_mapping_may_not_press_any_more(
+    slack: StandIn, server: World, bridged: BridgeProcess
+) -> None:
+    """G12; and the thread of somebody who has left goes on for those who are there."""
+    ts = slack.mention("UANA", CHANNEL, steps(call("delete", path="/left"), {"say": "gone"}))
+    question = slack.find(CHANNEL, ts, "[Approve]")
+    bridged.kill()
+    bridged.env["JACKLINE_SLACK_USERS"] = json.dumps({"UBOB": ""})
+    bridged.launch()
+    for press in ("approve", "deny"):
+        slack.press("UANA", question, press)
+    slack.press("UANA", slack.thread(CHANNEL, ts)[0], "stop")
+    slack.until(lambda: sum("slack_users" in each.text for each in slack.whispers) == 3)
+    assert "delete /left" not in server.effects
+    slack.say("UBOB", CHANNEL, "stop", ts)
+    slack.until(lambda: server.api.snapshot(run_of(server, ts))["state"] == "stopped")
+    slack.mention("UBOB", CHANNEL, steps({"say": "bob goes on"}), ts)
+    slack.find(CHANNEL, ts, "bob goes on")
+    slack.until(lambda: "Withdrawn" in question.text)

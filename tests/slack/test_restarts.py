@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
+import json
 import random
 import signal
+import sqlite3
+import time
 from pathlib import Path
 
 import pytest
@@ -12,6 +16,7 @@ from tests.blackbox.api import call, steps
 from tests.blackbox.conftest import World, world
 from tests.slack.bridge import BridgeProcess, bridge
 from tests.slack.shapes import Message
+from tests.slack.slack_side import TICKET
 from tests.slack.stand_in import StandIn
 from tests.slack.test_runs import CHANNEL, run_of
 from tests.support.processes import eventually
@@ -100,9 +105,12 @@ def test_what_a_dead_worker_had_begun_to_say_is_said_once(
     slack.until(lambda: slack.transcript(CHANNEL, ts).split() == words)
 
 
+@pytest.mark.parametrize("ahead_s", [0, -7200, 7200])
 def test_a_message_whose_answer_was_lost_is_looked_for(
-    slack: StandIn, server: World, bridged: BridgeProcess
+    slack: StandIn, server: World, bridged: BridgeProcess, ahead_s: float
 ) -> None:
+    """Whatever Slack's clock says, or ours."""
+    slack.clock_ahead_s = ahead_s
     slack.lose_answers = 3
     ts = slack.mention("UANA", CHANNEL, steps({"say": "one ", **call("note", text="x")}, {"say": "two"}))
     assert_told_once(slack, server, ts)
@@ -180,3 +188,81 @@ def test_a_second_bridge_on_the_same_file_is_refused(
     assert bridged.process.wait() == 2
     assert "another jackline slack runs" in bridged.log()
     assert first.running
+
+
+def test_a_ticket_to_connect_with_stands_in_no_log(
+    slack: StandIn, server: World, bridged: BridgeProcess
+) -> None:
+    slack.deaf = True
+    slack.disconnect()
+    eventually(lambda: "ticket=…" in bridged.log(), what="it could not connect")
+    slack.deaf = False
+    ts = slack.mention("UANA", CHANNEL, "back again")
+    slack.find(CHANNEL, ts, "back again")
+    assert TICKET not in bridged.log()
+
+
+def test_a_message_that_was_removed_is_let_be(slack: StandIn, server: World, bridged: BridgeProcess) -> None:
+    """The others go on, and Slack is not asked for it again and again."""
+    said = {"say": "tick ", "times": 200, "pace": 0.02}
+    ts = slack.mention("UANA", CHANNEL, steps({**said, **call("note", text="x")}, {"say": "the end"}))
+    slack.find(CHANNEL, ts, "tick tick").deleted = True
+    slack.until(lambda: slack.transcript(CHANNEL, ts) == "the end")
+    slack.find(CHANNEL, ts, "Completed")
+    assert slack.refused == [("chat.update", "message_not_found")]
+
+
+def test_a_request_that_is_too_old_is_not_carried_out(
+    slack: StandIn, server: World, bridged: BridgeProcess, tmp_path: Path
+) -> None:
+    """Nobody expects it any more. And one that cannot be read holds nobody up."""
+    before = server.api.run_ids()
+    bridged.kill()
+    asked = {"user": "UANA", "name": "ana", "channel": CHANNEL, "thread": None, "answer": None}
+    rows: list[tuple[str, float, dict[str, object]]] = [
+        ("old", time.time() - 7200, {"asked": asked, "text": "old"}),
+        ("broken", time.time(), {}),
+    ]
+    with contextlib.closing(sqlite3.connect(tmp_path / "slack.db")) as db, db:
+        for name, at, body in rows:
+            put = "INSERT INTO inbox (id, kind, body, at) VALUES (?, 'mention', ?, ?)"
+            db.execute(put, (name, json.dumps(body), at))
+    bridged.launch()
+    slack.until_whisper("UANA", "say it again")
+    ts = slack.mention("UANA", CHANNEL, "a new one")
+    slack.find(CHANNEL, ts, "a new one")
+    assert len(server.api.run_ids() - before) == 1
+
+
+def test_a_server_with_other_data_is_told_so_and_used(slack: StandIn, tmp_path: Path) -> None:
+    """G8: threads of before say that their run is not there; new ones have all that they had."""
+    with world(tmp_path / "server") as own, bridge(slack, own.server.url, tmp_path) as process:
+        ts = slack.mention("UANA", CHANNEL, steps(call("delete", path="/x"), {"say": "two"}))
+        status = slack.find(CHANNEL, ts, "Waiting for you")
+        own.server.process.end()
+        own.server.env = {**own.server.env, "JACKLINE_DATA_DIR": str(tmp_path / "other")}
+        own.server.launch()
+        slack.until(lambda: "Not there any more" in status.text and not status.buttons)
+        slack.mention("UANA", CHANNEL, "go on", ts)
+        slack.until_whisper("UANA", "or is deleted")
+        new = slack.mention("UANA", CHANNEL, "a new one")
+        slack.find(CHANNEL, new, "Completed")
+        own.api.start("from the page", conversation_id=run_of(own, new).rsplit(".", 1)[0])
+        slack.find(CHANNEL, new, "from the page")
+        assert process.process.running
+
+
+def test_what_was_started_elsewhere_while_the_bridge_was_away_goes_on_in_the_thread(
+    slack: StandIn, server: World, bridged: BridgeProcess
+) -> None:
+    """G1: the cursor of the feed is kept."""
+    ts = slack.mention("UANA", CHANNEL, "from slack")
+    slack.find(CHANNEL, ts, "Completed")
+    conversation = run_of(server, ts).rsplit(".", 1)[0]
+    for number in range(2):
+        bridged.kill()
+        server.api.start(f"meanwhile {number}", conversation_id=conversation)
+        bridged.launch()
+        slack.find(CHANNEL, ts, f"meanwhile {number}")
+        slack.until(lambda: "[Stop]" not in slack.thread_text(CHANNEL, ts))
+    slack.until(lambda: slack.transcript(CHANNEL, ts) == "from slack\nmeanwhile 0\nmeanwhile 1")

@@ -202,3 +202,13 @@ def test_a_large_result_is_cut_and_its_page_named(
     assert "all of it" in text
     assert "0123456789" in text
     assert slack.refused == []
+
+
+def test_a_direct_message_is_as_a_mention(slack: StandIn, server: World, bridged: BridgeProcess) -> None:
+    ts = slack.say("UANA", "DANA", "just between us")
+    slack.find("DANA", ts, "Completed")
+    assert slack.transcript("DANA", ts) == "just between us"
+    slack.say("UANA", "DANA", "and on", ts)
+    slack.until(lambda: slack.transcript("DANA", ts) == "just between us\nand on")
+    slack.say("UEVE", "DANA", "let me in")
+    slack.until_whisper("UEVE", "slack_users")

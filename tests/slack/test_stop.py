@@ -55,3 +55,11 @@ def test_a_failure_is_told_in_words(slack: StandIn, server: World, bridged: Brid
     ts = slack.mention("UANA", CHANNEL, steps({"fail": 401}))
     slack.find(CHANNEL, ts, "*Failed*: ")
     assert "401" in slack.thread_text(CHANNEL, ts)
+
+
+def test_a_stop_that_comes_too_late_is_told_so(slack: StandIn, server: World, bridged: BridgeProcess) -> None:
+    """G4."""
+    ts = slack.mention("UANA", CHANNEL, "done at once")
+    slack.find(CHANNEL, ts, "Completed")
+    slack.say("UANA", CHANNEL, "stop", ts)
+    slack.until_whisper("UANA", "completed already")

@@ -155,3 +155,12 @@ def test_a_text_is_cut_between_paragraphs() -> None:
     text = "\n\n".join(["a" * 700] * 6)
     assert [len(piece.strip()) for piece in pieces(text)] == [2104, 2104]
     assert html.unescape(render(pieces("<" * LIMIT)[0])) == "<" * (LIMIT // 4)
+
+
+@pytest.mark.parametrize("head", ["```" + "x" * 2590, "```" + "x" * 9000, "`" * 2600, "`" * 9000])
+def test_a_fence_as_long_as_a_message_comes_to_an_end(head: str) -> None:
+    """A model that leaves out the line break behind a fence does not hold up the bridge."""
+    found = pieces(f"{head}\n" + "y" * 9000)
+    assert len(found) < 12
+    assert "".join(found).count("y") == 9000
+    assert all(len(render(piece)) <= 3000 for piece in found if "y" in piece)

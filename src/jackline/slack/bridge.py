@@ -3,19 +3,17 @@
 from __future__ import annotations
 
 import re
-import time
+import sqlite3
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, field
-from datetime import datetime
 from typing import TYPE_CHECKING, Any, Final
 
 import aiohttp
 import anyio
 import structlog
 
-from jackline.client.errors import ClientError
-from jackline.client.shape import items, members
 from jackline.errors import ConfigError
+from jackline.slack.finder import Finder
 from jackline.slack.gates import Gates
 from jackline.slack.ledger import Ledger
 from jackline.slack.orders import Orders
@@ -31,15 +29,12 @@ if TYPE_CHECKING:
 
     from anyio.abc import TaskGroup
 
-    from jackline.client.api import Client
     from jackline.slack.ledger import Taken, Thread
     from jackline.slack.story import Question
 
 _log = structlog.get_logger()
 
-_LOOK_S: Final = 2.0
-"""How often the newest runs are listed, for those of our threads that were started elsewhere."""
-_PAGE: Final = 50
+_AGAIN_S: Final = 2.0
 _TIMEOUT_S: Final = 15
 _RUN: Final = re.compile(r"\.[0-9]+$")
 
@@ -71,18 +66,20 @@ class Bridge:
         self._ledger = ledger
         self._people = people
         self._mouth = Mouth(web, Gates(wish.rate), ledger)
-        self._orders = Orders(self._mouth, people, str(who["user_id"]), self._follow)
+        self._orders = Orders(self._mouth, people, str(who["user_id"]), self._started)
         intake = Intake(
             ledger=ledger,
             orders=self._orders,
             people=people,
-            doors=Doors(wish.teams, wish.channels),
+            # Slack's user ids are unique within a workspace: only there they say who somebody is.
+            doors=Doors(wish.teams or [str(who["team_id"])], wish.channels),
             begin=self._begin,
             question=self._question,
             bot=str(who["user_id"]),
         )
         self._socket = Socket(intake, web, wish.bot_token, wish.app_token, who)
         self._tellers: dict[str, Teller] = {}
+        self._finder = Finder(ledger, people, self._found)
         self._group: TaskGroup | None = None
 
     async def run(self) -> None:
@@ -93,7 +90,8 @@ class Bridge:
                     self._follow(run_id, thread)
                 for taken in self._ledger.waiting():
                     self._begin(taken)
-                self._group.start_soon(self._look)
+                for user in self._ledger.owners():
+                    self._finder.listen(self._group, user)
                 await self._socket.open()
                 _log.info("connected to slack", runs=len(self._tellers))
                 await anyio.sleep_forever()
@@ -114,8 +112,20 @@ class Bridge:
 
     # -- the runs of our threads ---------------------------------------------------------------
 
+    def _started(self, run_id: str, thread: Thread) -> None:
+        """A run was started from its thread, perhaps by another user than the one before."""
+        self._follow(run_id, thread)
+        for earlier, of in self._ledger.open_runs():
+            if of.conversation_id == thread.conversation_id:
+                self._follow(earlier, of)
+        if self._group is not None:
+            self._group.start_soon(self._finder.look, thread.user, thread.conversation_id)
+
     def _follow(self, run_id: str, thread: Thread) -> None:
-        if run_id in self._tellers or self._group is None:
+        if self._group is None:
+            return
+        self._finder.listen(self._group, thread.user)
+        if run_id in self._tellers:
             return
         client = self._people.client(thread.user)
         if client is None:
@@ -126,40 +136,14 @@ class Bridge:
         self._group.start_soon(self._tell, teller)
 
     async def _tell(self, teller: Teller) -> None:
-        await teller.run()
-        del self._tellers[teller.run_id]
-
-    async def _look(self) -> None:
-        """Find the runs of our threads' conversations that were started elsewhere."""
-        while True:
-            for user in self._ledger.owners():
-                client = self._people.client(user)
-                if client is not None:
-                    await self._look_as(user, client)
-            await anyio.sleep(_LOOK_S)
-
-    async def _look_as(self, user: str, client: Client) -> None:
-        """Look at the runs of one who has begun threads, those made since the last time."""
-        since = self._ledger.looked(user)
-        newest, cursor = since or time.time(), None
         try:
-            while True:
-                page = await client.runs(limit=_PAGE, cursor=cursor)
-                runs = [members(each) or {} for each in items(page.get("runs"))]
-                for run in reversed(runs):
-                    self._found(str(run.get("run_id")), str(run.get("conversation_id")))
-                times = [datetime.fromisoformat(str(run["created_at"])).timestamp() for run in runs]
-                newest = max([newest, *times])
-                cursor = page.get("next")
-                # A minute more than needed: runs of several processes come in no exact order.
-                if cursor is None or since is None or not times or min(times) < since - 60:
-                    break
-        except ClientError as error:
-            # Its threads say so where they have something to say.
-            _log.debug("the runs of a user cannot be listed", user=user, reason=str(error))
-        else:
-            if newest != since:
-                self._ledger.look(user, newest)
+            await teller.run()
+        except* sqlite3.Error:
+            raise  # what cannot be written down must not be said
+        except* Exception:  # noqa: BLE001  this is a task's top: the other threads go on
+            _log.exception("a run cannot be told", run_id=teller.run_id)
+        finally:
+            del self._tellers[teller.run_id]
 
     def _found(self, run_id: str, conversation_id: str) -> None:
         thread = self._ledger.thread_of(conversation_id)
@@ -196,6 +180,6 @@ async def _introduce(web: SlackWeb, wish: Wish) -> dict[str, Any]:
             ) from error
         except (RateLimited, Unsure) as error:
             _log.warning("slack does not answer yet", reason=str(error))
-            await anyio.sleep(_LOOK_S)
+            await anyio.sleep(_AGAIN_S)
         else:
             return who

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final, assert_never
 
 from jackline.client.shape import members
-from jackline.slack.mrkdwn import block, code, escape, link, one_line, render, visible
+from jackline.slack.mrkdwn import block, code, escape, link, one_line, render, unrendered, visible
 from jackline.slack.pieces import pieces
 from jackline.slack.receipt import in_words
 from jackline.slack.story import Call, Calls, Question, Questions, Say, Story
@@ -71,12 +71,16 @@ class Drawing:
         self._thread = thread
         self.away: str | None = None
         """Why the server is not heard; None while it is."""
+        self.gone = False
+        """The server does not know the run any more."""
         self._page = page(story.run_id)
         self._drawn: dict[str, tuple[int, list[Drawn]]] = {}
 
     def messages(self) -> list[Drawn]:
         """All messages of the run, in order; the first says how it stands."""
         found = [self._status()]
+        if self.gone:
+            return found
         for item in self.story.items:
             version, drawn = self._drawn.get(item.key, (-1, []))
             if version != item.version:
@@ -92,7 +96,11 @@ class Drawing:
     def _status(self) -> Drawn:
         story = self.story
         head = _HEADS.get(story.state, escape(story.state))
-        parts = [head if self.away is None else "🔌 *No connection to Jackline*"]
+        if self.gone:
+            head = "🗑️ *Not there any more*"
+        elif self.away is not None:
+            head = "🔌 *No connection to Jackline*"
+        parts = [head]
         if story.by:
             parts.append(f"for {escape(story.by)}")
         if story.agent:
@@ -111,10 +119,12 @@ class Drawing:
         if self.away is not None:
             why = escape(one_line(self.away, 200))
             lines.append(f"The run goes on; this thread goes on when Jackline answers again ({why}).")
+        if self.gone:
+            lines.append("Jackline does not know this run any more. What was told of it stays here.")
         if story.missing:
             lines.append("Some of this run could not be read; its page says what there is.")
         blocks = [section("\n".join(lines))]
-        if not story.ended:
+        if not story.ended and not self.gone:
             blocks.append(buttons(button("stop", "Stop", story.run_id, style="danger")))
         return Drawn(key="status", text=_notification(f"{story.state} run {story.run_id}"), blocks=blocks)
 
@@ -122,8 +132,9 @@ class Drawing:
         story = self.story
         lines: list[str] = []
         if story.state == "stopped":
-            lines = in_words(story.receipt or {})
-        elif story.state == "failed":
+            blocks = [section("\n".join(lines)) for lines in in_words(story.receipt or {}, self._page)]
+            return [Drawn(key="end", text=_notification("the run is stopped"), blocks=blocks)]
+        if story.state == "failed":
             message = str((story.error or {}).get("message", "")) or "no reason was given"
             lines = [f"*Failed*: {escape(one_line(message, 1500))}"]
         elif story.output is not None and story.output != story.said:
@@ -269,6 +280,9 @@ def _says(key: str, text: str) -> list[Drawn]:
     found: list[Drawn] = []
     for number, piece in enumerate(pieces(text)):
         shown = render(piece)
+        if len(shown) > SECTION:
+            # A table of wide columns, say: cut, some of it would be lost.
+            shown = unrendered(piece)
         if shown.strip():
             found.append(Drawn(key=f"{key}.{number}", text=_notification(piece), blocks=[section(shown)]))
     return found

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import fcntl
 import json
+import os
 import sqlite3
 import time
 from dataclasses import dataclass
@@ -30,12 +31,12 @@ CREATE TABLE IF NOT EXISTS threads (
     conversation_id TEXT PRIMARY KEY, channel TEXT NOT NULL, ts TEXT NOT NULL, user TEXT NOT NULL,
     UNIQUE (channel, ts));
 CREATE TABLE IF NOT EXISTS runs (
-    run_id TEXT PRIMARY KEY, conversation_id TEXT NOT NULL, cursor TEXT NOT NULL DEFAULT '0',
+    run_id TEXT PRIMARY KEY, conversation_id TEXT NOT NULL,
     done INTEGER NOT NULL DEFAULT 0, at REAL NOT NULL);
 CREATE TABLE IF NOT EXISTS messages (
     holder TEXT NOT NULL, key TEXT NOT NULL, at REAL NOT NULL, ts TEXT, digest TEXT NOT NULL DEFAULT '',
     PRIMARY KEY (holder, key));
-CREATE TABLE IF NOT EXISTS looked (user TEXT PRIMARY KEY, until REAL NOT NULL);
+CREATE TABLE IF NOT EXISTS heard (user TEXT PRIMARY KEY, cursor TEXT NOT NULL, until REAL NOT NULL);
 """
 _KEPT_S: Final = 30 * 86400.0
 
@@ -52,7 +53,8 @@ class Taken:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Thread:
-    """A thread that belongs to a conversation. `user` began it; that user's key follows its runs."""
+    """A thread that belongs to a conversation. `user` was the last to start a run from it; that user's key
+    follows its runs."""
 
     conversation_id: str
     channel: str
@@ -62,7 +64,8 @@ class Thread:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Posted:
-    """A message of ours. `ts` is None when it was intended and nothing is known of what became of it."""
+    """A message of ours. `ts` is None when it was intended and nothing is known of what became of it, and ""
+    when it is not there any more, or never could be."""
 
     at: float
     ts: str | None
@@ -73,7 +76,7 @@ class Ledger:
     """The file. Raises `ConfigError` when another process has it open."""
 
     def __init__(self, path: Path) -> None:
-        path.parent.mkdir(parents=True, exist_ok=True)
+        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         # Beside the file: SQLite's own locks would let two bridges take turns.
         self._lock = path.with_name(path.name + ".lock").open("w")
         try:
@@ -83,6 +86,8 @@ class Ledger:
             raise ConfigError(
                 f"{path} is in use: another jackline slack runs; stop it, or set slack_db to another file"
             ) from None
+        # Made here and not by SQLite, which would let the umask decide who can read what people ask.
+        os.close(os.open(path, os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o600))
         self._db = sqlite3.connect(path, isolation_level=None)
         self._db.execute("PRAGMA journal_mode=WAL")
         self._db.execute("PRAGMA synchronous=FULL")
@@ -129,10 +134,12 @@ class Ledger:
     # -- threads and runs ----------------------------------------------------------------------
 
     def begin(self, thread: Thread, run_id: str) -> None:
-        """A thread and its run; what is known already stays."""
+        """A thread and its run, in one step."""
         self._db.execute("BEGIN IMMEDIATE")
         self._db.execute(
-            "INSERT OR IGNORE INTO threads (conversation_id, channel, ts, user) VALUES (?, ?, ?, ?)",
+            "INSERT INTO threads (conversation_id, channel, ts, user) VALUES (?, ?, ?, ?)"
+            " ON CONFLICT (conversation_id) DO UPDATE SET user = excluded.user"
+            " ON CONFLICT DO NOTHING",
             (thread.conversation_id, thread.channel, thread.ts, thread.user),
         )
         self._db.execute(
@@ -157,17 +164,23 @@ class Ledger:
         return row and Thread(conversation_id=row[0], channel=row[1], ts=row[2], user=row[3])
 
     def owners(self) -> list[str]:
-        """The users who have begun threads."""
-        return [row[0] for row in self._db.execute("SELECT DISTINCT user FROM threads")]
+        """The users whose keys follow threads."""
+        return [row[0] for row in self._db.execute("SELECT DISTINCT user FROM threads ORDER BY user")]
 
-    def looked(self, user: str) -> float | None:
-        """Up to which time the runs of a user were looked at, in POSIX seconds."""
-        row = self._db.execute("SELECT until FROM looked WHERE user = ?", (user,)).fetchone()
-        return row and float(row[0])
+    def heard(self, user: str) -> tuple[str | None, float]:
+        """Up to where the feed of a user was read: its cursor, and the server's POSIX time there."""
+        row = self._db.execute("SELECT cursor, until FROM heard WHERE user = ?", (user,)).fetchone()
+        return (None, 0.0) if row is None else (row[0] or None, float(row[1]))
 
-    def look(self, user: str, until: float) -> None:
-        """They were looked at up to then."""
-        self._db.execute("INSERT OR REPLACE INTO looked (user, until) VALUES (?, ?)", (user, until))
+    def hear(self, user: str, cursor: str, until: float) -> None:
+        """It was read up to there."""
+        self._db.execute(
+            "INSERT OR REPLACE INTO heard (user, cursor, until) VALUES (?, ?, ?)", (user, cursor, until)
+        )
+
+    def forget_heard(self, user: str) -> None:
+        """The cursor is good for nothing; the time still is."""
+        self._db.execute("UPDATE heard SET cursor = '' WHERE user = ?", (user,))
 
     def knows(self, run_id: str) -> bool:
         """Whether a run was ever followed."""
@@ -183,9 +196,9 @@ class Ledger:
             (row[0], Thread(conversation_id=row[1], channel=row[2], ts=row[3], user=row[4])) for row in rows
         ]
 
-    def told(self, run_id: str, cursor: str, *, done: bool) -> None:
-        """All of the run up to `cursor` stands in Slack."""
-        self._db.execute("UPDATE runs SET cursor = ?, done = ? WHERE run_id = ?", (cursor, done, run_id))
+    def told(self, run_id: str) -> None:
+        """All of the run stands in Slack."""
+        self._db.execute("UPDATE runs SET done = 1 WHERE run_id = ?", (run_id,))
 
     # -- messages ------------------------------------------------------------------------------
 
@@ -195,9 +208,11 @@ class Ledger:
         return {row[0]: Posted(at=row[1], ts=row[2], digest=row[3]) for row in rows}
 
     def intend(self, holder: str, key: str) -> Posted:
-        """A message is about to be posted."""
+        """A message is about to be posted, for the first time or once more."""
         now = time.time()
-        self._db.execute("INSERT INTO messages (holder, key, at) VALUES (?, ?, ?)", (holder, key, now))
+        self._db.execute(
+            "INSERT OR REPLACE INTO messages (holder, key, at) VALUES (?, ?, ?)", (holder, key, now)
+        )
         return Posted(at=now, ts=None, digest="")
 
     def withdraw(self, holder: str, key: str) -> None:

@@ -13,6 +13,8 @@ def manifest(name: str = "Jackline", command: str = "/jackline") -> dict[str, An
             "description": "Run agents on long tasks; watch, approve and stop them from here.",
         },
         "features": {
+            # Else nobody can write to the bot alone.
+            "app_home": {"home_tab_enabled": False, "messages_tab_enabled": True},
             "bot_user": {"display_name": name.lower(), "always_online": True},
             "slash_commands": [
                 {
@@ -31,11 +33,14 @@ def manifest(name: str = "Jackline", command: str = "/jackline") -> dict[str, An
                     "chat:write",
                     "commands",
                     "groups:history",  # the same in private channels
+                    "im:history",  # a direct message is as a mention
                 ]
             }
         },
         "settings": {
-            "event_subscriptions": {"bot_events": ["app_mention", "message.channels", "message.groups"]},
+            "event_subscriptions": {
+                "bot_events": ["app_mention", "message.channels", "message.groups", "message.im"]
+            },
             "interactivity": {"is_enabled": True},
             "org_deploy_enabled": False,
             "socket_mode_enabled": True,

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
 _PARSER: Final = MarkdownIt("commonmark", {"html": False}).enable(["table", "strikethrough"])
 _LINKS: Final = ("http://", "https://", "mailto:")
+_COST: Final = {"&": 5, "<": 4, ">": 4}
 _ENTITY: Final = re.compile(r"<([^<>|]*)(?:\|([^<>]*))?>")
 _UNSAFE: Final = re.compile(
     "[\x00-\x08\x0b-\x1f\x7f-\x9f"  # control characters but tab and LF
@@ -38,10 +39,21 @@ def visible(text: str) -> str:
     return _UNSAFE.sub(lambda found: f"\\u{ord(found[0]):04x}", text)
 
 
+def fitting(text: str, limit: int) -> int:
+    """How many characters of `text` take at most `limit` once they are escaped."""
+    cost = 0
+    for at, sign in enumerate(text):
+        # Beyond the basic plane a sign counts twice where strings are UTF-16.
+        cost += _COST.get(sign, 2 if sign > "\uffff" else 1)
+        if cost > limit:
+            return at
+    return len(text)
+
+
 def one_line(text: str, limit: int) -> str:
-    """`text` on one line of at most `limit` characters; not escaped."""
+    """`text` on one line, not escaped yet, of at most `limit` characters when it is."""
     line = " ".join(visible(text).split())
-    return line if len(line) <= limit else line[: limit - 1] + "…"
+    return line if fitting(line, limit) == len(line) else line[: fitting(line, limit - 1)] + "…"
 
 
 def code(text: str) -> str:
@@ -63,6 +75,11 @@ def link(url: str, text: str) -> str:
 def render(markdown: str) -> str:
     """Markdown as mrkdwn."""
     return _blocks(SyntaxTreeNode(_PARSER.parse(_UNSAFE.sub("", markdown))), "\n\n")
+
+
+def unrendered(markdown: str) -> str:
+    """Markdown as it was written, for what takes too much room as mrkdwn."""
+    return escape(_UNSAFE.sub("", markdown))
 
 
 def request(text: str, bot: str) -> str:

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import hashlib
 import json
+import sqlite3
 import time
 from collections import defaultdict
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Any, Final
 
@@ -64,6 +65,10 @@ class Orders:
             await self._carry_out(taken)
         except SlackError as error:
             _log.warning("somebody was not answered", kind=taken.kind, reason=str(error))
+        except sqlite3.Error:
+            raise  # what cannot be written down must not be said
+        except Exception:  # noqa: BLE001  this is a task's top: others' requests are carried out all the same
+            _log.exception("a request failed", kind=taken.kind, id=taken.id)
         self._mouth.ledger.done(taken.id)
 
     async def _carry_out(self, taken: Taken) -> None:
@@ -72,6 +77,13 @@ class Orders:
         client = self._people.client(asked.user)
         if client is None:
             await self.whisper(asked, stranger(asked.user))
+            return
+        if time.time() - taken.at > _PATIENCE_S:
+            await self.whisper(
+                # Slack's own address for an answer is good for half an hour.
+                replace(asked, answer=None),
+                "I was away for long when your request came. If you still want it, say it again.",
+            )
             return
         match taken.kind:
             case "mention":
@@ -137,7 +149,7 @@ class Orders:
                 user=asked.user,
             )
             self._mouth.ledger.begin(made, started.run_id)
-            self._follow(started.run_id, thread or made)
+            self._follow(started.run_id, made)
 
     async def _started(
         self,
@@ -217,11 +229,14 @@ class Orders:
                 return
             conversation_id = thread.conversation_id
         try:
-            await client.stop(
+            stopped = await client.stop(
                 run_id, conversation_id=conversation_id, reason=f"{asked.name} in Slack", key=key
             )
         except ClientError as error:
             await self.whisper(asked, f"Not stopped: {_explain(error)}")
+        else:
+            if stopped.state in ("completed", "failed"):
+                await self.whisper(asked, f"There is nothing to stop: the run is {stopped.state} already.")
 
     # -- deciding ------------------------------------------------------------------------------
 
@@ -284,7 +299,7 @@ def _explain(error: ClientError, *, slack: bool = True) -> str:
     """Why it was not done, and what to do."""
     match error:
         case Unreachable():
-            text = "Jackline does not answer. Try again."
+            text = "Jackline does not answer. See what the thread says, and try again."
         case Refused(status=HTTPStatus.UNAUTHORIZED):
             text = "Jackline does not take your key; ask its operator to map you to another (slack_users)."
         case Refused(status=HTTPStatus.NOT_FOUND):

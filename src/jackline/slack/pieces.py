@@ -9,35 +9,27 @@ from __future__ import annotations
 import re
 from typing import Final
 
+from jackline.slack.mrkdwn import fitting
+
 LIMIT: Final = 2600
 """Characters of one message, as mrkdwn; a section of Slack's takes 3,000, and a fence may come on top."""
-_COST: Final = {"&": 5, "<": 4, ">": 4}
+_MARK: Final = 20
+"""Signs of a fence that are repeated in the next piece: a longer one would leave no room for the text."""
 _FENCE: Final = re.compile(r"^ {0,3}(```+|~~~+)(.*)$", re.MULTILINE)
 
 
 def pieces(text: str) -> list[str]:
     """The text in pieces, each short enough; a block of code that is cut is closed and opened again."""
     found: list[str] = []
-    while (end := _fits(text)) < len(text):
+    while (end := fitting(text, LIMIT)) < len(text):
         cut = _cut(text, end)
         head, text = text[:cut], text[cut:].lstrip("\n")
         fence = _open_fence(head)
         if fence is not None:
-            head, text = f"{head.rstrip()}\n{fence[0]}", f"{fence[0]}{fence[1]}\n{text}"
+            head, text = f"{head.rstrip()}\n{fence}", f"{fence[:_MARK]}\n{text}"
         if head.strip():
             found.append(head)
     return [*found, text] if text.strip() else found
-
-
-def _fits(text: str) -> int:
-    """How many characters of the text fit into one message."""
-    cost = 0
-    for at, sign in enumerate(text):
-        # Beyond the basic plane a sign counts twice where strings are UTF-16.
-        cost += _COST.get(sign, 2 if sign > "\uffff" else 1)
-        if cost > LIMIT:
-            return at
-    return len(text)
 
 
 def _cut(text: str, end: int) -> int:
@@ -55,12 +47,12 @@ def _cut(text: str, end: int) -> int:
     return end
 
 
-def _open_fence(text: str) -> tuple[str, str] | None:
-    """The fence that is open at the text's end and what stands behind it, `("```", "python")`."""
-    inside: tuple[str, str] | None = None
+def _open_fence(text: str) -> str | None:
+    """The fence that is open at the text's end, without what stands behind it: Slack shows no language."""
+    inside: str | None = None
     for mark, info in _FENCE.findall(text):
         if inside is None:
-            inside = (mark, info)
-        elif mark[0] == inside[0][0] and len(mark) >= len(inside[0]) and not info.strip():
+            inside = str(mark)
+        elif mark[0] == inside[0] and len(mark) >= len(inside) and not info.strip():
             inside = None
     return inside

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, Final
 
 from jackline.client.shape import items, members
-from jackline.slack.mrkdwn import escape, one_line
+from jackline.slack.mrkdwn import escape, link, one_line
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -17,20 +17,32 @@ _OUTCOMES: Final = {
     "finished_before_stop": "had finished before the stop",
     "unknown": "may or may not have had its effect: *look before you try again*",
 }
+_LINES: Final = 12
+"""Lines of one section: of at most 230 characters each, so that they fit."""
+_CALLS: Final = 48
+"""Calls that are named in one message."""
 
 
-def in_words(receipt: Mapping[str, Any]) -> list[str]:
-    """A line for the stop, and one for each call of the step in progress."""
+def in_words(receipt: Mapping[str, Any], page: str) -> list[list[str]]:
+    """A line for the stop, and one for each call of the step in progress; in parts, each for one section of a
+    message. `page` has those for which there is no room, those that somebody must look at last of all."""
+    calls = [members(each) or {} for each in items(receipt.get("tools"))]
+    if len(calls) > _CALLS:
+        calls.sort(key=lambda call: call.get("outcome") in _OUTCOMES and call.get("outcome") != "unknown")
+    lines = [_stopped(receipt, none=not calls), *map(_call, calls[:_CALLS])]
+    if len(calls) > _CALLS:
+        lines.append(f"… and {len(calls) - _CALLS} more: {link(page, 'see the page')}")
+    return [lines[at : at + _LINES] for at in range(0, len(lines), _LINES)]
+
+
+def _stopped(receipt: Mapping[str, Any], *, none: bool) -> str:
     first = f"⏹️ *Stopped*: asked for by {escape(one_line(str(receipt.get('by', 'somebody')), 100))}"
     quiet = receipt.get("quiet_ms")
     if isinstance(quiet, int | float):
         first += f"; quiet {quiet / 1000:.1f} s later"
     if receipt.get("model") == "closed":
         first += "; the model's stream was closed"
-    calls = [members(each) or {} for each in items(receipt.get("tools"))]
-    if not calls:
-        return [f"{first}; no call was running"]
-    return [first, *map(_call, calls[:20]), *([f"… and {len(calls) - 20} more"] if len(calls) > 20 else [])]  # noqa: PLR2004
+    return f"{first}; no call was running" if none else first
 
 
 def _call(call: Mapping[str, Any]) -> str:

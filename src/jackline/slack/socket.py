@@ -7,6 +7,7 @@ a press have a trigger, and the ledger takes each once.
 from __future__ import annotations
 
 import json
+import logging
 import re
 from typing import TYPE_CHECKING, Any, Final, cast
 
@@ -36,10 +37,12 @@ _log = structlog.get_logger()
 _FORM_S: Final = 2.5
 """Slack gives an answer to a form three seconds."""
 _PING_S: Final = 5.0
+_OVER: Final = "That question is answered."
+_TICKET: Final = re.compile(r"(ticket=)[^&'\"\s]+")
 
 
 class Doors:
-    """Who may come in: teams and channels, all where none are named."""
+    """Who may come in: the teams that are named; the channels, all where none are."""
 
     def __init__(self, teams: list[str], channels: list[str]) -> None:
         self._teams = frozenset(teams)
@@ -47,9 +50,7 @@ class Doors:
 
     def open(self, team: str, channel: str) -> bool:
         """Whether what comes from there is listened to."""
-        return (not self._teams or team in self._teams) and (
-            not self._channels or not channel or channel in self._channels
-        )
+        return team in self._teams and (not self._channels or not channel or channel in self._channels)
 
 
 class Intake:
@@ -90,10 +91,16 @@ class Intake:
         self.take(str(body["event_id"]), "mention", {"asked": asked, "text": event.get("text", "")})
 
     async def message(self, body: dict[str, Any]) -> None:
-        """Somebody writes something in a channel: `stop` in a thread of ours counts, nothing else."""
+        """Somebody writes something. To the bot alone it is as a mention; in a channel `stop` in a thread of
+        ours counts, nothing else."""
         event = body["event"]
         thread = event.get("thread_ts")
-        if thread is None or event.get("subtype") or "user" not in event:
+        if event.get("subtype") or "bot_id" in event or "user" not in event:
+            return
+        if event.get("channel_type") == "im":
+            await self.mention(body)
+            return
+        if thread is None:
             return
         if not self._doors.open(str(body.get("team_id", "")), str(event["channel"])):
             return
@@ -120,7 +127,7 @@ class Intake:
         """Somebody presses a button."""
         action = body["actions"][0]
         channel = str((members(body.get("channel")) or {}).get("id", ""))
-        if not self._doors.open(str((members(body.get("team")) or {}).get("id", "")), channel):
+        if not self._doors.open(_team(body), channel):
             return
         message = members(body.get("message")) or members(body.get("container")) or {}
         user = body["user"]
@@ -131,20 +138,32 @@ class Intake:
             case "stop":
                 self.take(id_, "stop", {"asked": asked, "run_id": value})
             case "approve":
-                self.take(id_, "decide", {"asked": asked, "calls": [json.loads(value)[0]], "approve": True})
+                await self._decide(id_, asked, [json.loads(value)], {"approve": True})
             case "approve_all":
-                calls = [each[0] for each in json.loads(value)]
-                self.take(id_, "decide", {"asked": asked, "calls": calls, "approve": True})
+                await self._decide(id_, asked, json.loads(value), {"approve": True})
             case "retry" | "abort" as outcome:
-                self.take(
-                    id_, "decide", {"asked": asked, "calls": [json.loads(value)[0]], "outcome": outcome}
-                )
+                await self._decide(id_, asked, [json.loads(value)], {"outcome": outcome})
             case "queue" | "stop_first" as choice:
                 self.take(id_, "busy", {"asked": asked, "of": value, "choice": choice})
             case "deny" | "edit" | "done" as kind:
                 await self._open(kind, value, Asked(**asked), str(body["trigger_id"]))
             case _:
                 pass
+
+    async def _decide(
+        self, id_: str, asked: dict[str, Any], rounds: list[tuple[str, int]], decision: dict[str, Any]
+    ) -> None:
+        if any(self._over(call_id, number) for call_id, number in rounds):
+            await self._orders.whisper(Asked(**asked), _OVER)
+            return
+        calls = [call_id for call_id, _ in rounds]
+        self.take(id_, "decide", {"asked": asked, "calls": calls, **decision})
+
+    def _over(self, call_id: str, number: int) -> bool:
+        """Whether a button belongs to an earlier question about the call. The server has no rounds in its
+        decisions: a second press on *Run it again* would answer a question that nobody has read."""
+        question = self._question(call_id)
+        return question is not None and question.round != number
 
     async def _open(self, kind: str, value: str, asked: Asked, trigger: str) -> None:
         """Open a form at once: its trigger is short-lived, and nothing is lost if it does not open."""
@@ -153,8 +172,8 @@ class Intake:
             return
         call_id, number = json.loads(value)
         question = self._question(call_id)
-        if question is None or not question.pending:
-            await self._orders.whisper(asked, "That question is answered.")
+        if question is None or not question.pending or question.round != number:
+            await self._orders.whisper(asked, _OVER)
             return
         view: dict[str, Any] | None
         match kind:
@@ -178,10 +197,14 @@ class Intake:
     async def submission(self, body: dict[str, Any]) -> str | None:
         """Somebody sends a form; what is wrong with it."""
         view, user = body["view"], body["user"]
+        if not self._doors.open(_team(body), ""):
+            return "Jackline does not listen in this workspace."
         client = self._people.client(str(user["id"]))
         if client is None:
             return forms.stranger(str(user["id"]))
-        call_id = str(json.loads(view["private_metadata"])[0])
+        call_id, number = json.loads(view["private_metadata"])
+        if self._over(call_id, number):
+            return _OVER
         text, who = forms.value_of(view), str(user.get("username") or user.get("name") or user["id"])
         match view["callback_id"]:
             case "deny":
@@ -224,7 +247,7 @@ class Socket:
         # What was asked for is in the ledger before Slack is answered.
         app = AsyncApp(client=web.client, authorize=authorize, process_before_response=True)
         _listen(app, intake)
-        self._handler = AsyncSocketModeHandler(app, app_token, ping_interval=_PING_S)
+        self._handler = AsyncSocketModeHandler(app, app_token, logger=_logger(), ping_interval=_PING_S)
 
     async def open(self) -> None:
         """Connect; comes back by itself after that."""
@@ -233,6 +256,21 @@ class Socket:
     async def close(self) -> None:
         """Take nothing more in."""
         await self._handler.close_async()
+
+
+class _WithoutTickets(logging.Filter):
+    """An address to connect to has a ticket in it, and is in the errors of who could not connect."""
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        record.msg, record.args = _TICKET.sub(r"\1…", record.getMessage()), ()
+        record.exc_info = record.exc_text = None
+        return True
+
+
+def _logger() -> logging.Logger:
+    logger = logging.getLogger("jackline.slack.socket")
+    logger.addFilter(_WithoutTickets())
+    return logger
 
 
 def _listen(app: Any, intake: Intake) -> None:
@@ -275,6 +313,10 @@ def _asked(
         "thread": None if thread is None else str(thread),
         "answer": None if answer is None else str(answer),
     }
+
+
+def _team(body: dict[str, Any]) -> str:
+    return str((members(body.get("team")) or {}).get("id", ""))
 
 
 def _json_or_text(text: str) -> object:

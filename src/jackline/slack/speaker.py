@@ -28,6 +28,8 @@ _log = structlog.get_logger()
 
 _IN_FLIGHT_S: Final = 2.0
 """How long a post may be on its way after its sender has died or given up: only then is Slack asked."""
+_SKEW_S: Final = 3600.0
+"""How far Slack's clock and ours may be apart, for messages that begin a thread."""
 _AGAIN_S: Final = (0.5, 1, 2, 5, 10, 20)
 _GONE: Final = frozenset(
     {"message_not_found", "cant_update_message", "cant_delete_message", "edit_window_closed"}
@@ -71,16 +73,23 @@ class Mouth:
         if known is not None and known.ts is None:
             await anyio.sleep(min(_IN_FLIGHT_S, max(0.0, known.at + _IN_FLIGHT_S - time.time())))
             await self.gates.enter("read", place.channel)
-            # Slack's clock may be behind ours.
-            found = await self.web.find(place.channel, place.thread, key, known.at - 60)
+            found = await self.web.find(place.channel, place.thread, key, self._since(place, holder, known))
             if found is not None:
                 return self.ledger.posted(holder, drawn.key, found, "")
             await self.gates.enter("post", place.channel)
-        elif known is None:
-            self.ledger.intend(holder, drawn.key)
-        else:
+        elif known is not None:
             return known
+        # Each time anew: the next one has to wait for this one, which may be on its way for a while.
+        self.ledger.intend(holder, drawn.key)
         return await self._post(place, holder, key, drawn)
+
+    def _since(self, place: Place, holder: str, known: Posted) -> float:
+        """Where to look from. By Slack's clock where that can be had, for ours may be any: the messages of a
+        run come one after the other, and all of a thread's after its first."""
+        before = [float(each.ts) for each in self.ledger.messages(holder).values() if each.ts]
+        if before or place.thread is not None:
+            return max([*before, float(place.thread or 0)])
+        return known.at - _SKEW_S
 
     async def post_surely(self, place: Place, holder: str, drawn: Drawn) -> Posted:
         """The same, however often it takes. Raises `SlackRefused`."""
@@ -163,7 +172,7 @@ class Speaker:
                     continue
                 due.append((self._turn.get(_POST, 0), at, _Step(method="post", drawn=drawn)))
                 break
-            if known.digest != drawn.digest:
+            if known.ts and known.digest != drawn.digest:
                 due.append((self._turn.get(drawn.key, 0), at, _Step(method="edit", drawn=drawn)))
         match due:
             case [*_, (_, before, cut), (_, at, _Step(method="post", drawn=following))] if (
@@ -216,8 +225,10 @@ class Speaker:
     def _refused(self, step: _Step, error: SlackRefused) -> None:
         _log.error("slack refuses a message", run_id=self._run_id, key=step.drawn.key, error=error.error)
         known = self._posted.get(step.drawn.key)
-        if error.error in _GONE or error.error in _UNFIT:
-            # The others go on; this one stays as it is.
+        if error.error in _GONE:
+            # The others go on; this one is not edited again either.
+            self._note(step.drawn, "")
+        elif error.error in _UNFIT:
             self._note(step.drawn, (known and known.ts) or "")
         else:
             # The bot was removed, the channel archived, the token revoked.

@@ -59,13 +59,14 @@ class Teller:
             whole = await self._follow_all()
             await self._speaker.settled()
             if whole and not self._speaker.lost:
-                self._mouth.ledger.told(self.run_id, str(self._cursor), done=True)
+                self._mouth.ledger.told(self.run_id)
             group.cancel_scope.cancel()
 
     def _messages(self) -> list[Drawn]:
         """Nothing before all is read that there was: else what was answered would be asked again."""
         story = self.story
-        return self._drawing.messages() if story.seq and story.seq >= self._newest else []
+        whole = story.seq and story.seq >= self._newest
+        return self._drawing.messages() if whole or self._drawing.gone else []
 
     async def _follow_all(self) -> bool:
         """Read to the end; whether there was one."""
@@ -80,6 +81,8 @@ class Teller:
                     # Deleted, or not this user's any more: what was told stays.
                     _log.warning("a run cannot be read any more", run_id=self.run_id, reason=str(error))
                     self._heard("ended", "")
+                    # Its ending stands, where it is told.
+                    self._drawing.gone = not self.story.ended
                     return True
                 self._heard("reconnecting", f"it answers {error}")
             except ClientError as error:
