@@ -11,18 +11,17 @@ import anyio
 
 from jackline.cli import exits
 from jackline.cli.dialog import Action, Dialog, Edit, Say, Send, SendAll
-from jackline.cli.keyboard import Keyboard, Keys, Typing, edit, editor, signals
+from jackline.cli.keyboard import Keyboard, Keys, Typing, edit, editor, left_alone, signals
 from jackline.cli.plain import one_line, pretty
 from jackline.client.errors import ClientError, Refused
 from jackline.client.frames import End, Entry, Frame, Gap, Heartbeat, Ready, Shutdown
 from jackline.client.shape import members
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
-
-    from anyio.abc import TaskGroup
+    from collections.abc import Awaitable, Callable, Sequence
 
     from jackline.cli.line import LineEditor
+    from jackline.cli.news import Tell
     from jackline.cli.view import View
     from jackline.client.api import Client, Decision
     from jackline.client.follow import Follow, FollowState
@@ -31,6 +30,8 @@ _SHOW_S: Final = 0.04
 """What is seen is brought up to date this often at most; what is typed is shown at once."""
 _AHEAD: Final = 256
 """Frames read ahead while the person is in an editor; what follows waits in the server."""
+_GRACE_S: Final = 3.0
+"""Who leaves waits for so long for what is being sent."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -74,6 +75,11 @@ class _Phase:
     again_s: float | None
 
 
+@dataclass(frozen=True, kw_only=True, slots=True)
+class _NoReader:
+    pass
+
+
 _Happening = Frame | _Line | _Over | _Next | _Interrupt | _Escape | _Touch | _Phase
 
 
@@ -97,8 +103,9 @@ class Course(Protocol):
         """What to watch first; None: whatever is next."""
         ...
 
-    async def next(self) -> Opens | None:
-        """Wait for the next run; None: that was all. Raises `ClientError`."""
+    async def next(self, tell: Tell) -> Opens | None:
+        """Wait for the next run; None: that was all. `tell` hears how the connection stands meanwhile.
+        Raises `ClientError`."""
         ...
 
     async def say(self, text: str) -> None:
@@ -117,8 +124,9 @@ class One:
         """See `Course`."""
         return self.opens
 
-    async def next(self) -> Opens | None:
+    async def next(self, tell: Tell) -> Opens | None:
         """See `Course`."""
+        del tell
         return None
 
     async def say(self, text: str) -> None:
@@ -153,8 +161,13 @@ class _Watch:
         self._shown_at = 0.0
         self._dirty = False
         # Unbounded, because signals and keys cannot wait; frames are bounded by `_room`.
-        self._put, self._take = anyio.create_memory_object_stream[_Happening](math.inf)
+        self._put, self._take = anyio.create_memory_object_stream[_Happening | _NoReader](math.inf)
         self._room = anyio.Semaphore(_AHEAD)
+        self._group = anyio.create_task_group()
+        self._errands = 0
+        """Requests of the person's that are being sent. They are not waited for: the person can do something
+        else when the server does not answer."""
+        self._asks_why = False
         self._follow: Follow | None = None
         self._keys: Keys | None = None
         self._keyboard: Typing = self._listener(editor)
@@ -181,12 +194,21 @@ class _Watch:
             signal.SIGCONT: self._continued,
         }
         try:
-            with self._put, self._take, signals(calls):
-                async with anyio.create_task_group() as group:
+            with (
+                self._put,
+                self._take,
+                signals(calls),
+                left_alone(lambda: self._put.send_nowait(_NoReader())),
+            ):
+                async with self._group as group:
                     if self._dialog is not None or self._keys is not None:
                         self._keyboard.listen()
-                    self._begin(group, self._course.first())
-                    code = await self._handle_all(group)
+                    self._begin(self._course.first())
+                    try:
+                        code = await self._handle_all()
+                    except ClientError as error:
+                        code = error
+                    await self._send_off()
                     group.cancel_scope.cancel()
         finally:
             if self._follow is not None:
@@ -202,16 +224,18 @@ class _Watch:
             self._keys.again()
         self._put.send_nowait(_Touch(anew=True))
 
-    def _begin(self, group: TaskGroup, opens: Opens | None) -> None:
+    def _begin(self, opens: Opens | None) -> None:
         self._ask()
         if opens is None:
-            group.start_soon(self._wait)
+            self._group.start_soon(self._wait)
             return
         follow = self._follow = opens(on_state=self._phase)
-        group.start_soon(self._read, follow)
+        self._group.start_soon(self._read, follow)
 
     def _phase(self, phase: FollowState, reason: str) -> None:
-        again_s = self._follow.again_s if self._follow is not None else None
+        self._tell(phase, reason, self._follow.again_s if self._follow is not None else None)
+
+    def _tell(self, phase: FollowState, reason: str, again_s: float | None) -> None:
         self._put.send_nowait(_Phase(phase=phase, reason=reason, again_s=again_s))
 
     async def _read(self, follow: Follow) -> None:
@@ -226,11 +250,11 @@ class _Watch:
 
     async def _wait(self) -> None:
         try:
-            self._put.send_nowait(_Next(opens=await self._course.next()))
+            self._put.send_nowait(_Next(opens=await self._course.next(self._tell)))
         except ClientError as caught:
             self._put.send_nowait(_Over(error=caught))
 
-    async def _handle_all(self, group: TaskGroup) -> int | ClientError:
+    async def _handle_all(self) -> int | ClientError:
         code = exits.COMPLETED
         while True:
             happening = await self._happening()
@@ -240,7 +264,7 @@ class _Watch:
                 case _Over(error=None):
                     code = await self._code()
                     await self._let_go()
-                    group.start_soon(self._wait)
+                    self._group.start_soon(self._wait)
                 case _Over(error=error):
                     assert error is not None
                     if self._follow is not None and self._follow.state is not None:
@@ -249,7 +273,7 @@ class _Watch:
                 case _Next(opens=None):
                     return code
                 case _Next(opens=opens):
-                    self._begin(group, opens)
+                    self._begin(opens)
                 case _Phase(phase=phase, reason=reason, again_s=again_s):
                     self._pushed |= self._view.phase(phase, reason, again_s)
                 case _Escape() | _Interrupt() | _Line():
@@ -264,11 +288,13 @@ class _Watch:
 
     async def _happening(self) -> _Happening | None:
         """What comes next; None when nothing did for a tick."""
-        if self._view.tick_s is None:
-            return await self._take.receive()
-        with anyio.move_on_after(_SHOW_S if self._dirty else self._view.tick_s):
-            return await self._take.receive()
-        return None
+        happening: _Happening | _NoReader | None = None
+        tick_s = self._view.tick_s
+        with anyio.move_on_after(math.inf if tick_s is None else _SHOW_S if self._dirty else tick_s):
+            happening = await self._take.receive()
+        if isinstance(happening, _NoReader):
+            raise BrokenPipeError
+        return happening
 
     def _settle(self, happening: _Happening | None) -> None:
         # What is already here may answer the question, or push it up the screen. Where the screen is painted
@@ -292,23 +318,31 @@ class _Watch:
         if self._dialog is not None:
             self._dialog.frame(frame)
         if isinstance(frame, Heartbeat):
-            await self._say_why(frame)
+            if frame.worker == "alive" or frame.state not in {"queued", "executing"}:
+                self._why = ""
+            elif self._keys is None:
+                await self._say_why(frame.run_id)  # the order of the lines counts
+            elif not self._asks_why:
+                self._asks_why = True
+                self._group.start_soon(self._say_why, frame.run_id)
         if self._stop_when_known and self._follow is not None and self._follow.run_id is not None:
             self._stop_when_known = False
-            await self._stop()
+            self._stop()
 
-    async def _say_why(self, beat: Heartbeat) -> None:
+    async def _say_why(self, run_id: str) -> None:
         """Say why the run does not go on, where nobody drives it and no person is asked."""
-        if beat.worker == "alive" or beat.state not in {"queued", "executing"}:
-            self._why = ""
-            return
         try:
-            waiting = members((await self._client.snapshot(beat.run_id)).get("waiting")) or {}
+            waiting = members((await self._client.snapshot(run_id)).get("waiting")) or {}
         except ClientError:
             return  # the stream tells when the server is gone
+        finally:
+            self._asks_why = False
+        if self._follow is None or self._follow.run_id != run_id:
+            return  # it was long in coming: another run is shown
         detail = one_line(str(waiting.get("detail", "")))
         if detail and detail != self._why:
             self._notice(f"it waits: {detail}")
+            self._put.send_nowait(_Touch(anew=False))
         self._why = detail
 
     def _notice(self, text: str) -> None:
@@ -320,8 +354,9 @@ class _Watch:
         topic = self._dialog.topic if self._dialog is not None else ""
         if prompt is None and self._dialog is not None and self._speaks_now():
             prompt, topic = "> ", "message"
-        self._topic = topic
+        # First: what is found in the keyboard by now was typed for what stood there before.
         self._keyboard.turn(topic, self._dialog.single if self._dialog is not None else "")
+        self._topic = topic
         if prompt != self._asked or self._pushed:
             self._view.prompt(prompt)
         self._asked, self._pushed = prompt, False
@@ -366,7 +401,7 @@ class _Watch:
     async def _line(self, dialog: Dialog, text: str, topic: str) -> Action:
         self._view.entered()
         if topic == "message":
-            await self._say(text)
+            self._errand(self._say(text))
             return None
         if topic != dialog.topic:
             # It was entered for a question that somebody else has answered in the same moment.
@@ -387,15 +422,15 @@ class _Watch:
     async def _act(self, action: Action) -> Action:
         match action:
             case Send():
-                await self._decide((action.decision,))
+                self._errand(self._decide((action.decision,)))
             case SendAll():
-                await self._decide(action.decisions)
+                self._errand(self._decide(action.decisions))
             case Edit():
                 await self._edit(action)
             case Say():
                 self._notice(action.text)
             case "stop":
-                await self._stop()
+                self._stop()
             case "leave":
                 return "leave"
             case None:
@@ -403,6 +438,17 @@ class _Watch:
             case _:
                 assert_never(action)
         return None
+
+    def _errand(self, sending: Awaitable[None]) -> None:
+        async def run() -> None:
+            try:
+                await sending
+            finally:
+                self._errands -= 1
+            self._put.send_nowait(_Touch(anew=False))
+
+        self._errands += 1
+        self._group.start_soon(run)
 
     async def _decide(self, decisions: Sequence[Decision]) -> None:
         assert self._dialog is not None
@@ -439,18 +485,30 @@ class _Watch:
         if isinstance(said, Say):
             self._notice(said.text)
 
-    async def _stop(self) -> None:
+    def _stop(self) -> None:
         run_id = self._follow.run_id if self._follow is not None else None
         if run_id is None:
             self._stop_when_known = True
             self._notice("the stop is sent as soon as the run is known")
             return
+        self._errand(self._send_stop(run_id))
+
+    async def _send_stop(self, run_id: str) -> None:
         try:
             await self._client.stop(run_id)
         except ClientError as error:
             self._notice(f"the stop was not accepted: {exits.explain(error)[0]}")
 
     # -- the end -------------------------------------------------------------------------------
+
+    async def _send_off(self) -> None:
+        """What the person has entered is still sent; not for ever, and not when they leave once more."""
+        with anyio.move_on_after(_GRACE_S):
+            while self._errands:
+                if isinstance(await self._take.receive(), _Interrupt):
+                    break
+        if self._errands:
+            self._notice("left before the server had answered what was sent last; see: jackline runs")
 
     def _leave(self) -> int:
         if self._follow is None:
