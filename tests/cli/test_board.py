@@ -41,7 +41,9 @@ class Runs:
 
     def gap(self) -> None:
         """What came before is gone."""
-        self.entries.append(encode(event="gap", data=json.dumps({"from": "0", "to": str(len(self.entries) + 1)})))
+        self.entries.append(
+            encode(event="gap", data=json.dumps({"from": "0", "to": str(len(self.entries) + 1)}))
+        )
         self.wake()
 
     def wake(self) -> None:

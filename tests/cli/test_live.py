@@ -5,9 +5,10 @@ from __future__ import annotations
 import signal
 from typing import Any
 
+import anyio
 import pytest
 
-from tests.cli.terminal import terminal
+from tests.cli.terminal import PATIENCE_S, terminal
 from tests.cli.toy import CALL, RUN, Toy
 from tests.client.server import Connection, Request, Server, entry, gap, ready, stream
 
@@ -184,9 +185,11 @@ async def test_a_server_that_does_not_answer_a_decision_keeps_nobody_from_leavin
     """G4: nor from stopping: a request that hangs holds back nothing else."""
     toy.begin()
     toy.ask()
+    asked = anyio.Event()
 
     async def answer(request: Request, connection: Connection) -> None:
         if request.path.endswith(CALL):
+            asked.set()
             await connection.until_gone()
         else:
             await toy.answer(request, connection)
@@ -195,7 +198,8 @@ async def test_a_server_that_does_not_answer_a_decision_keeps_nobody_from_leavin
     async with terminal("chat", "x", "--url", server.url) as screen:
         await screen.until("approve restart?")
         screen.type("y\n")
-        await screen.until("executing")
+        with anyio.fail_after(PATIENCE_S):
+            await asked.wait()
         screen.type("\x03")
         await screen.until("[s]top the run")
         screen.type("s")

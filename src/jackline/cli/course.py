@@ -8,15 +8,15 @@ from datetime import UTC, datetime
 from functools import partial
 from typing import TYPE_CHECKING, Final
 
+from jackline.cli.courses import One
 from jackline.cli.names import run_named
 from jackline.cli.news import changes, kept
 from jackline.cli.since import after_time, last, moment
-from jackline.cli.watch import One
 from jackline.client.shape import items, members
 
 if TYPE_CHECKING:
+    from jackline.cli.courses import Course, Opens
     from jackline.cli.news import Tell
-    from jackline.cli.watch import Course, Opens
     from jackline.client.api import Client
 
 ENDED: Final = frozenset({"completed", "failed", "stopped"})

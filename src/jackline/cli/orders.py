@@ -15,10 +15,11 @@ import anyio
 
 from jackline.cli import exits, receipt
 from jackline.cli.course import Wish, course_of
+from jackline.cli.courses import One
 from jackline.cli.names import run_named
 from jackline.cli.plain import one_line, plain
 from jackline.cli.view import JsonView, View
-from jackline.cli.watch import One, watch
+from jackline.cli.watch import watch
 from jackline.client.api import Client, Decision, OnBusy, StopMode, Stopped
 from jackline.client.errors import ClientError, Refused
 from jackline.client.export import is_run

@@ -10,9 +10,9 @@ from uuid import uuid4
 import anyio
 
 if TYPE_CHECKING:
+    from jackline.cli.courses import Opens
     from jackline.cli.news import Tell
     from jackline.cli.view import View
-    from jackline.cli.watch import Opens
     from jackline.client.api import Client, OnBusy
 
 
