@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import json
 import re
+import sys
 from pathlib import Path
 from typing import Any
 
+import anyio
 import pytest
 
 from tests.blackbox.api import call, steps
 from tests.blackbox.conftest import World
 from tests.blackbox.transcript import logged
-from tests.cli.terminal import Terminal, jackline, terminal
-from tests.support.processes import HOST, eventually_async, free_port
+from tests.cli.terminal import PATIENCE_S, Terminal, environment, jackline, terminal
+from tests.support.processes import HOST, eventually_async, free_port, serve
 
 pytestmark = pytest.mark.anyio
 
@@ -22,6 +24,7 @@ JSON_SECTION = (
     (Path(__file__).parents[2] / "docs" / "cli.md").read_text().partition("### JSON")[2].partition("\n## ")[0]
 )
 NARROW = 40
+WIDE = 200
 
 
 def lines(out: str) -> list[dict[str, Any]]:
@@ -409,3 +412,87 @@ async def test_the_page_of_an_id_is_opened_or_told(embedded: World) -> None:
         assert (done.code, done.out, done.err) == (0, f"{url}{place}\n", "")
     unknown = await jackline("open", "aaaaaaaaaaaaaaaaaaaa.1", "--url", url)
     assert (unknown.code, "jackline runs" in unknown.err) == (1, True)
+
+
+async def test_two_terminals_that_approve_one_call_run_it_once(embedded: World) -> None:
+    """G5: both are told what was decided, and by whom; neither asks on."""
+    url, path = embedded.server.url, "/cli-both"
+    async with (
+        terminal("chat", asking(path), "--url", url, columns=120) as first,
+        terminal("runs", "--watch", "--url", url, columns=WIDE, TERM="dumb") as board,
+    ):
+        await first.until("approve delete?")
+        run_id = run_of(first)
+        await board.until(f"{run_id} awaiting_approval")
+        # The second answers the same call in the same moment.
+        first.type("y\n")
+        second = await jackline("approve", f"{run_id}.1", "--follow", "--url", url)
+        assert await first.end() == 0
+        await board.until(f"{run_id} completed")
+        board.type(CTRL_C)
+        assert await board.end() == 130
+    assert second.code == 0 or "already granted by local" in second.err
+    assert "Traceback" not in second.err + first.text
+    assert embedded.effects.count(f"delete {path}") == 1
+    assert first.text.count("? delete: granted by local") == 1
+    assert board.text.count(f"delete ({run_id}.1) granted by local") == 1
+
+
+async def test_what_is_watched_goes_on_after_the_server_was_killed(tmp_path: Path) -> None:
+    """G1: a list, a conversation, and a talk over a kill -9 and a restart: nothing twice, nothing missing."""
+    with serve(tmp_path) as server:
+        url = server.url
+        async with (
+            terminal("runs", "--watch", "--url", url, columns=WIDE, TERM="dumb") as board,
+            terminal("runs", "--watch", "--url", url, columns=WIDE) as painted,
+            terminal("chat", "--url", url, columns=120) as talk,
+            terminal("tail", "-f", "--url", url, columns=WIDE, TERM="dumb") as tail,
+        ):
+            await talk.until("a new conversation")
+            await painted.until("Ctrl-C leaves")
+            talk.type("hello first\n")
+            await talk.until(" queued\n")
+            first = run_of(talk)
+            second = f"{first.rpartition('.')[0]}.2"
+            for screen in (board, tail):
+                await screen.until("completed")
+            server.kill()
+            await board.until("connection lost")
+            await tail.until("connection lost")
+            await painted.until("connection lost")
+            server.restart()
+            await board.until("connected again")
+            await tail.until("connected again")
+            talk.type("hello second\n")
+            await board.until(f"{second} completed")
+            await tail.until("completed", times=2)
+            await painted.until(f"completed  {second}")
+            await talk.until("● completed", times=2)
+            for screen in (board, painted, tail):
+                screen.type(CTRL_C)
+                await screen.end()
+            talk.type("\x04")
+            assert await talk.end() == 0
+    changes = [line.partition("Z ")[2].split()[:2] for line in board.text.splitlines() if "Z " in line]
+    states = ("queued", "executing", "completed")
+    assert changes == [[run_id, state] for run_id in (first, second) for state in states]
+    for run_id in (first, second):
+        assert tail.text.count(f"run {run_id} queued") == 1
+
+
+@pytest.mark.parametrize("command", [("tail",), ("tail", "--json"), ("runs", "--watch")])
+async def test_a_reader_that_has_enough_ends_the_command(embedded: World, command: tuple[str, ...]) -> None:
+    """`| head -3`: at once, also where nothing more is written, and without a word."""
+    embedded.api.ended(embedded.api.start("hello"))
+    run_id = embedded.api.start(steps({"say": "one two three", **call("delete", path="/cli-head")}))
+    embedded.api.until(run_id, "awaiting_approval")
+    name = [run_id] if command[0] == "tail" else []
+    lines = 'set -- "$0" -m jackline "$@"; "$@" | head -3; echo "${PIPESTATUS[0]}"'
+    with anyio.fail_after(PATIENCE_S):
+        done = await anyio.run_process(
+            ["bash", "-c", lines, sys.executable, *command, *name, "--url", embedded.server.url],
+            env=environment(),
+        )
+    *_, code = done.stdout.decode().splitlines()
+    assert (code, done.stderr) == ("141", b"")
+    assert embedded.api.stop(run_id, wait=30).json()["state"] == "stopped"

@@ -117,11 +117,20 @@ def lines_shown(raw: bytes, columns: int, rows: int) -> list[str]:
 @asynccontextmanager
 async def terminal(*args: str, columns: int = 80, rows: int = 24, **env: str) -> AsyncGenerator[Terminal]:
     """A command at a terminal that it controls, so that Ctrl-C reaches it."""
+    command = (sys.executable, "-m", "jackline", *args)
+    async with program(*command, env=environment(**env), columns=columns, rows=rows) as made:
+        yield made
+
+
+@asynccontextmanager
+async def program(
+    *command: str, env: dict[str, str], columns: int = 80, rows: int = 24
+) -> AsyncGenerator[Terminal]:
+    """Any program at a terminal that it controls."""
     master, slave = os.openpty()
     fcntl.ioctl(slave, termios.TIOCSWINSZ, struct.pack("HHHH", rows, columns, 0, 0))
-    command = ["setsid", "--ctty", sys.executable, "-m", "jackline", *args]
     process = await asyncio.create_subprocess_exec(
-        *command, stdin=slave, stdout=slave, stderr=slave, env=environment(**env)
+        "setsid", "--ctty", *command, stdin=slave, stdout=slave, stderr=slave, env=env
     )
     os.close(slave)
     made = Terminal(master=master, process=process, columns=columns, rows=rows)

@@ -7,11 +7,12 @@ import shlex
 import shutil
 import sys
 from pathlib import Path
+from typing import Literal
 
 import anyio
 import pytest
 
-from tests.cli.terminal import environment, jackline
+from tests.cli.terminal import environment, jackline, program
 from tests.client.server import Connection, Request, Server, serving
 
 pytestmark = pytest.mark.anyio
@@ -81,6 +82,7 @@ async def test_the_address_on_the_line_counts(known: Server) -> None:
     async with serving() as gone:
         url = gone.url
     assert await completed("tail", "--url", known.url, "abd", url=url) == ["abd.1"]
+    assert await completed("tail", f"--url={known.url}", "abd", url=url) == ["abd.1"]
 
 
 async def test_a_server_that_is_away_or_silent_completes_nothing() -> None:
@@ -103,34 +105,74 @@ def command(folder: Path) -> dict[str, str]:
 
 
 async def test_bash_completes(known: Server, tmp_path: Path) -> None:
-    """The function that bash calls at a press of Tab, in a real bash."""
-    script = (
-        'eval "$(jackline completion bash)"\n'
-        "complete -p jackline\n"
-        'try() { COMP_WORDS=("$@"); COMP_CWORD=$(($# - 1)); _jackline; '
-        'printf "%s;" "${COMPREPLY[@]}"; echo; }\n'
-        'try jackline ""\ntry jackline app\ntry jackline tail ab\ntry jackline approve ""\n'
-    )
-    done = await anyio.run_process(
-        ["bash", "--norc", "-c", script],
-        env=command(tmp_path) | PATIENT | {"JACKLINE_URL": known.url},
-        cwd=tmp_path,
-    )
-    first, commands, *rest = done.stdout.decode().splitlines()
-    assert first == "complete -F _jackline jackline"
-    assert {"chat", "tail", "runs", "completion"} <= set(commands.split(";"))
-    assert rest == ["approve;", "abc.2;abd.1;", "abc.2.7;"]
+    """At a press of Tab in a real bash, which takes addresses to pieces."""
+    async with serving() as gone:
+        away = gone.url
+    env = command(tmp_path) | PATIENT | {"JACKLINE_URL": away, "INPUTRC": os.devnull, "HOME": str(tmp_path)}
+    async with program("bash", "--norc", "--noprofile", "-i", env=env, columns=200) as screen:
+        screen.type('eval "$(jackline completion bash)"; cd "$HOME"; echo ready $((1 + 1))\n')
+        await screen.until("ready 2")
+        screen.type("jackline app\t")
+        await screen.until("jackline approve ")
+        screen.type(f"\x15: ; jackline tail --url {known.url} abd\t")
+        await screen.until(f"--url {known.url} abd.1 ")
+        screen.type(f"\x15jackline tail --url={known.url} abd\t")
+        await screen.until(f"--url={known.url} abd.1 ")
+        screen.type(f"\x15jackline approve --url {known.url} \t")
+        await screen.until(f"approve --url {known.url} abc.2.7 ")
+        screen.type(f"\x15jackline delete --url {known.url} a\t\t\t")
+        await screen.until("abd.1")
+        for name in ("abc.2", "abd.1", "abc ", "abd "):
+            await screen.until(name)
+        screen.type("\x15\x04")
+        await screen.end()
     assert not (tmp_path / "evil").exists()
 
 
 @pytest.mark.parametrize("shell", ["zsh", "fish"])
-async def test_other_shells_are_given_a_script_that_they_take(shell: str, tmp_path: Path) -> None:
-    """Where the shell is installed it reads the script; everywhere it asks the same command."""
+async def test_other_shells_are_given_a_script_that_works(
+    known: Server, shell: Literal["zsh", "fish"], tmp_path: Path
+) -> None:
+    """Where the shell is installed it completes; everywhere it asks the same command."""
     done = await jackline("completion", shell)
     assert f"completion {shell} -- " in done.out
-    found = shutil.which(shell)
-    if found is not None:
-        file = tmp_path / "script"
-        file.write_text(done.out)
-        options = ["--no-execute"] if shell == "fish" else ["-n"]
-        await anyio.run_process([found, *options, str(file)], env=environment())
+    if shutil.which(shell) is None:
+        return
+    env = command(tmp_path) | PATIENT | {"JACKLINE_URL": known.url, "HOME": str(tmp_path)}
+    await {"zsh": zsh_completes, "fish": fish_completes}[shell](env)
+    assert not (tmp_path / "evil").exists()
+
+
+async def zsh_completes(env: dict[str, str]) -> None:
+    async with program("zsh", "-f", "-i", env=env, columns=200) as screen:
+        screen.type("autoload -U compinit; compinit -u -D; echo loaded $((1 + 1))\n")
+        await screen.until("loaded 2")
+        screen.type('eval "$(jackline completion zsh)"; cd $HOME; echo ready $((1 + 1))\n')
+        await screen.until("ready 2")
+        screen.type("jackline tail ab\t")
+        await screen.until("abc.2  -- executing x[2J$(id)")
+        await screen.until("abd.1  -- completed the disk")
+        screen.type("d\t")
+        await screen.until("abd.1 ")
+        screen.type("\x15jackline approve \t")
+        await screen.until("jackline approve abc.2.7")
+        screen.type("\x15exit\n")
+        await screen.end()
+
+
+async def fish_completes(env: dict[str, str]) -> None:
+    script = (
+        "jackline completion fish | source\ncd $HOME\n"
+        "for line in 'jackline app' 'jackline tail ab' 'jackline approve '\n"
+        "complete -C $line\nend\n"
+    )
+    done = await anyio.run_process(["fish", "--no-config", "-c", script], env=env)
+    assert (done.stdout.decode().splitlines(), done.stderr) == (
+        [
+            "approve\tApprove a tool call, or settle one whose outcome is not known",
+            "abc.2\texecuting x[2J$(id)",
+            "abd.1\tcompleted the disk",
+            "abc.2.7\trm",
+        ],
+        b"",
+    )

@@ -5,11 +5,12 @@ from __future__ import annotations
 import signal
 from typing import Any
 
+import anyio
 import pytest
 
-from tests.cli.terminal import terminal
+from tests.cli.terminal import PATIENCE_S, terminal
 from tests.cli.toy import CALL, RUN, Toy
-from tests.client.server import Server
+from tests.client.server import Connection, Request, Server, entry, gap, ready, stream
 
 pytestmark = pytest.mark.anyio
 
@@ -138,6 +139,88 @@ async def test_an_answer_to_a_question_that_is_gone_decides_nothing(server: Serv
         screen.type("\n")
         await screen.until("[y, n or e]")
         assert toy.decisions == []
+
+
+async def test_a_sentence_that_begins_with_a_y_is_no_yes(server: Server, toy: Toy) -> None:
+    """G5"""
+    toy.begin()
+    toy.ask()
+    toy.workflow("awaiting_approval")
+    async with terminal("chat", "x", "--url", server.url) as screen:
+        await screen.until("approve restart?")
+        for number, words in enumerate(("you must be joking", "yikes", "yes but not now"), 1):
+            screen.type(f"{words}\n")
+            await screen.until("[y, n or e]", times=number)
+        assert toy.decisions == []
+
+
+@pytest.mark.parametrize("term", ["xterm", "dumb"])
+async def test_what_was_typed_and_not_read_yet_is_no_answer_to_the_next_question(
+    server: Server, toy: Toy, term: str
+) -> None:
+    """G5: however slow the command is, keys belong to the question that stood there."""
+    toy.begin()
+    toy.ask(f"{RUN}.1", "harmless")
+    toy.workflow("awaiting_approval")
+    async with terminal("chat", "x", "--url", server.url, TERM=term) as screen:
+        await screen.until("approve harmless?")
+        screen.process.send_signal(signal.SIGSTOP)
+        screen.type("y" if term == "dumb" else "y\n")
+        toy.decided("granted", f"{RUN}.1", "harmless", by="user:bo")
+        toy.ask(f"{RUN}.2", "terrible")
+        screen.process.send_signal(signal.SIGCONT)
+        await screen.until("approve terrible?")
+        if term == "dumb":
+            screen.type("\n")
+            await screen.until("[y, n or e]")
+        else:
+            screen.type("?\n")
+            await screen.until("[y, n or e]")
+    assert [each for each in toy.decisions if each["call_id"] != f"{RUN}.1"] == []
+
+
+async def test_a_server_that_does_not_answer_a_decision_keeps_nobody_from_leaving(
+    server: Server, toy: Toy
+) -> None:
+    """G4: nor from stopping: a request that hangs holds back nothing else."""
+    toy.begin()
+    toy.ask()
+    asked = anyio.Event()
+
+    async def answer(request: Request, connection: Connection) -> None:
+        if request.path.endswith(CALL):
+            asked.set()
+            await connection.until_gone()
+        else:
+            await toy.answer(request, connection)
+
+    server.answer(answer)
+    async with terminal("chat", "x", "--url", server.url) as screen:
+        await screen.until("approve restart?")
+        screen.type("y\n")
+        with anyio.fail_after(PATIENCE_S):
+            await asked.wait()
+        screen.type("\x03")
+        await screen.until("[s]top the run")
+        screen.type("s")
+        assert await screen.end() == 3
+    assert "stop asked for by user:ana" in screen.seen
+    assert "left before the server had answered what was sent last" in " ".join(screen.seen.split())
+
+
+async def test_calls_whose_end_is_gone_do_not_tick_for_ever(server: Server) -> None:
+    """G1: after a gap only what is known is shown."""
+    frames = (
+        ready(0, "executing"),
+        entry(1, "tool", call_id=CALL, name="df", state="requested", args={}),
+        entry(2, "tool", call_id=CALL, name="df", state="started"),
+        gap(3, 9, state="executing", seq=9),
+    )
+    server.answer(stream(*frames))
+    async with terminal("tail", RUN, "--url", server.url) as screen:
+        await screen.until("entries 3 to 9 are gone")
+        await screen.until("executing 1 s")
+        assert [line for line in screen.shown if line.startswith("◦ df")] == []
 
 
 async def test_esc_twice_asks_and_one_key_stops(server: Server, toy: Toy) -> None:

@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Any, Final, Protocol
 import anyio
 
 from jackline.cli import exits
-from jackline.cli.keyboard import signals
+from jackline.cli.keyboard import left_alone, signals
+from jackline.cli.news import kept
 from jackline.cli.plain import one_line
 from jackline.cli.view import Outages
 from jackline.client.errors import ClientError
@@ -51,8 +52,8 @@ class Board(Protocol):
         """How the connection stands."""
         ...
 
-    def tick(self) -> None:
-        """Time has passed."""
+    def tick(self, *, anew: bool = False) -> None:
+        """Time has passed; `anew`: somebody else has written to the terminal."""
         ...
 
     def close(self) -> None:
@@ -102,7 +103,7 @@ class Lines:
         if words is not None:
             print(f"[{words}]", file=sys.stderr, flush=True)
 
-    def tick(self) -> None:
+    def tick(self, *, anew: bool = False) -> None:
         """See `Board`."""
 
     def close(self) -> None:
@@ -131,10 +132,35 @@ async def watch(
     lists: Callable[[], Awaitable[dict[str, Any]]],
     board: Board,
     *,
-    filters: bool,
+    state: str | None,
+    conversation_id: str | None,
 ) -> int:
     """Show the list and its changes until it is left. Raises `ClientError`."""
-    return await _Watch(client, lists, board, filters=filters).run()
+    return await _Watch(client, lists, board, Filter(state=state, conversation_id=conversation_id)).run()
+
+
+class Filter:
+    """Which changes belong to a list of runs in one state, or of one conversation."""
+
+    def __init__(self, *, state: str | None, conversation_id: str | None) -> None:
+        self._state = state
+        self._conversation_id = conversation_id
+        self._states: dict[str, str] = {}
+
+    def listed(self, run: Run) -> None:
+        """A run of the list."""
+        self._states[str(run.get("run_id"))] = str(run.get("state"))
+
+    def takes(self, entry: Entry) -> bool:
+        """Whether it is told. That a run leaves the list is told, too."""
+        run_id = str(entry.data.get("run_id"))
+        if self._conversation_id is not None and run_id.rpartition(".")[0] != self._conversation_id:
+            return False
+        before = self._states.get(run_id)
+        now = str(entry.data.get("state")) if entry.type == "workflow" else before
+        if now is not None and self._state is not None:
+            self._states[run_id] = now
+        return self._state is None or self._state in (before, now)
 
 
 class _Watch:
@@ -143,36 +169,45 @@ class _Watch:
         client: Client,
         lists: Callable[[], Awaitable[dict[str, Any]]],
         board: Board,
-        *,
-        filters: bool,
+        filters: Filter,
     ) -> None:
         self._lists = lists
         self._board = board
-        self._filters = filters
+        self._filter = filters
         self._known: dict[str, int] = {}
-        """The runs of the list, and the newest entry of each that the list or a change has told."""
+        """Of runs, the newest entry that the list or a change has told."""
         self._first = True
         self._stale = anyio.Event()
+        self._deserted = False
+        self._error: ClientError | None = None
         self._feed = client.feed(after="now", on_state=self._phase)
 
     async def run(self) -> int:
-        error: ClientError | None = None
-        calls = {signal.SIGINT: lambda: None, signal.SIGWINCH: self._board.tick}
         async with anyio.create_task_group() as group:
-            calls[signal.SIGINT] = group.cancel_scope.cancel
-            with signals(calls):
+            calls = {
+                signal.SIGINT: group.cancel_scope.cancel,
+                signal.SIGWINCH: self._board.tick,
+                signal.SIGCONT: lambda: self._board.tick(anew=True),
+            }
+
+            def desert() -> None:
+                self._deserted = True
+                group.cancel_scope.cancel()
+
+            with signals(calls), left_alone(desert):
                 try:
-                    group.start_soon(self._list_again)
+                    group.start_soon(self._list_again, group.cancel_scope)
                     group.start_soon(self._tick)
                     async with self._feed:
                         await self._read()
-                except ClientError as caught:
-                    error = caught
-                finally:
-                    self._board.close()
+                except ClientError as error:
+                    self._error = error
             group.cancel_scope.cancel()
-        if error is not None:
-            raise error
+        if self._deserted:
+            raise BrokenPipeError
+        self._board.close()
+        if self._error is not None:
+            raise self._error
         return exits.INTERRUPTED
 
     async def _read(self) -> None:
@@ -181,52 +216,44 @@ class _Watch:
                 case FeedReady() if self._first:
                     # The feed is open: what changes while the list is read comes after it.
                     self._first = False
-                    await self._list()
+                    self._show(await self._lists())
                 case FeedGap():
-                    await self._list()
+                    self._show(await kept(self._lists, self._board.phase))
                 case Entry():
-                    await self._entry(frame)
+                    self._entry(frame)
                 case _:
                     pass
 
-    async def _entry(self, entry: Entry) -> None:
+    def _entry(self, entry: Entry) -> None:
         run_id = str(entry.data.get("run_id"))
         if entry.seq <= self._known.get(run_id, 0):
             return  # the list told it already
         if self._board.lists:
             self._stale.set()
             return
-        if self._filters and (run_id not in self._known or entry.type == "workflow"):
-            # Whether a run belongs to the list is the server's to say.
-            before = set(self._known)
-            page = await self._lists()
-            self._learn(page)
-            if run_id not in before and run_id not in self._known:
-                return
-        self._known[run_id] = max(entry.seq, self._known.get(run_id, 0))
-        self._board.changed(entry)
+        self._known[run_id] = entry.seq
+        if self._filter.takes(entry):
+            self._board.changed(entry)
 
-    async def _list(self) -> None:
-        page = await self._lists()
-        self._learn(page)
-        self._board.listed([members(each) or {} for each in items(page.get("runs"))])
-
-    def _learn(self, page: dict[str, Any]) -> None:
-        for each in items(page.get("runs")):
-            run = members(each) or {}
+    def _show(self, page: dict[str, Any]) -> None:
+        rows = [members(each) or {} for each in items(page.get("runs"))]
+        for run in rows:
             run_id, seq = str(run.get("run_id")), run.get("seq")
-            self._known[run_id] = max(self._known.get(run_id, 0), seq if isinstance(seq, int) else 0)
+            self._known[run_id] = seq if isinstance(seq, int) else 0
+            self._filter.listed(run)
+        self._board.listed(rows)
 
-    async def _list_again(self) -> None:
+    async def _list_again(self, scope: anyio.CancelScope) -> None:
         """Where the list is shown as a whole: after each change, but not for each of many."""
-        while True:
-            await self._stale.wait()
-            self._stale = anyio.Event()
-            try:
-                await self._list()
-            except ClientError:
-                self._stale.set()  # the feed says so when the server is gone
-            await anyio.sleep(_AGAIN_S)
+        try:
+            while True:
+                await self._stale.wait()
+                self._stale = anyio.Event()
+                self._show(await kept(self._lists, self._board.phase))
+                await anyio.sleep(_AGAIN_S)
+        except ClientError as error:
+            self._error = error
+            scope.cancel()
 
     async def _tick(self) -> None:
         while True:

@@ -46,7 +46,18 @@ class Place:
 _BASH: Final = """\
 # jackline: eval "$(jackline completion bash)" in ~/.bashrc
 _jackline() {
-    local words=("${COMP_WORDS[@]:1:COMP_CWORD}") line current="${COMP_WORDS[COMP_CWORD]}"
+    local words=() word line rest="${COMP_LINE:0:COMP_POINT}" current last=-1
+    # Bash takes addresses to pieces; the pieces of a word have no space between them.
+    for word in "${COMP_WORDS[@]:0:COMP_CWORD+1}"; do
+        if (( last < 0 )) || [[ $rest == [[:space:]]* ]]; then
+            words[++last]=$word
+        else
+            words[last]+=$word
+        fi
+        rest="${rest#"${rest%%[![:space:]]*}"}"
+        rest="${rest#"$word"}"
+    done
+    current="${words[last]}"
     COMPREPLY=()
     while IFS= read -r line; do
         if [[ $line == $'\\x06' ]]; then
@@ -55,7 +66,7 @@ _jackline() {
             return
         fi
         COMPREPLY+=("${line%%$'\\t'*}")
-    done < <(command "${COMP_WORDS[0]}" completion bash -- "${words[@]}" 2>/dev/null)
+    done < <(command "${COMP_WORDS[0]}" completion bash -- "${words[@]:1}" 2>/dev/null)
     # Bash takes a colon for the beginning of a new word.
     if [[ $current == *:* && $COMP_WORDBREAKS == *:* ]]; then
         COMPREPLY=("${COMPREPLY[@]#"${current%"${current##*:}"}"}")
@@ -144,6 +155,9 @@ def _by_name(command: Any, word: str) -> Any:
 
 
 def _given(words: Sequence[str], name: str) -> str | None:
+    whole = next((word for word in words if word.startswith(f"{name}=")), None)
+    if whole is not None:
+        return whole.partition("=")[2]
     return next((after for word, after in pairwise(words) if word == name), None)
 
 
@@ -160,8 +174,8 @@ def _argument(command: Any, words: Sequence[str]) -> Any:
     skip = False
     for word in words:
         option = _by_name(command, word)
-        if skip or option is not None:
-            skip = option is not None and not option.is_flag
+        if skip or option is not None or word.startswith("--"):
+            skip = not skip and option is not None and not option.is_flag
         elif left:
             left.pop(0)
     return left[0] if left else None

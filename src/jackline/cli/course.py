@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
+from contextlib import aclosing
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import partial
 from typing import TYPE_CHECKING, Final
 
+from jackline.cli.courses import One
 from jackline.cli.names import run_named
-from jackline.cli.news import changes
+from jackline.cli.news import changes, kept
 from jackline.cli.since import after_time, last, moment
-from jackline.cli.watch import One
 from jackline.client.shape import items, members
 
 if TYPE_CHECKING:
-    from jackline.cli.watch import Course, Opens
+    from jackline.cli.courses import Course, Opens
+    from jackline.cli.news import Tell
     from jackline.client.api import Client
 
 ENDED: Final = frozenset({"completed", "failed", "stopped"})
@@ -69,18 +71,21 @@ class _Conversation:
         self._conversation_id = conversation_id
         self._run_id = run_id
         self._opens = opens
+        self._past: set[str] = set()
+        """Runs that are no next ones, as of the last look: the one that was followed may be deleted."""
 
     def first(self) -> Opens | None:
         """See `Course`."""
         return self._opens
 
-    async def next(self) -> Opens | None:
+    async def next(self, tell: Tell) -> Opens | None:
         """See `Course`."""
-        async for _ in changes(self._client):
-            found = await self._following()
-            if found is not None:
-                self._run_id, self._conversation_id = found
-                return partial(self._client.follow, self._run_id)
+        async with aclosing(changes(self._client, tell)) as news:
+            async for _ in news:
+                found = await kept(self._following, tell)
+                if found is not None:
+                    self._run_id, self._conversation_id = found
+                    return partial(self._client.follow, self._run_id)
         return None
 
     async def say(self, text: str) -> None:
@@ -89,13 +94,15 @@ class _Conversation:
     async def _following(self) -> tuple[str, str] | None:
         """The run after the one that was followed, and its conversation."""
         page = await self._client.runs(conversation_id=self._conversation_id, limit=_PAGE)
-        newer: tuple[str, str] | None = None
-        for each in items(page.get("runs")):
-            run = members(each) or {}
-            if run.get("run_id") == self._run_id:
-                break
-            newer = str(run.get("run_id")), str(run.get("conversation_id"))
-        return newer
+        rows = [members(each) or {} for each in items(page.get("runs"))]
+        found = [(str(run.get("run_id")), str(run.get("conversation_id"))) for run in rows]
+        ids = [run_id for run_id, _ in found]
+        if self._run_id in ids:
+            newer = found[: ids.index(self._run_id)]
+        else:
+            newer = [each for each in found if each[0] not in self._past]
+        self._past = {run_id for run_id, _ in found} - {run_id for run_id, _ in newer[:-1]}
+        return newer[-1] if newer else None
 
 
 async def _newest(client: Client) -> str | None:

@@ -136,18 +136,18 @@ class Dialog:
         return self._answer_call(question, text)
 
     def _answer_call(self, question: _Question, text: str) -> Action:
-        match text[:1].lower():
-            case "a" if len(self._calls()) > 1:
+        match _word(text):
+            case "a" | "all" if len(self._calls()) > 1:
                 self._all = True
                 return None
-            case "y":
+            case "y" | "yes" if _is_word(text):
                 return self._send(
                     question, Decision(call_id=question.call_id, approve=True, args=question.edited)
                 )
-            case "n":
+            case "n" | "no":
                 reason = text.partition(" ")[2].strip() or None
                 return self._send(question, Decision(call_id=question.call_id, approve=False, reason=reason))
-            case "e":
+            case "e" | "edit":
                 return Edit(args=question.args if question.edited is None else question.edited)
             case _:
                 return Say(text="y, n, e or a" if len(self._calls()) > 1 else "y, n or e")
@@ -188,15 +188,15 @@ class Dialog:
 
     def _answer_all(self, text: str) -> Action:
         self._all = False
-        match text[:1].lower():
-            case "y":
+        match text.lower():
+            case "y" | "yes":
                 sent = self._calls()
                 for each in sent:
                     del self._waiting[each.call_id]
                     self._sent[each.call_id] = each
                 made = [Decision(call_id=each.call_id, approve=True, args=each.edited) for each in sent]
                 return SendAll(decisions=tuple(made))
-            case "n":
+            case "n" | "no":
                 return None
             case _:
                 return Say(text="y or n; nothing was decided")
@@ -224,14 +224,14 @@ class Dialog:
         return Send(decision=decision)
 
     def _answer_menu(self, text: str) -> Action:
-        match text[:1].lower():
-            case "s":
+        match text.lower():
+            case "s" | "stop":
                 self._menu = False
                 return "stop"
-            case "l":
+            case "l" | "leave":
                 self._menu = False
                 return "leave"
-            case "c":
+            case "c" | "continue":
                 self._menu = False
                 return None
             case _:
@@ -247,13 +247,13 @@ class Dialog:
             question.asks_result = False
             decision = Decision(call_id=question.call_id, outcome="done", result=_json_or_text(text))
             return self._send(question, decision)
-        match text[:1].lower():
-            case "r":
+        match text.lower():
+            case "r" | "retry":
                 return self._send(question, Decision(call_id=question.call_id, outcome="retry"))
-            case "d":
+            case "d" | "done":
                 question.asks_result = True
                 return None
-            case "a":
+            case "a" | "abort":
                 return self._send(question, Decision(call_id=question.call_id, outcome="abort"))
             case _:
                 return Say(text="r, d or a")
@@ -273,6 +273,15 @@ class Dialog:
             return Say(text="the arguments stay as they were")
         question.edited = cast("dict[str, Any]", value)
         return Say(text=json.dumps(value, ensure_ascii=False))
+
+
+def _word(text: str) -> str:
+    """The answer's first word: a sentence that begins with a y is no yes."""
+    return text.partition(" ")[0].rstrip(",.:;").lower()
+
+
+def _is_word(text: str) -> bool:
+    return " " not in text
 
 
 def _json_or_text(text: str) -> object:

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import asyncio
 import os
+import select
 import shlex
+import stat
 import sys
 import tempfile
 import termios
 import time
 import tty
 from codecs import getincrementaldecoder
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Final, Protocol
 
 import anyio
@@ -42,6 +44,30 @@ def signals(calls: Mapping[signal.Signals, Callable[[], None]]) -> Generator[Non
     finally:
         for number in calls:
             loop.remove_signal_handler(number)
+
+
+@contextmanager
+def left_alone(call: Callable[[], None]) -> Generator[None]:
+    """While this is open: `call` when stdout is a pipe whose reader is gone. A write would tell, too, but
+    there may be nothing to write for hours."""
+    loop = asyncio.get_running_loop()
+    file = sys.stdout.fileno()
+
+    def gone() -> None:
+        loop.remove_reader(file)
+        broken = select.poll()
+        broken.register(file, 0)
+        if broken.poll(0):
+            call()
+
+    if not stat.S_ISFIFO(os.fstat(file).st_mode):
+        yield
+        return
+    loop.add_reader(file, gone)
+    try:
+        yield
+    finally:
+        loop.remove_reader(file)
 
 
 class Typing(Protocol):
@@ -77,6 +103,7 @@ class Keyboard:
         self._file = sys.stdin.fileno()
         self._partial = b""
         self._listening = False
+        self._topic = ""
 
     def listen(self) -> None:
         """See `Typing`."""
@@ -91,10 +118,16 @@ class Keyboard:
             self._listening = False
 
     def turn(self, topic: str, single: str) -> None:
-        """What was typed is the terminal's until it is entered."""
+        """See `Typing`. What is not entered yet is the terminal's, and is thrown away there."""
+        del single
+        before, self._topic = self._topic, topic
+        if topic != before and {topic, before} - {"", "message"}:
+            self._partial = b""
+            with suppress(termios.error):  # the terminal is gone
+                termios.tcflush(self._file, termios.TCIFLUSH)
 
     def put(self, text: str) -> None:
-        """See `turn`."""
+        """The line is the terminal's."""
 
     def _read(self) -> None:
         try:
@@ -166,6 +199,8 @@ class Keys:
 
     def turn(self, topic: str, single: str) -> None:
         """See `Typing`. What was typed as a message is kept for when a message is asked for again."""
+        if topic != self._topic:
+            self._catch_up()
         self._editor.single = frozenset(single)
         if topic == self._topic:
             return
@@ -178,6 +213,13 @@ class Keys:
         """See `Typing`."""
         if not self._editor.text:
             self._editor.put(text)
+
+    def _catch_up(self) -> None:
+        """What was typed until now is no answer to what is asked next, though it has not been read yet."""
+        waiting = select.poll()
+        waiting.register(self._file, select.POLLIN)
+        while self._before is not None and waiting.poll(0):
+            self._read()
 
     def _read(self) -> None:
         try:

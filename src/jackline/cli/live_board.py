@@ -70,8 +70,10 @@ class LiveBoard:
         self._status.phase(phase, reason, again_s)
         self.tick()
 
-    def tick(self) -> None:
+    def tick(self, *, anew: bool = False) -> None:
         """See `Board`."""
+        if anew:
+            self._screen.forget()
         width, height = self._screen.width, self._screen.height
         waiting = [run for run in self._runs if _waits(run)]
         others = [run for run in self._runs if not _waits(run)]
@@ -91,7 +93,9 @@ class LiveBoard:
         """See `Board`. The list as it was last seen stays."""
         lines = [
             line
-            for part in self._parts([run for run in self._runs if _waits(run)], [])
+            for part in self._parts(
+                [run for run in self._runs if _waits(run)], [run for run in self._runs if not _waits(run)]
+            )
             for line in self._paint.lines(part, self._screen.width)
         ]
         self._screen.paint(lines, (), (0, 0))

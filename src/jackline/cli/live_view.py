@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from jackline.cli.line import LineEditor
     from jackline.cli.screen import Screen
     from jackline.client.follow import FollowState
-    from jackline.client.frames import Frame
+    from jackline.client.frames import Frame, Gap
 
 _TAIL_CHARS: Final = 8000
 """Of a block that is not finished, what is laid out for each paint; a screen holds less."""
@@ -161,6 +161,11 @@ class LiveView(TextView):
 
     # -- entries -------------------------------------------------------------------------------
 
+    def _gap(self, frame: Gap) -> None:
+        # How calls ended may be in what is gone: they must not tick for ever.
+        self._calls = {}
+        super()._gap(frame)
+
     def _token(self, data: dict[str, Any]) -> None:
         message_id, kind = str(data.get("message_id")), str(data.get("kind"))
         if f"{message_id} {kind}" != self._message:
@@ -264,8 +269,8 @@ class LiveView(TextView):
         asked = self._paint.lines(Text(words, style="bold"), width) if words else []
         if self._editor is None:
             return asked, (len(asked) - 1, 0)
-        before = "> " + self._editor.text[: self._editor.at].replace("\n", "⏎")
-        after = self._editor.text[self._editor.at :].replace("\n", "⏎")
+        typed = self._editor.text.replace("\n", "⏎").replace("\t", " ")
+        before, after = f"> {typed[: self._editor.at]}", typed[self._editor.at :]
         rows = chop_cells(before + after, width) or [""]
         ahead = chop_cells(before, width) or [""]
         row, column = len(ahead) - 1, cell_len(ahead[-1])

@@ -24,8 +24,14 @@ async def run_named(client: Client, name: str) -> str:
     found = [run_id for run_id in ids if name and run_id.startswith(name)]
     if len(found) == 1 and page.get("next") is None:
         return found[0]
+    older = page.get("next") is not None
     if not found:
-        raise ValueError(f"no run begins with {name}. See: jackline runs")
-    # What lies behind the first page could begin so, too: then only a whole id will do.
-    shown = ", ".join(found[:_SHOWN]) + (", …" if len(found) > _SHOWN or page.get("next") else "")
+        newest = f" of the newest {_PAGE}; older ones need the whole id" if older else ""
+        raise ValueError(f"no run begins with {name}{newest}. See: jackline runs")
+    if len(found) == 1:
+        # What lies behind the first page could begin so, too: then only a whole id will do.
+        raise ValueError(
+            f"{found[0]} begins with {name}, but older runs may, too; give the whole id if it is that one"
+        )
+    shown = ", ".join(found[:_SHOWN]) + (", …" if len(found) > _SHOWN or older else "")
     raise ValueError(f"several runs begin with {name}; which one? {shown}")

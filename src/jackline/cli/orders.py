@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import json
+import math
 import os
 import sys
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Any, BinaryIO, Literal
@@ -14,10 +15,11 @@ import anyio
 
 from jackline.cli import exits, receipt
 from jackline.cli.course import Wish, course_of
+from jackline.cli.courses import One
 from jackline.cli.names import run_named
 from jackline.cli.plain import one_line, plain
 from jackline.cli.view import JsonView, View
-from jackline.cli.watch import One, watch
+from jackline.cli.watch import watch
 from jackline.client.api import Client, Decision, OnBusy, StopMode, Stopped
 from jackline.client.errors import ClientError, Refused
 from jackline.client.export import is_run
@@ -34,6 +36,8 @@ if TYPE_CHECKING:
 # Who types a command wants to hear at once that nobody is there; a server that is there and cannot
 # answer gets a little time, and a run once followed is not given up before the client's own default.
 _PACE = Pace(connect_budget_s=0, first_budget_s=10)
+# What has no end of its own ends when it is left: overnight a server may be away for hours.
+ENDLESS = replace(_PACE, follow_budget_s=math.inf, waits=True)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -76,12 +80,12 @@ def _talk(
     from jackline.cli.talk import Talk
 
     async def order(client: Client) -> int:
-        talk = Talk(client, conversation_id=conversation_id, agent=agent, on_busy=on_busy)
         view, editor = _seen(target, asks=True, full=full, speaks=True)
-        await talk.greet(view)
-        return await watch(client, talk, view, ask=True, editor=editor)
+        with Talk(client, conversation_id=conversation_id, agent=agent, on_busy=on_busy) as talk:
+            await talk.greet(view)
+            return await watch(client, talk, view, ask=True, editor=editor)
 
-    return _run(target, order)
+    return _run(target, order, ENDLESS)
 
 
 def tail(target: Target, run_id: str | None, wish: Wish) -> int:
@@ -92,7 +96,7 @@ def tail(target: Target, run_id: str | None, wish: Wish) -> int:
         view, editor = _seen(target, full=wish.full)
         return await watch(client, course, view, ask=False, editor=editor)
 
-    return _run(target, order)
+    return _run(target, order, ENDLESS if wish.follow else _PACE)
 
 
 def decide(target: Target, decision: Decision, *, follow: bool) -> int:
@@ -172,11 +176,10 @@ def watch_runs(target: Target, wish: Listing) -> int:
         from jackline.cli import board
 
         lists = partial(client.runs, state=wish.state, conversation_id=wish.conversation_id, limit=wish.limit)
-        filters = wish.state is not None or wish.conversation_id is not None
         shown = board.JsonLines() if target.json else _board()
-        return await board.watch(client, lists, shown, filters=filters)
+        return await board.watch(client, lists, shown, state=wish.state, conversation_id=wish.conversation_id)
 
-    return _run(target, order)
+    return _run(target, order, ENDLESS)
 
 
 def _board() -> Board:
@@ -199,7 +202,8 @@ def open_page(target: Target, name: str | None, *, only_print: bool) -> int:
         from jackline.cli import page
         from jackline.settings import environment
 
-        address = await page.address_of(client, name)
+        told = (only_print or target.json) and page.is_told(name)
+        address = page.address(client.url, name) if told else await page.address_of(client, name)
         if target.json:
             _print_json({"url": address})
         elif only_print or not page.can_show(environment()) or not page.show(address):
@@ -277,13 +281,13 @@ def _agrees(question: str) -> bool:
 # ----------------------------------------------------------------------------------------------
 
 
-def _run(target: Target, order: Callable[[Client], Awaitable[int]]) -> int:
+def _run(target: Target, order: Callable[[Client], Awaitable[int]], pace: Pace = _PACE) -> int:
     for stream in (sys.stdout, sys.stderr):
         # A terminal that cannot show a character gets a question mark, not the end of the command.
         stream.reconfigure(errors="replace")  # type: ignore[union-attr]
     code = exits.FAILED
     try:
-        code = anyio.run(_with_client, target, order)
+        code = anyio.run(_with_client, target, order, pace)
     except* BrokenPipeError:
         # Python flushes stdout once more at its exit; there must be something that takes it.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
@@ -293,9 +297,9 @@ def _run(target: Target, order: Callable[[Client], Awaitable[int]]) -> int:
     return code
 
 
-async def _with_client(target: Target, order: Callable[[Client], Awaitable[int]]) -> int:
+async def _with_client(target: Target, order: Callable[[Client], Awaitable[int]], pace: Pace) -> int:
     try:
-        client = Client(target.url, target.token, pace=_PACE)
+        client = Client(target.url, target.token, pace=pace)
     except ValueError as error:
         return _complain(str(error), exits.USAGE)
     async with client:

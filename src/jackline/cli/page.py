@@ -26,6 +26,11 @@ def address(url: str, name: str | None) -> str:
     return f"{base}#/runs/{quote('.'.join(parts[:_RUN_PARTS]), safe='')}"
 
 
+def is_told(name: str | None) -> bool:
+    """Whether the address follows from the name alone, and printing it needs no server."""
+    return name is None or len(name.split(".")) >= _RUN_PARTS
+
+
 async def address_of(client: Client, name: str | None) -> str:
     """The same, once the server has said that it knows the name. Raises `ClientError`."""
     if name is None:

@@ -28,11 +28,11 @@ def moment(text: str, now: datetime) -> int | datetime:
             return datetime.min.replace(tzinfo=UTC)
     try:
         found = datetime.fromisoformat(text)
-    except ValueError:
+        return found if found.tzinfo else found.astimezone()
+    except (ValueError, OverflowError):
         raise ValueError(
             f"--since: {text!r} is neither a span (10m, 2h, 1d), nor a time (2026-11-28T12:00Z), nor a number"
         ) from None
-    return found if found.tzinfo else found.astimezone()
 
 
 async def after_time(client: Client, run_id: str, since: datetime) -> int:

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import math
 from functools import partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Self
 from uuid import uuid4
 
 import anyio
 
 if TYPE_CHECKING:
+    from jackline.cli.courses import Opens
+    from jackline.cli.news import Tell
     from jackline.cli.view import View
-    from jackline.cli.watch import Opens
     from jackline.client.api import Client, OnBusy
 
 
@@ -30,6 +31,15 @@ class Talk:
         self._on_busy: OnBusy = "stop" if on_busy == "stop" else "queue"
         self._put, self._take = anyio.create_memory_object_stream[str](math.inf)
         self._unsent: tuple[str, str] | None = None
+        self._saying = anyio.Lock()
+        """Messages go in the order in which they were typed, and the first makes the conversation."""
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._put.close()
+        self._take.close()
 
     async def greet(self, view: View) -> None:
         """Say what this is; raises `ClientError` where the server or the conversation is not there."""
@@ -45,17 +55,19 @@ class Talk:
         """See `Course`."""
         return None
 
-    async def next(self) -> Opens | None:
+    async def next(self, tell: Tell) -> Opens | None:
         """See `Course`."""
+        del tell
         return partial(self._client.follow, await self._take.receive())
 
     async def say(self, text: str) -> None:
         """See `Course`. The same text again after a failure is the same message, and starts no second run."""
-        key = self._unsent[1] if self._unsent is not None and self._unsent[0] == text else uuid4().hex
-        self._unsent = (text, key)
-        started = await self._client.start(
-            text, conversation_id=self._conversation_id, agent=self._agent, on_busy=self._on_busy, key=key
-        )
-        self._unsent = None
-        self._conversation_id = started.conversation_id
-        await self._put.send(started.run_id)
+        async with self._saying:
+            key = self._unsent[1] if self._unsent is not None and self._unsent[0] == text else uuid4().hex
+            self._unsent = (text, key)
+            started = await self._client.start(
+                text, conversation_id=self._conversation_id, agent=self._agent, on_busy=self._on_busy, key=key
+            )
+            self._unsent = None
+            self._conversation_id = started.conversation_id
+            await self._put.send(started.run_id)

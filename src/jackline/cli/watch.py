@@ -4,24 +4,23 @@ from __future__ import annotations
 
 import math
 import signal
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final, Protocol, assert_never
+from typing import TYPE_CHECKING, Final, assert_never
 
 import anyio
 
 from jackline.cli import exits
 from jackline.cli.dialog import Action, Dialog, Edit, Say, Send, SendAll
-from jackline.cli.keyboard import Keyboard, Keys, Typing, edit, editor, signals
+from jackline.cli.happenings import Escape, Happening, Interrupt, Line, Next, NoReader, Over, Phase, Touch
+from jackline.cli.keyboard import Keyboard, Keys, Typing, edit, editor, left_alone, signals
 from jackline.cli.plain import one_line, pretty
 from jackline.client.errors import ClientError, Refused
 from jackline.client.frames import End, Entry, Frame, Gap, Heartbeat, Ready, Shutdown
 from jackline.client.shape import members
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Awaitable, Sequence
 
-    from anyio.abc import TaskGroup
-
+    from jackline.cli.courses import Course, Opens
     from jackline.cli.line import LineEditor
     from jackline.cli.view import View
     from jackline.client.api import Client, Decision
@@ -31,98 +30,8 @@ _SHOW_S: Final = 0.04
 """What is seen is brought up to date this often at most; what is typed is shown at once."""
 _AHEAD: Final = 256
 """Frames read ahead while the person is in an editor; what follows waits in the server."""
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class _Line:
-    text: str | None
-    topic: str
-    """What was asked when it was entered."""
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class _Over:
-    error: ClientError | None
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class _Next:
-    opens: Opens | None
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class _Interrupt:
-    pass
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class _Escape:
-    pass
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class _Touch:
-    """What is shown may be out of date; `anew`: somebody else has written to the terminal."""
-
-    anew: bool
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class _Phase:
-    phase: FollowState
-    reason: str
-    again_s: float | None
-
-
-_Happening = Frame | _Line | _Over | _Next | _Interrupt | _Escape | _Touch | _Phase
-
-
-class Opens(Protocol):
-    """What opens a stream of a run."""
-
-    def __call__(self, *, on_state: Callable[[FollowState, str], None]) -> Follow:
-        """See `Client.follow`."""
-        ...
-
-
-class Course(Protocol):
-    """Which runs are watched, one after the other, and whether more can be said."""
-
-    @property
-    def speaks(self) -> bool:
-        """Whether a message can be typed at any time."""
-        ...
-
-    def first(self) -> Opens | None:
-        """What to watch first; None: whatever is next."""
-        ...
-
-    async def next(self) -> Opens | None:
-        """Wait for the next run; None: that was all. Raises `ClientError`."""
-        ...
-
-    async def say(self, text: str) -> None:
-        """A message was typed. Raises `ClientError`."""
-        ...
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class One:
-    """One run."""
-
-    opens: Opens
-    speaks: bool = False
-
-    def first(self) -> Opens | None:
-        """See `Course`."""
-        return self.opens
-
-    async def next(self) -> Opens | None:
-        """See `Course`."""
-        return None
-
-    async def say(self, text: str) -> None:
-        """Nothing can be said."""
+_GRACE_S: Final = 3.0
+"""Who leaves waits for so long for what is being sent."""
 
 
 async def watch(
@@ -153,8 +62,13 @@ class _Watch:
         self._shown_at = 0.0
         self._dirty = False
         # Unbounded, because signals and keys cannot wait; frames are bounded by `_room`.
-        self._put, self._take = anyio.create_memory_object_stream[_Happening](math.inf)
+        self._put, self._take = anyio.create_memory_object_stream[Happening | NoReader](math.inf)
         self._room = anyio.Semaphore(_AHEAD)
+        self._group = anyio.create_task_group()
+        self._errands = 0
+        """Requests of the person's that are being sent. They are not waited for: the person can do something
+        else when the server does not answer."""
+        self._asks_why = False
         self._follow: Follow | None = None
         self._keys: Keys | None = None
         self._keyboard: Typing = self._listener(editor)
@@ -165,28 +79,37 @@ class _Watch:
         self._keys = Keys(
             editor,
             on_line=self._entered,
-            on_escape=lambda twice: self._put.send_nowait(_Interrupt() if twice else _Escape()),
-            on_touch=lambda anew: self._put.send_nowait(_Touch(anew=anew)),
+            on_escape=lambda twice: self._put.send_nowait(Interrupt() if twice else Escape()),
+            on_touch=lambda anew: self._put.send_nowait(Touch(anew=anew)),
         )
         return self._keys
 
     def _entered(self, text: str | None) -> None:
-        self._put.send_nowait(_Line(text=text, topic=self._topic))
+        self._put.send_nowait(Line(text=text, topic=self._topic))
 
     async def run(self) -> int:
         code: int | ClientError = exits.FAILED
         calls = {
-            signal.SIGINT: lambda: self._put.send_nowait(_Interrupt()),
-            signal.SIGWINCH: lambda: self._put.send_nowait(_Touch(anew=False)),
+            signal.SIGINT: lambda: self._put.send_nowait(Interrupt()),
+            signal.SIGWINCH: lambda: self._put.send_nowait(Touch(anew=False)),
             signal.SIGCONT: self._continued,
         }
         try:
-            with self._put, self._take, signals(calls):
-                async with anyio.create_task_group() as group:
+            with (
+                self._put,
+                self._take,
+                signals(calls),
+                left_alone(lambda: self._put.send_nowait(NoReader())),
+            ):
+                async with self._group as group:
                     if self._dialog is not None or self._keys is not None:
                         self._keyboard.listen()
-                    self._begin(group, self._course.first())
-                    code = await self._handle_all(group)
+                    self._begin(self._course.first())
+                    try:
+                        code = await self._handle_all()
+                    except ClientError as error:
+                        code = error
+                    await self._send_off()
                     group.cancel_scope.cancel()
         finally:
             if self._follow is not None:
@@ -200,19 +123,21 @@ class _Watch:
     def _continued(self) -> None:
         if self._keys is not None:
             self._keys.again()
-        self._put.send_nowait(_Touch(anew=True))
+        self._put.send_nowait(Touch(anew=True))
 
-    def _begin(self, group: TaskGroup, opens: Opens | None) -> None:
+    def _begin(self, opens: Opens | None) -> None:
         self._ask()
         if opens is None:
-            group.start_soon(self._wait)
+            self._group.start_soon(self._wait)
             return
         follow = self._follow = opens(on_state=self._phase)
-        group.start_soon(self._read, follow)
+        self._group.start_soon(self._read, follow)
 
     def _phase(self, phase: FollowState, reason: str) -> None:
-        again_s = self._follow.again_s if self._follow is not None else None
-        self._put.send_nowait(_Phase(phase=phase, reason=reason, again_s=again_s))
+        self._tell(phase, reason, self._follow.again_s if self._follow is not None else None)
+
+    def _tell(self, phase: FollowState, reason: str, again_s: float | None) -> None:
+        self._put.send_nowait(Phase(phase=phase, reason=reason, again_s=again_s))
 
     async def _read(self, follow: Follow) -> None:
         error = None
@@ -222,37 +147,37 @@ class _Watch:
                 self._put.send_nowait(frame)
         except ClientError as caught:
             error = caught
-        self._put.send_nowait(_Over(error=error))
+        self._put.send_nowait(Over(error=error))
 
     async def _wait(self) -> None:
         try:
-            self._put.send_nowait(_Next(opens=await self._course.next()))
+            self._put.send_nowait(Next(opens=await self._course.next(self._tell)))
         except ClientError as caught:
-            self._put.send_nowait(_Over(error=caught))
+            self._put.send_nowait(Over(error=caught))
 
-    async def _handle_all(self, group: TaskGroup) -> int | ClientError:
+    async def _handle_all(self) -> int | ClientError:
         code = exits.COMPLETED
         while True:
             happening = await self._happening()
             match happening:
-                case None | _Touch():
+                case None | Touch():
                     pass
-                case _Over(error=None):
+                case Over(error=None):
                     code = await self._code()
                     await self._let_go()
-                    group.start_soon(self._wait)
-                case _Over(error=error):
+                    self._group.start_soon(self._wait)
+                case Over(error=error):
                     assert error is not None
                     if self._follow is not None and self._follow.state is not None:
                         self._come_back()
                     return error
-                case _Next(opens=None):
+                case Next(opens=None):
                     return code
-                case _Next(opens=opens):
-                    self._begin(group, opens)
-                case _Phase(phase=phase, reason=reason, again_s=again_s):
+                case Next(opens=opens):
+                    self._begin(opens)
+                case Phase(phase=phase, reason=reason, again_s=again_s):
                     self._pushed |= self._view.phase(phase, reason, again_s)
-                case _Escape() | _Interrupt() | _Line():
+                case Escape() | Interrupt() | Line():
                     if await self._person(happening) == "leave":
                         return self._leave()
                 case Ready() | Entry() | Heartbeat() | Gap() | End() | Shutdown():
@@ -262,25 +187,27 @@ class _Watch:
                     assert_never(happening)
             self._settle(happening)
 
-    async def _happening(self) -> _Happening | None:
+    async def _happening(self) -> Happening | None:
         """What comes next; None when nothing did for a tick."""
-        if self._view.tick_s is None:
-            return await self._take.receive()
-        with anyio.move_on_after(_SHOW_S if self._dirty else self._view.tick_s):
-            return await self._take.receive()
-        return None
+        happening: Happening | NoReader | None = None
+        tick_s = self._view.tick_s
+        with anyio.move_on_after(math.inf if tick_s is None else _SHOW_S if self._dirty else tick_s):
+            happening = await self._take.receive()
+        if isinstance(happening, NoReader):
+            raise BrokenPipeError
+        return happening
 
-    def _settle(self, happening: _Happening | None) -> None:
+    def _settle(self, happening: Happening | None) -> None:
         # What is already here may answer the question, or push it up the screen. Where the screen is painted
         # anew, it must never show a question that is not asked any more.
         if self._view.tick_s is not None or self._take.statistics().current_buffer_used == 0:
             self._ask()
         now = anyio.current_time()
-        typed = isinstance(happening, _Touch | _Line | _Escape | _Interrupt)
+        typed = isinstance(happening, Touch | Line | Escape | Interrupt)
         self._dirty = not typed and now - self._shown_at < _SHOW_S
         if not self._dirty:
             self._shown_at = now
-            self._view.show(anew=isinstance(happening, _Touch) and happening.anew)
+            self._view.show(anew=isinstance(happening, Touch) and happening.anew)
 
     async def _let_go(self) -> None:
         follow, self._follow = self._follow, None
@@ -292,23 +219,31 @@ class _Watch:
         if self._dialog is not None:
             self._dialog.frame(frame)
         if isinstance(frame, Heartbeat):
-            await self._say_why(frame)
+            if frame.worker == "alive" or frame.state not in {"queued", "executing"}:
+                self._why = ""
+            elif self._keys is None:
+                await self._say_why(frame.run_id)  # the order of the lines counts
+            elif not self._asks_why:
+                self._asks_why = True
+                self._group.start_soon(self._say_why, frame.run_id)
         if self._stop_when_known and self._follow is not None and self._follow.run_id is not None:
             self._stop_when_known = False
-            await self._stop()
+            self._stop()
 
-    async def _say_why(self, beat: Heartbeat) -> None:
+    async def _say_why(self, run_id: str) -> None:
         """Say why the run does not go on, where nobody drives it and no person is asked."""
-        if beat.worker == "alive" or beat.state not in {"queued", "executing"}:
-            self._why = ""
-            return
         try:
-            waiting = members((await self._client.snapshot(beat.run_id)).get("waiting")) or {}
+            waiting = members((await self._client.snapshot(run_id)).get("waiting")) or {}
         except ClientError:
             return  # the stream tells when the server is gone
+        finally:
+            self._asks_why = False
+        if self._follow is None or self._follow.run_id != run_id:
+            return  # it was long in coming: another run is shown
         detail = one_line(str(waiting.get("detail", "")))
         if detail and detail != self._why:
             self._notice(f"it waits: {detail}")
+            self._put.send_nowait(Touch(anew=False))
         self._why = detail
 
     def _notice(self, text: str) -> None:
@@ -320,8 +255,9 @@ class _Watch:
         topic = self._dialog.topic if self._dialog is not None else ""
         if prompt is None and self._dialog is not None and self._speaks_now():
             prompt, topic = "> ", "message"
-        self._topic = topic
+        # First: what is found in the keyboard by now was typed for what stood there before.
         self._keyboard.turn(topic, self._dialog.single if self._dialog is not None else "")
+        self._topic = topic
         if prompt != self._asked or self._pushed:
             self._view.prompt(prompt)
         self._asked, self._pushed = prompt, False
@@ -332,19 +268,19 @@ class _Watch:
 
     # -- the person ----------------------------------------------------------------------------
 
-    async def _person(self, happening: _Line | _Escape | _Interrupt) -> Action:
+    async def _person(self, happening: Line | Escape | Interrupt) -> Action:
         if self._dialog is None:
-            return "leave" if isinstance(happening, _Interrupt) else None
+            return "leave" if isinstance(happening, Interrupt) else None
         self._pushed = True
         match happening:
-            case _Escape():
+            case Escape():
                 self._dialog.escape()
                 return None
-            case _Interrupt():
+            case Interrupt():
                 return await self._interrupted(self._dialog)
-            case _Line(text=None):
+            case Line(text=None):
                 return self._closed()
-            case _Line(text=str() as text, topic=topic):
+            case Line(text=str() as text, topic=topic):
                 return await self._line(self._dialog, text, topic)
             case _:
                 return None
@@ -366,7 +302,7 @@ class _Watch:
     async def _line(self, dialog: Dialog, text: str, topic: str) -> Action:
         self._view.entered()
         if topic == "message":
-            await self._say(text)
+            self._errand(self._say(text))
             return None
         if topic != dialog.topic:
             # It was entered for a question that somebody else has answered in the same moment.
@@ -387,15 +323,15 @@ class _Watch:
     async def _act(self, action: Action) -> Action:
         match action:
             case Send():
-                await self._decide((action.decision,))
+                self._errand(self._decide((action.decision,)))
             case SendAll():
-                await self._decide(action.decisions)
+                self._errand(self._decide(action.decisions))
             case Edit():
                 await self._edit(action)
             case Say():
                 self._notice(action.text)
             case "stop":
-                await self._stop()
+                self._stop()
             case "leave":
                 return "leave"
             case None:
@@ -403,6 +339,17 @@ class _Watch:
             case _:
                 assert_never(action)
         return None
+
+    def _errand(self, sending: Awaitable[None]) -> None:
+        async def run() -> None:
+            try:
+                await sending
+            finally:
+                self._errands -= 1
+            self._put.send_nowait(Touch(anew=False))
+
+        self._errands += 1
+        self._group.start_soon(run)
 
     async def _decide(self, decisions: Sequence[Decision]) -> None:
         assert self._dialog is not None
@@ -439,18 +386,30 @@ class _Watch:
         if isinstance(said, Say):
             self._notice(said.text)
 
-    async def _stop(self) -> None:
+    def _stop(self) -> None:
         run_id = self._follow.run_id if self._follow is not None else None
         if run_id is None:
             self._stop_when_known = True
             self._notice("the stop is sent as soon as the run is known")
             return
+        self._errand(self._send_stop(run_id))
+
+    async def _send_stop(self, run_id: str) -> None:
         try:
             await self._client.stop(run_id)
         except ClientError as error:
             self._notice(f"the stop was not accepted: {exits.explain(error)[0]}")
 
     # -- the end -------------------------------------------------------------------------------
+
+    async def _send_off(self) -> None:
+        """What the person has entered is still sent; not for ever, and not when they leave once more."""
+        with anyio.move_on_after(_GRACE_S):
+            while self._errands:
+                if isinstance(await self._take.receive(), Interrupt):
+                    break
+        if self._errands:
+            self._notice("left before the server had answered what was sent last; see: jackline runs")
 
     def _leave(self) -> int:
         if self._follow is None:

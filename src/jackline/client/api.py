@@ -9,6 +9,7 @@ from http import HTTPStatus
 from random import random
 from typing import TYPE_CHECKING, Any, Literal, Self
 
+from jackline.client.errors import ProtocolViolation
 from jackline.client.export import export, is_run
 from jackline.client.feed import Feed
 from jackline.client.follow import Follow, Source, body
@@ -357,12 +358,17 @@ class Client:
 
     async def delete_run(self, run_id: str) -> None:
         """Remove a finished run everywhere."""
-        await self._server.request(Call(method="DELETE", path=f"{_API}/runs/{segment(run_id)}"))
+        await self._delete(f"{_API}/runs/{segment(run_id)}")
 
     async def delete_conversation(self, conversation_id: str) -> None:
         """Remove a conversation everywhere, all of its runs with it."""
-        path = f"{_API}/conversations/{segment(conversation_id)}"
-        await self._server.request(Call(method="DELETE", path=path))
+        await self._delete(f"{_API}/conversations/{segment(conversation_id)}")
+
+    async def _delete(self, path: str) -> None:
+        answer = await self._server.request(Call(method="DELETE", path=path))
+        if answer.status_code != HTTPStatus.NO_CONTENT:
+            # Something else answers whatever it is asked for; nothing was deleted.
+            raise ProtocolViolation(f"{self.url} answers {answer.status_code} to a deletion, not 204")
 
     async def _get(self, path: str, **params: str | int | None) -> dict[str, Any]:
         call = Call(method="GET", path=_API + path, params=_given(**params))

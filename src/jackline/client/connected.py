@@ -182,7 +182,7 @@ class Connected(ABC, Generic[_Frame]):
         now = self._server.clock()
         if self._failing_since is None or now < self._failing_since:
             self._failing_since = now
-        lasting = self._was_open or self._lasting
+        lasting = self._was_open or self._lasting or (pace.waits and self._server.answered)
         budget = pace.follow_budget_s if lasting else pace.first_budget(failed.connected)
         wait = self._server.wait_s(failed, self._backoff, self._failing_since, budget)
         self.again_s = wait

@@ -74,10 +74,14 @@ class Server:
         self.pace = pace or Pace()
         self.holds_back = False
         """Whether something on the way to it was seen to hold streams back."""
+        self.answered = False
+        """Whether it has done anything that it was asked for: the address and the key are right."""
         self.clock = clock
         self.chance = chance
         headers = {"User-Agent": "jackline"}
         if token:
+            if not (token.isascii() and token.isprintable() and token == token.strip()):
+                raise ValueError("the token (--token, JACKLINE_TOKEN) has characters that no header takes")
             headers["Authorization"] = f"Bearer {token}"
         self._http = httpx2.AsyncClient(
             headers=headers,
@@ -171,6 +175,7 @@ class Server:
             connected = not isinstance(error, httpx2.ConnectError | httpx2.ConnectTimeout)
             raise Failed(_why(error), connected=connected) from error
         if response.is_success:
+            self.answered = True
             return response
         raise await self._refusal(response)
 
@@ -198,10 +203,14 @@ class Server:
 
 def check_url(url: str) -> str:
     """The address without its last slash. Raises `ValueError` for what is no http(s) address."""
-    parts = urlsplit(url)
-    if parts.scheme not in ("http", "https") or not parts.hostname:
+    try:
+        parts = urlsplit(url)
+        usable = parts.scheme in ("http", "https") and parts.hostname and parts.port != 0 and " " not in url
+        _ = httpx2.URL(url)  # it takes less than the standard library does
+    except (ValueError, httpx2.InvalidURL):
+        usable = False
+    if not usable:
         raise ValueError(f"{url!r} is not an address like http://127.0.0.1:8787")
-    _ = parts.port  # raises for one that is no number
     return url.rstrip("/")
 
 

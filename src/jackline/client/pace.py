@@ -19,7 +19,8 @@ class Pace:
     `heartbeat_s` is what is assumed until the server has shown its own; a stream silent for
     `silent_heartbeats` of them is taken for dead. `first_budget_s` is how long a request, or a
     stream that never opened, keeps being tried, `connect_budget_s` the same while there is no
-    connection at all, `follow_budget_s` for a stream that was open once. Tries are `backoff_s`
+    connection at all, `follow_budget_s` for a stream that was open once (with `waits`: for every
+    stream, once the server has answered anything). Tries are `backoff_s`
     apart (or what `retry:` asks for), doubling up to `backoff_cap_s`, each with up to half as much
     again by chance, so that the viewers that one outage cut do not come back in one moment.
     """
@@ -29,6 +30,7 @@ class Pace:
     first_budget_s: float = 30.0
     connect_budget_s: float = 30.0
     follow_budget_s: float = 300.0
+    waits: bool = False
     connect_s: float = 10.0
     ready_s: float = 10.0
     """How long a stream's first frame may take. A path that has none by then may hold streams back: the
