@@ -464,7 +464,7 @@ async def test_what_is_watched_goes_on_after_the_server_was_killed(tmp_path: Pat
             await board.until("connected again")
             await tail.until("connected again")
             talk.type("hello second\n")
-            await board.until(f"{second} completed")
+            await board.until(f"{second} completed\n")
             await tail.until("completed", times=2)
             await painted.until(f"completed  {second}")
             await talk.until("● completed", times=2)
