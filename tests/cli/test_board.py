@@ -106,7 +106,7 @@ async def test_a_list_that_is_ahead_of_the_feed_swallows_no_change(server: Serve
         runs.add("a.1", 1, state="queued")
         runs.add("a.1", 2, state="executing")
         runs.add("a.1", 9, state="completed")
-        await screen.until("a.1 completed")
+        await screen.until("a.1 completed\n")
         await leave(screen)
     assert told(screen) == ["a.1 queued", "a.1 executing", "a.1 completed"]
 
@@ -121,9 +121,34 @@ async def test_a_list_of_one_state_tells_who_comes_and_who_goes(server: Server) 
         runs.add("a.1", 2, state="executing")
         runs.add("a.1", 3, state="completed")
         runs.add("b.1", 2, state="executing")
-        await screen.until("b.1 executing")
+        await screen.until("b.1 executing\n")
         await leave(screen)
     assert told(screen) == ["a.1 executing a.1", "a.1 completed", "b.1 executing"]
+
+
+async def test_a_list_of_what_waits_tells_what_for(server: Server) -> None:
+    """G5: the question comes before the state that it leads to, and the command that answers with it."""
+    runs = Runs([])
+    server.answer(runs.answer)
+    command = ("runs", "--watch", "--state", "awaiting_approval", "--url", server.url)
+    async with terminal(*command, columns=WIDE, TERM="dumb") as screen:
+        await listening(server)
+        runs.add("a.1", 2, state="executing")
+        runs.add("a.1", 3, "approval", call_id="a.1.1", name="rm", state="pending", round=1)
+        runs.add("a.1", 4, state="awaiting_approval")
+        runs.add("a.1", 5, "approval", call_id="a.1.1", name="rm", state="granted", by="bo", round=1)
+        runs.add("a.1", 6, state="executing")
+        runs.add("a.1", 7, state="completed")
+        runs.add("b.1", 3, "approval", call_id="b.1.1", name="rm", state="pending", round=1)
+        await screen.until("b.1.1\n")
+        await leave(screen)
+    assert told(screen) == [
+        "a.1 asks for rm: jackline approve a.1.1",
+        "a.1 awaiting_approval",
+        "a.1 rm (a.1.1) granted by bo",
+        "a.1 executing",
+        "b.1 asks for rm: jackline approve b.1.1",
+    ]
 
 
 @pytest.mark.parametrize("term", ["dumb", "xterm"])

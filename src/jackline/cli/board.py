@@ -99,7 +99,7 @@ class Lines:
     def phase(self, phase: FollowState, reason: str, again_s: float | None) -> None:
         """See `Board`."""
         del again_s
-        words = self._outages.words(phase, reason)
+        words = self._outages.words(phase, reason, runs=False)
         if words is not None:
             print(f"[{words}]", file=sys.stderr, flush=True)
 
@@ -160,6 +160,8 @@ class Filter:
         now = str(entry.data.get("state")) if entry.type == "workflow" else before
         if now is not None and self._state is not None:
             self._states[run_id] = now
+        if self._state == "awaiting_approval" and entry.data.get("state") == "pending":
+            return True  # what a run is going to wait for is told before it waits
         return self._state is None or self._state in (before, now)
 
 

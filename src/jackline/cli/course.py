@@ -12,6 +12,7 @@ from jackline.cli.courses import One
 from jackline.cli.names import run_named
 from jackline.cli.news import changes, kept
 from jackline.cli.since import after_time, last, moment
+from jackline.cli.view import ENDED
 from jackline.client.shape import items, members
 
 if TYPE_CHECKING:
@@ -19,7 +20,6 @@ if TYPE_CHECKING:
     from jackline.cli.news import Tell
     from jackline.client.api import Client
 
-ENDED: Final = frozenset({"completed", "failed", "stopped"})
 _PAGE: Final = 1000
 
 

@@ -13,6 +13,7 @@ from jackline.cli.blocks import seconds
 from jackline.cli.plain import one_line
 from jackline.cli.screen import Line, Paint
 from jackline.cli.status import Status
+from jackline.cli.view import ENDED
 from jackline.client.shape import items, members
 
 if TYPE_CHECKING:
@@ -32,7 +33,6 @@ _STYLES: Final = {
     "stopping": "yellow",
     "failed": "red",
 }
-_ENDED: Final = frozenset({"completed", "failed", "stopped"})
 
 
 class LiveBoard:
@@ -77,7 +77,7 @@ class LiveBoard:
         width, height = self._screen.width, self._screen.height
         waiting = [run for run in self._runs if _waits(run)]
         others = [run for run in self._runs if not _waits(run)]
-        active = sum(run.get("state") not in _ENDED for run in others)
+        active = sum(run.get("state") not in ENDED for run in others)
         words = f"{len(waiting)} waiting for you, {active} active, {len(others) - active} ended"
         self._status.hint = f"{words}  Ctrl-C leaves" if self._listed else ""
         bottom = self._paint.lines(self._status.line(width), width)[:1]
@@ -131,7 +131,7 @@ class LiveBoard:
         except ValueError:
             return ""
         span = (self._now() - then).total_seconds()
-        return f"{seconds(span)}{' ago' if run.get('state') in _ENDED else ''}"
+        return f"{seconds(span)}{' ago' if run.get('state') in ENDED else ''}"
 
 
 def _waits(run: dict[str, Any]) -> bool:

@@ -8,6 +8,7 @@ from rich.text import Text
 
 from jackline.cli.blocks import seconds
 from jackline.cli.plain import one_line
+from jackline.cli.view import ENDED
 from jackline.client.frames import Entry, Heartbeat, Ready
 
 if TYPE_CHECKING:
@@ -18,7 +19,6 @@ if TYPE_CHECKING:
     from jackline.client.frames import Frame
 
 _WORTH_SAYING_S: Final = 3
-_OVER: Final = frozenset({"completed", "failed", "stopped"})
 
 
 class Status:
@@ -43,7 +43,7 @@ class Status:
     @property
     def runs(self) -> bool:
         """Whether a run is on its way."""
-        return self._phase is not None and self._phase != "ended" and self._state not in _OVER
+        return self._phase is not None and self._phase != "ended" and self._state not in ENDED
 
     def phase(self, phase: FollowState, reason: str, again_s: float | None) -> None:
         """The connection's state has changed."""
@@ -111,7 +111,8 @@ class Status:
             case "connecting":
                 return self._trying("no answer yet" if self._reason else "connecting"), "yellow"
             case "reconnecting":
-                return f"{self._trying('connection lost')}; the run goes on", "yellow"
+                goes_on = "; the run goes on" if self._state and self._state not in ENDED else ""
+                return f"{self._trying('connection lost')}{goes_on}", "yellow"
 
     def _trying(self, what: str) -> str:
         left = 0.0 if self._again_at is None else self._again_at - self._clock()
@@ -122,7 +123,7 @@ class Status:
 
     def _words(self) -> str:
         state = self._state.replace("_", " ")
-        return state if self._state in _OVER else f"{state} {seconds(self._clock() - self._since)}"
+        return state if self._state in ENDED else f"{state} {seconds(self._clock() - self._since)}"
 
     def _of_worker(self) -> list[str]:
         if self._worker == "lost":

@@ -10,7 +10,7 @@ from rich.text import Text
 
 from jackline.cli import receipt
 from jackline.cli.plain import compact, duration, one_line, plain, pretty, shorten
-from jackline.cli.view import Outages, how_to_answer
+from jackline.cli.view import ENDED, Outages, how_to_answer
 from jackline.client.frames import End, Entry, Frame, Gap, Heartbeat, Ready, Shutdown
 from jackline.client.shape import items, members
 
@@ -89,7 +89,7 @@ class TextView:
     def phase(self, phase: FollowState, reason: str, again_s: float | None) -> bool:
         """See `View`."""
         del again_s
-        words = self._outages.words(phase, reason)
+        words = self._outages.words(phase, reason, runs=self._state not in ENDED)
         if words is not None:
             self.notice(words)
         return words is not None

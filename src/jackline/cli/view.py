@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, Final, Protocol
 
 from jackline.cli.plain import one_line, plain
 from jackline.client.frames import Entry, wire
@@ -12,6 +12,9 @@ from jackline.client.shape import items
 if TYPE_CHECKING:
     from jackline.client.follow import FollowState
     from jackline.client.frames import Frame
+
+ENDED: Final = frozenset({"completed", "failed", "stopped"})
+"""States that a run stays in."""
 
 
 class View(Protocol):
@@ -62,8 +65,8 @@ class Outages:
     def __init__(self) -> None:
         self._said = ""
 
-    def words(self, phase: FollowState, reason: str) -> str | None:
-        """The words for a change, None for none."""
+    def words(self, phase: FollowState, reason: str, *, runs: bool = True) -> str | None:
+        """The words for a change, None for none; `runs`: whether it is a run's stream that is cut."""
         said, self._said = self._said, reason
         match phase:
             case "live" if reason:
@@ -75,7 +78,8 @@ class Outages:
             case "connecting":
                 return f"no answer yet ({one_line(reason)}); trying again"
             case "reconnecting":
-                return f"connection lost ({one_line(reason)}); trying again, the run goes on"
+                goes_on = ", the run goes on" if runs else ""
+                return f"connection lost ({one_line(reason)}); trying again{goes_on}"
             case _:
                 return None
 
