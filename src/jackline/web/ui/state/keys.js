@@ -6,12 +6,16 @@
 const TWICE_MS = 1_000;
 /** Who hammers on Esc means what the first two were for: until there is a pause, nothing else is stopped by it. */
 const QUIET_MS = 2_000;
-/** So long after a key in a field that is no longer there, the next one was meant for it. */
+/** Who types into a field that is no longer there goes on until there is a pause of so long. */
 const TYPING_MS = 2_000;
 
 /** @param {EventTarget | null} target */
 const isTyping = (target) =>
   target instanceof HTMLElement && (target.isContentEditable || /^(INPUT|TEXTAREA|SELECT)$/.test(target.tagName));
+
+/** @param {EventTarget | null} target */
+const fieldOfQuestion = (target) =>
+  target instanceof Element && target.closest('.jl-approval') !== null ? target : null;
 
 /** Listen to the keyboard. @param {App} app */
 export function listenToKeys(app) {
@@ -44,16 +48,17 @@ export function listenToKeys(app) {
     },
     {capture: true},
   );
-  /** The last key in a field of a question. */ let typed = {at: -Infinity, field: /** @type {HTMLElement | null} */ (null)};
+  /** The field of a question that had the focus last, and the latest key that came after it had gone. */
+  let answering = {field: /** @type {Element | null} */ (null), at: Infinity};
+  addEventListener('focusin', (event) => {
+    if (isTyping(event.target)) answering = {field: fieldOfQuestion(event.target), at: Infinity};
+  });
+  addEventListener('pointerdown', () => (answering = {field: null, at: Infinity}));
   addEventListener('keydown', (event) => {
-    if (isTyping(event.target)) {
-      const field = /** @type {HTMLElement} */ (event.target);
-      typed = {at: event.timeStamp, field: field.closest('.jl-approval') === null ? null : field};
-      return;
-    }
+    if (isTyping(event.target)) return;
     // A field goes when its question is answered by another: who types into it does not mean what letters do elsewhere.
-    if (typed.field?.isConnected === false && event.timeStamp - typed.at < TYPING_MS) {
-      typed.at = event.timeStamp;
+    if (answering.field?.isConnected === false && event.timeStamp - answering.at < TYPING_MS) {
+      answering.at = event.timeStamp;
       return;
     }
     if (event.ctrlKey || event.metaKey || event.altKey || event.defaultPrevented) return;
