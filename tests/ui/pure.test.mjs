@@ -3,8 +3,11 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import { entities, noBlocks, readBlocks, safeLink } from '../../src/jackline/web/ui/model/blocks.js'
-import { changes, check, exact, fieldErrors, fieldsOf, read, same, typedOf } from '../../src/jackline/web/ui/model/form.js'
-import { argsLine, callWord, duration, errorWords, oneLine, size, ticking, visible, withoutAnsi } from '../../src/jackline/web/ui/model/words.js'
+import { changes, check, exact, fieldErrors, fieldsOf, read, same, tooDeep, typedOf } from '../../src/jackline/web/ui/model/form.js'
+import {
+  argsLine, beginningOf, callWord, duration, effectWord, errorWords, isStandIn, oneLine, outcomeWord, size, ticking, visible,
+  withoutAnsi,
+} from '../../src/jackline/web/ui/model/words.js'
 
 // -- markdown
 
@@ -218,4 +221,60 @@ test('every state of a call has a word, and an unknown error a place to look', (
   assert.equal(new Set(words).size, states.length)
   assert.match(errorWords({ type: 'KeyError', message: '' }).title, /KeyError/)
   assert.ok(errorWords({ type: 'KeyError', message: '' }).advice)
+})
+
+// -- names that every object has, and values as no honest tool has them
+
+const INHERITED = ['__proto__', 'constructor', 'toString', 'hasOwnProperty']
+
+test('a name that every object has is a name like any other', () => {
+  for (const name of INHERITED) {
+    assert.equal(errorWords({ type: name, message: '' }).title, `It failed: ${name}`)
+    assert.equal(effectWord(name), name)
+    assert.equal(outcomeWord(name), name)
+    assert.equal(callWord({ state: name, rounds: [] }), name)
+    const properties = Object.fromEntries([[name, { type: 'string' }]])
+    const schema = { type: 'object', properties }
+    const [field] = fieldsOf(schema, {})
+    assert.equal(field.kind, 'string')
+    assert.equal(typedOf([field], {})[name], '')
+    assert.deepEqual(read([field], typedOf([field], {}), {}, schema).args, {})
+    const given = Object.fromEntries([[name, 'x']])
+    const made = read(fieldsOf(schema, given), Object.fromEntries([[name, 'y']]), given, schema).args
+    assert.deepEqual(Object.entries(made), [[name, 'y']])
+    assert.deepEqual(changes({}, given), [{ name, before: undefined, after: 'x' }])
+  }
+})
+
+/** @param {number} depth */
+const nested = (depth) => JSON.parse(`${'['.repeat(depth)}1${']'.repeat(depth)}`)
+
+test('what is nested deeper than the stack goes is shown, and not edited', () => {
+  const deep = nested(100_000)
+  assert.equal(oneLine(deep, 10), `${'['.repeat(10)}…`)
+  assert.equal(argsLine({ deep }, 10), `deep=${'['.repeat(5)}…`)
+  assert.equal(exact(deep), true)
+  assert.equal(tooDeep(deep), true)
+  assert.equal(tooDeep(nested(100)), false)
+  assert.equal(exact({ a: [{ b: 2 ** 60 }] }), false)
+})
+
+test('of a large value only the beginning is looked at', () => {
+  const many = Object.fromEntries(Array.from({ length: 100_000 }, (_, at) => [`key${at}`, 'x'.repeat(100)]))
+  assert.ok(beginningOf(many, 100).length < 1_000)
+  assert.ok(oneLine(many, 20).startsWith('{"key0":"xxx'))
+  assert.ok(argsLine(many, 20).startsWith('key0=xxx'))
+  assert.equal(beginningOf('x'.repeat(10_000_000), 10), `"${'x'.repeat(10)}"`)
+})
+
+test('a value that fits is written as JSON has it', () => {
+  for (const value of [null, true, 1.5, 'a"b', [], {}, [1, [2, { a: null }]], { a: { b: [] }, 'c"': 'd' }]) {
+    assert.equal(beginningOf(value, 1_000), JSON.stringify(value))
+  }
+})
+
+test('arguments that only have the names of a stand-in are arguments', () => {
+  assert.equal(isStandIn({ artifact: 'a1', bytes: 5, preview: 'x' }), true)
+  assert.equal(isStandIn({ artifact: 'a1', bytes: 'rm -rf /', preview: 'x' }), false)
+  assert.equal(isStandIn({ artifact: {}, bytes: 5, preview: 'x' }), false)
 })
