@@ -37,7 +37,8 @@ export function RunPage({app, followed, agents, defaultAgent}) {
   const title = run.title || item?.title || runId;
   const state = run.state ?? item?.state ?? null;
   useAnnounced(app, followed);
-  if (missing) return html`<${Missing} runId=${runId} />`;
+  // What was read of one that was deleted since stays to be read.
+  if (missing && !followed.ended) return html`<${Missing} runId=${runId} />`;
   /** @param {string | null} callId */
   const show = (callId) => {
     const at = run.items.findIndex((each) => each.kind === 'call' && each.callId === callId);
