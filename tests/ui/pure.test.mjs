@@ -80,6 +80,16 @@ test('what is nested without end is shown as it is written', () => {
   }
 })
 
+test('emphasis that was made to keep the page busy does not', { timeout: 20_000 }, () => {
+  // It needs hours where each mark is matched with all others.
+  const text = '**a*b '.repeat(10_000)
+  const { tokens } = readBlocks(noBlocks(), text, true)
+  assert.equal(tokens.length, 1)
+  assert.deepEqual(tokens[0].tokens.map((token) => [token.type, token.text.trim()]), [['text', text.trim()]])
+  const [{ tokens: few }] = readBlocks(noBlocks(), 'a *b* '.repeat(100), true).tokens
+  assert.equal(few.filter((token) => token.type === 'em').length, 100)
+})
+
 test('links lead to the web and to mail, and nowhere else', () => {
   for (const href of ['https://a.example/x?y=1#z', 'http://a.example', 'mailto:a@b.example', 'HTTPS://A.example']) assert.ok(safeLink(href), href)
   const bad = [
