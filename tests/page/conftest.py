@@ -118,14 +118,30 @@ class Visitors:
         return visitor
 
 
+@pytest.fixture(scope="module")
+def anyio_backend() -> str:
+    """One loop for a module's tests, since they share a browser."""
+    return "asyncio"
+
+
+@pytest.fixture(scope="module")
+async def browser(anyio_backend: str) -> AsyncGenerator[Browser]:
+    """One for the tests of a module: each visitor has a profile of its own in it."""
+    async with chromium() as made:
+        yield made
+
+
 @pytest.fixture
-async def visitors() -> AsyncGenerator[Visitors]:
-    """A browser. After the test nothing may have gone wrong in any of its pages."""
-    async with chromium() as browser:
-        made = Visitors(browser=browser)
+async def visitors(browser: Browser) -> AsyncGenerator[Visitors]:
+    """Profiles in a browser. After the test nothing may have gone wrong in any of their pages."""
+    made = Visitors(browser=browser)
+    try:
         yield made
         for visitor in made.made:
             await visitor.look_back()
+    finally:
+        for visitor in made.made:
+            await visitor.context.close()
 
 
 @pytest.fixture(scope="session")

@@ -1,7 +1,10 @@
 // The pure modules of the page: markdown's blocks, forms, words. Run by test_pure.py.
 
 import assert from 'node:assert/strict'
+import { readFileSync } from 'node:fs'
+import { registerHooks } from 'node:module'
 import { test } from 'node:test'
+import { runInNewContext } from 'node:vm'
 import { entities, noBlocks, readBlocks, safeLink } from '../../src/jackline/web/ui/model/blocks.js'
 import { changes, check, exact, fieldErrors, fieldsOf, read, same, tooDeep, typedOf } from '../../src/jackline/web/ui/model/form.js'
 import {
@@ -287,4 +290,43 @@ test('arguments that only have the names of a stand-in are arguments', () => {
   assert.equal(isStandIn({ artifact: 'a1', bytes: 5, preview: 'x' }), true)
   assert.equal(isStandIn({ artifact: 'a1', bytes: 'rm -rf /', preview: 'x' }), false)
   assert.equal(isStandIn({ artifact: {}, bytes: 5, preview: 'x' }), false)
+})
+
+// -- state
+
+const STATE = '../../src/jackline/web/ui/state'
+// The server serves the client beside the page.
+registerHooks({
+  resolve: (name, context, next) => next(name === '../jackline.js' ? '../static/jackline.js' : name, context),
+})
+
+test('an entry that comes while its run is asked for is not lost', async () => {
+  const { RunIndex } = await import(`${STATE}/run_index.js`)
+  const item = { run_id: 'C.1', conversation_id: 'C', state: 'executing', seq: 4, updated_at: '1', waiting_for: [], waiting: null }
+  const index = new RunIndex()
+  assert.equal(index.apply('workflow', 'C.1', 4, { state: 'executing' }), false)
+  assert.equal(index.apply('workflow', 'C.1', 5, { state: 'awaiting_approval', ts: '2' }), false)
+  assert.equal(index.apply('approval', 'C.1', 6, { state: 'pending', call_id: 'C.1.1', ts: '3' }), false)
+  index.put(item)
+  const { state, seq, waiting_for: waits } = index.runs.get('C.1')
+  assert.deepEqual([state, seq, waits], ['awaiting_approval', 6, ['C.1.1']])
+  index.put(item)
+  assert.equal(index.runs.get('C.1').seq, 6)
+  index.remove('C.1')
+  assert.equal(index.apply('workflow', 'C.1', 7, { state: 'completed' }), true)
+  assert.equal(index.runs.size, 0)
+})
+
+test('two servers under two paths of one origin keep nothing in common, and the colours have one name', async () => {
+  const script = readFileSync(new URL('../../src/jackline/web/ui/theme.js', import.meta.url), 'utf8')
+  const seen = []
+  for (const [path, own] of [['', 'jackline:'], ['a/', 'jackline:/a/'], ['b/', 'jackline:/b/']]) {
+    const location = { href: `https://example.org/${path}#/runs/C.1` }
+    globalThis.location = location
+    const { OWN } = await import(`${STATE}/storage.js?${path}`)
+    assert.equal(OWN, own)
+    runInNewContext(script, { URL, location, document: {}, localStorage: { getItem: (name) => void seen.push(name) } })
+    assert.equal(seen.at(-1), `${own}theme`)
+  }
+  delete globalThis.location
 })

@@ -38,7 +38,7 @@ export class FollowedRun extends Observable {
   /** Why it does not go on, as the snapshot has it. @type {{for: string, detail: string} | null} */ waiting = null;
   /** Why it is not followed any more. @type {unknown} */ fault = null;
   /** There is no such run (any more). */ missing = false;
-  #askedAt = Date.now();
+  /** When it was last asked whether it is still there. */ #askedAt = 0;
   #session;
   #closing = new AbortController();
   /** @type {string | null} */ #cursor = null;

@@ -7,7 +7,6 @@ import {SharedFeed} from './shared_feed.js';
 /** @typedef {import('./session.js').Session} Session */
 /** @typedef {import('./run_index.js').RunItem} RunItem */
 /** @typedef {Record<string, any>} Data */
-/** @typedef {{type: string, runId: string, seq: number, data: Data}} FeedEntry */
 
 const PAGE = 100;
 /** So many pages of runs that go on are asked for at the start; more than 1,000 of a state are not shown until they move. */
@@ -28,7 +27,7 @@ export class LiveList extends Observable {
   #session;
   /** @type {SharedFeed | null} */ #feed = null;
   #generation = -1;
-  /** Runs that are being asked for, with what the feed told of them since. @type {Map<string, FeedEntry[]>} */ #asked = new Map();
+  /** Runs that are being asked for. @type {Set<string>} */ #asked = new Set();
 
   /** @param {Session} session */
   constructor(session) {
@@ -45,7 +44,7 @@ export class LiveList extends Observable {
     this.#feed?.close();
     this.#feed = null;
     this.index = new RunIndex();
-    this.#asked = new Map();
+    this.#asked = new Set();
     Object.assign(this, {loaded: false, older: null, fault: null, phase: 'connecting', reason: '', retryAt: null});
     this.changed();
     if (this.#session.wants === 'nothing') void this.#open(this.#generation);
@@ -141,11 +140,8 @@ export class LiveList extends Observable {
     this.changed();
   }
 
-  /** @param {FeedEntry} entry */
-  #apply(entry) {
-    const {type, runId, seq, data} = entry;
-    // The answer may have been read before this was written: it is folded again, onto the answer.
-    this.#asked.get(runId)?.push(entry);
+  /** @param {{type: string, runId: string, seq: number, data: Data}} entry */
+  #apply({type, runId, seq, data}) {
     if (!this.index.apply(type, runId, seq, data)) void this.ask(runId);
     this.changed();
   }
@@ -154,18 +150,16 @@ export class LiveList extends Observable {
   async ask(runId) {
     if (this.#asked.has(runId)) return;
     const generation = this.#generation;
-    /** @type {FeedEntry[]} */ const since = [];
-    this.#asked.set(runId, since);
+    const asked = this.#asked;
+    asked.add(runId);
     try {
       const item = itemOf(await this.#session.jackline.run(runId));
-      if (generation !== this.#generation) return;
-      this.index.put(item);
-      for (const {type, seq, data} of since) this.index.apply(type, runId, seq, data);
+      if (generation === this.#generation) this.index.put(item);
     } catch (error) {
       // It is gone meanwhile; or nobody answers, and its next entry asks again.
       if (generation === this.#generation && error instanceof Refused && error.status === 404) this.index.remove(runId);
     } finally {
-      if (this.#asked.get(runId) === since) this.#asked.delete(runId);
+      asked.delete(runId);
     }
     this.changed();
   }
