@@ -14,9 +14,12 @@ import pytest
 from playwright.async_api import Browser, BrowserContext, Locator, Page, ViewportSize, expect
 
 from tests.blackbox.conftest import World, world
-from tests.support.chromium import chromium
+from tests.support.one_browser import anyio_backend, browser
 from tests.support.processes import PATIENCE
 from tests.support.shots import picture
+
+__all__ = ["anyio_backend", "browser"]
+"""Fixtures from elsewhere; the others are here."""
 
 DESKTOP: Final = ViewportSize(width=1280, height=800)
 PHONE: Final = ViewportSize(width=375, height=740)
@@ -116,19 +119,6 @@ class Visitors:
         await context.add_init_script(_LISTEN)
         self.made.append(visitor)
         return visitor
-
-
-@pytest.fixture(scope="module")
-def anyio_backend() -> str:
-    """One loop for a module's tests, since they share a browser."""
-    return "asyncio"
-
-
-@pytest.fixture(scope="module")
-async def browser(anyio_backend: str) -> AsyncGenerator[Browser]:
-    """One for the tests of a module: each visitor has a profile of its own in it."""
-    async with chromium() as made:
-        yield made
 
 
 @pytest.fixture

@@ -178,9 +178,11 @@ export class LiveList extends Observable {
     this.#drop(removed);
   }
 
-  /** The server was found to have a run no more. @param {string} runId */
+  /** The server was found not to have a run; it may have it again, once it has its own store back. @param {string} runId */
   gone(runId) {
-    if (this.index.runs.has(runId)) this.#drop([runId]);
+    if (!this.index.runs.has(runId)) return;
+    this.index.forget([runId]);
+    this.changed();
   }
 
   /** @param {string[]} runIds */

@@ -184,7 +184,7 @@ function useEarlier(app, followed) {
 
 /** Tell a screen reader what changes, but not each token. @param {App} app @param {FollowedRun} followed */
 function useAnnounced(app, followed) {
-  const {run, phase} = followed;
+  const {run, phase, missing} = followed;
   const asks = run.pending.map((approval) => approval.name).join(', ');
   useEffect(() => {
     if (phase === 'catching-up' || run.state === null) return;
@@ -194,4 +194,7 @@ function useAnnounced(app, followed) {
   useEffect(() => {
     if (phase === 'reconnecting') app.announce('Connection lost, reconnecting');
   }, [phase]);
+  useEffect(() => {
+    if (missing) app.announce('The server does not have this run');
+  }, [missing]);
 }
