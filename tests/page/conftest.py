@@ -14,9 +14,12 @@ import pytest
 from playwright.async_api import Browser, BrowserContext, Locator, Page, ViewportSize, expect
 
 from tests.blackbox.conftest import World, world
-from tests.support.chromium import chromium
+from tests.support.one_browser import anyio_backend, browser
 from tests.support.processes import PATIENCE
 from tests.support.shots import picture
+
+__all__ = ["anyio_backend", "browser"]
+"""Fixtures from elsewhere; the others are here."""
 
 DESKTOP: Final = ViewportSize(width=1280, height=800)
 PHONE: Final = ViewportSize(width=375, height=740)
@@ -119,13 +122,16 @@ class Visitors:
 
 
 @pytest.fixture
-async def visitors() -> AsyncGenerator[Visitors]:
-    """A browser. After the test nothing may have gone wrong in any of its pages."""
-    async with chromium() as browser:
-        made = Visitors(browser=browser)
+async def visitors(browser: Browser) -> AsyncGenerator[Visitors]:
+    """Profiles in a browser. After the test nothing may have gone wrong in any of their pages."""
+    made = Visitors(browser=browser)
+    try:
         yield made
         for visitor in made.made:
             await visitor.look_back()
+    finally:
+        for visitor in made.made:
+            await visitor.context.close()
 
 
 @pytest.fixture(scope="session")

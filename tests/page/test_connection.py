@@ -124,6 +124,25 @@ async def test_a_shown_tab_takes_the_feed_from_a_hidden_one(own_server: World, v
     assert visitor.feeds(shown) == 1
 
 
+async def test_a_tab_that_is_shown_again_takes_the_feed_from_one_that_is_hidden_since(
+    own_server: World, visitors: Visitors
+) -> None:
+    """Whoever switches between two tabs has the feed in the one before their eyes."""
+    visitor = await visitors.come(own_server.server.url)
+    one = await visitor.open()
+    await expect(one.get_by_text("None yet.")).to_be_visible()
+    other = await visitor.open()
+    await expect(other.get_by_text("None yet.")).to_be_visible()
+    await turn(other, away=True)
+    assert [visitor.feeds(tab) for tab in (one, other)] == [1, 0]
+    await turn(one, away=True)
+    async with other.expect_request(lambda request: "/api/v1/agent/feed" in request.url):
+        await turn(other, away=False)
+    run_id = own_server.api.start("seen by both")
+    for tab in (one, other):
+        await expect(row(tab, run_id)).to_contain_text("completed")
+
+
 async def test_without_web_locks_each_tab_has_its_own(own_server: World, visitors: Visitors) -> None:
     """A page without TLS has none: the list lives all the same."""
     visitor = await visitors.come(own_server.server.url)

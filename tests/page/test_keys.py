@@ -67,6 +67,35 @@ async def test_a_remembered_key_serves_the_next_tab(locked: World, visitors: Vis
     await expect(third.get_by_role("navigation", name="Runs")).to_be_visible()
 
 
+async def test_who_logs_out_is_logged_out_of_every_tab_that_has_the_key_remembered(
+    locked: World, visitors: Visitors
+) -> None:
+    """G12: nobody who comes to the browser after that finds a tab that goes on."""
+    visitor = await come(visitors, locked)
+    page = await visitor.open()
+    await log_in(page, ANA, remember=True)
+    await expect(page.get_by_role("navigation", name="Runs")).to_be_visible()
+    other = await visitor.open()
+    await expect(other.get_by_role("navigation", name="Runs")).to_be_visible()
+    await other.get_by_role("button", name="Log out").click()
+    for tab in (page, other):
+        await expect(tab.get_by_label("Key", exact=True)).to_be_visible()
+
+
+async def test_a_new_key_takes_the_place_of_one_that_is_refused(locked: World, visitors: Visitors) -> None:
+    """G12: wherever the old one was kept, a reload does not bring it back."""
+    visitor = await come(visitors, locked)
+    page = await visitor.open()
+    await page.evaluate("sessionStorage.setItem('jackline:key', 'taken back')")
+    await page.reload()
+    await expect(page.get_by_role("alert")).to_contain_text("does not take the key any more")
+    await log_in(page, ANA, remember=True)
+    await expect(page.get_by_role("navigation", name="Runs")).to_be_visible()
+    await page.reload()
+    await expect(page.get_by_role("navigation", name="Runs")).to_be_visible()
+    await expect(page.get_by_label("Key", exact=True)).to_have_count(0)
+
+
 async def test_two_people_in_one_browser_see_their_own_alone(locked: World, visitors: Visitors) -> None:
     """G12: tabs with another key have another feed."""
     visitor = await come(visitors, locked)

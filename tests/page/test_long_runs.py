@@ -102,3 +102,20 @@ async def test_it_stays_at_the_end_and_does_not_move_who_reads_above(
     await newest.click()
     await expect(feed).to_contain_text("the end")
     await expect(newest).to_have_count(0)
+
+
+async def test_the_list_takes_the_focus_of_a_row_that_leaves_the_document(
+    own_server: World, visitors: Visitors
+) -> None:
+    """Who reads by keyboard goes on from there, and not from the top of the page."""
+    run_id = own_server.api.start(steps(notes(150), {"say": "the end"}))
+    page = await (await visitors.come(own_server.server.url)).open(f"#/runs/{run_id}")
+    await all_in(page, 150)
+    await expect(state(page)).to_have_text("completed")
+    feed = page.get_by_role("feed")
+    button = rows(page).last.locator("xpath=preceding-sibling::*[1]").get_by_role("button").first
+    await button.focus()
+    await expect(button).to_be_focused()
+    await feed.evaluate("feed => feed.scrollTo(0, 0)")
+    await expect(rows(page).first).to_have_attribute("aria-posinset", "1")
+    await expect(feed).to_be_focused()

@@ -9,13 +9,13 @@ from pathlib import Path
 
 import anyio
 import pytest
-from playwright.async_api import Page, expect
+from playwright.async_api import Page, ViewportSize, expect
 
 from tests.blackbox.api import ROOT, Check, call, steps
 from tests.blackbox.conftest import World, world
 from tests.page.adverse_agents import LONG
-from tests.page.conftest import PHONE, Visitors, composer, dock, pending, row, send, shot, state
-from tests.page.shown import card, inspect, logged, shown, sideways, unfold
+from tests.page.conftest import PHONE, Visitors, composer, connection, dock, pending, row, send, shot, state
+from tests.page.shown import SIZES, card, inspect, logged, shown, sideways, unfold
 
 pytestmark = pytest.mark.anyio
 
@@ -33,6 +33,12 @@ TYPING = """() => {
     }, 20);
 }"""
 """Somebody who types on, also in the moment in which the field goes."""
+
+TURNED_TO = """() => {
+    dispatchEvent(new Event('focus'));
+    return document.querySelector('.connection').textContent.includes('Deleted');
+}"""
+"""Somebody who turns to the tab again and again: it does not ask each time."""
 
 HOSTILE = """<script>window.stolen = 1</script> <img src=x onerror="window.stolen = 2">
 [a](javascript:window.stolen=3) [b](JaVaScRiPt:window.stolen=4) [c](data:text/html,<script>stolen=5</script>)
@@ -115,6 +121,24 @@ async def test_a_name_of_two_hundred_characters_breaks_no_line(adverse: World, v
     await unfold(page, LONG)
     await shot(page, "phone-long-name-completed")
     assert await sideways(page) == 0
+
+
+@pytest.mark.parametrize("size", SIZES.values(), ids=SIZES)
+async def test_what_decides_stays_in_sight_however_long_the_arguments_are(
+    server: World, visitors: Visitors, size: ViewportSize
+) -> None:
+    """G5: nobody has to look for the answer; the arguments stand once, and scroll."""
+    path = "\n".join(f"/line/{n}" for n in range(40))
+    run_id = server.api.start(steps(call("delete", path=path)))
+    page = await (await visitors.come(server.server.url, size=size)).open(f"#/runs/{run_id}")
+    await pending(page).get_by_role("button", name="Show all").click()
+    await expect(pending(page)).to_contain_text("/line/39")
+    await pending(page).evaluate("section => section.scrollTo(0, 0)")
+    for name in ("Approve", "Deny"):
+        await expect(pending(page).get_by_role("button", name=name, exact=True)).to_be_in_viewport(ratio=1)
+    await expect(page.get_by_role("feed").get_by_role("group", name="Arguments")).to_have_count(0)
+    await shot(page, f"long-arguments-{size['width']}")
+    server.api.stop(run_id)
 
 
 async def test_fifty_questions_of_a_step_are_answered_at_once(server: World, visitors: Visitors) -> None:
@@ -208,7 +232,12 @@ async def test_a_run_that_is_deleted_while_it_is_open_is_said_to_be_gone(
     page = await visitor.open(f"#/runs/{run_id}")
     await expect(state(page)).to_have_text("completed")
     assert server.api.http.delete(f"{ROOT}/runs/{run_id}").status_code in {200, 204}
+    # Nobody tells of a deletion: who turns to the tab again has it asked.
+    await page.wait_for_function(TURNED_TO)
+    await expect(connection(page)).to_contain_text("somebody has deleted it")
     await expect(page.get_by_role("feed")).to_contain_text("soon gone")
+    await expect(row(page, run_id)).to_have_count(0)
+    await shot(page, "deleted-elsewhere")
     await page.reload()
     await expect(page.get_by_role("heading", name="There is no such run")).to_be_visible()
     await expect(row(page, run_id)).to_have_count(0)

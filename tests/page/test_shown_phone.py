@@ -48,6 +48,11 @@ async def test_a_run_is_started_approved_and_stopped_by_touch(server: World, vis
     await tap(page.get_by_role("link", name="Back to the list"))
     await expect(row(page, run_id)).to_contain_text("waits for you")
     await fits(page, "list-waits")
+    asked = await page.get_by_role("region", name="Waiting for you").bounding_box()
+    welcome = await page.get_by_role("heading", name="What is to be done?").bounding_box()
+    assert asked is not None
+    assert welcome is not None
+    assert asked["y"] + asked["height"] <= welcome["y"], "what waits for a person comes first"
     box = await dock(page).bounding_box()
     assert box is not None
     assert box["height"] < PHONE["height"] / 5, "a long title leaves the list its room"

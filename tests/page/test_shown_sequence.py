@@ -139,7 +139,7 @@ async def test_a_stop_by_key_is_seen_from_stopping_to_its_receipt(server: World,
     await expect(page.get_by_text("Press Esc again to stop")).to_be_visible()
     await page.keyboard.press("Escape")
     await page.keyboard.press("Escape")
-    await expect(dock(page)).to_contain_text("Stopping")
+    await expect(dock(page)).to_have_text("Stopping", use_inner_text=True)
     await shot(page, "stopping")
     await expect(state(page)).to_have_text("stopped")
     receipt = page.get_by_role("group", name="Receipt of the stop")

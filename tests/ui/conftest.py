@@ -1,20 +1,5 @@
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator
+from tests.support.one_browser import anyio_backend, browser
 
-import pytest
-from playwright.async_api import Browser
-
-from tests.support.chromium import chromium
-
-
-@pytest.fixture(scope="module")
-def anyio_backend() -> str:
-    """One loop for a module's tests, since they share a browser."""
-    return "asyncio"
-
-
-@pytest.fixture(scope="module")
-async def browser(anyio_backend: str) -> AsyncGenerator[Browser]:
-    async with chromium() as made:
-        yield made
+__all__ = ["anyio_backend", "browser"]

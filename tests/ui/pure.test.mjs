@@ -1,10 +1,16 @@
 // The pure modules of the page: markdown's blocks, forms, words. Run by test_pure.py.
 
 import assert from 'node:assert/strict'
+import { readFileSync } from 'node:fs'
+import { registerHooks } from 'node:module'
 import { test } from 'node:test'
+import { runInNewContext } from 'node:vm'
 import { entities, noBlocks, readBlocks, safeLink } from '../../src/jackline/web/ui/model/blocks.js'
-import { changes, check, exact, fieldErrors, fieldsOf, read, same, typedOf } from '../../src/jackline/web/ui/model/form.js'
-import { argsLine, callWord, duration, errorWords, oneLine, size, ticking, visible, withoutAnsi } from '../../src/jackline/web/ui/model/words.js'
+import { changes, check, exact, fieldErrors, fieldsOf, read, same, tooDeep, typedOf } from '../../src/jackline/web/ui/model/form.js'
+import {
+  argsLine, beginningOf, callWord, duration, effectWord, errorWords, isStandIn, oneLine, outcomeWord, size, ticking, visible,
+  withoutAnsi,
+} from '../../src/jackline/web/ui/model/words.js'
 
 // -- markdown
 
@@ -75,6 +81,16 @@ test('what is nested without end is shown as it is written', () => {
     const { tokens } = readBlocks(noBlocks(), text, true)
     assert.ok(tokens.length > 0)
   }
+})
+
+test('emphasis that was made to keep the page busy does not', { timeout: 20_000 }, () => {
+  // It needs hours where each mark is matched with all others.
+  const text = '**a*b '.repeat(10_000)
+  const { tokens } = readBlocks(noBlocks(), text, true)
+  assert.equal(tokens.length, 1)
+  assert.deepEqual(tokens[0].tokens.map((token) => [token.type, token.text.trim()]), [['text', text.trim()]])
+  const [{ tokens: few }] = readBlocks(noBlocks(), 'a *b* '.repeat(100), true).tokens
+  assert.equal(few.filter((token) => token.type === 'em').length, 100)
 })
 
 test('links lead to the web and to mail, and nowhere else', () => {
@@ -218,4 +234,99 @@ test('every state of a call has a word, and an unknown error a place to look', (
   assert.equal(new Set(words).size, states.length)
   assert.match(errorWords({ type: 'KeyError', message: '' }).title, /KeyError/)
   assert.ok(errorWords({ type: 'KeyError', message: '' }).advice)
+})
+
+// -- names that every object has, and values as no honest tool has them
+
+const INHERITED = ['__proto__', 'constructor', 'toString', 'hasOwnProperty']
+
+test('a name that every object has is a name like any other', () => {
+  for (const name of INHERITED) {
+    assert.equal(errorWords({ type: name, message: '' }).title, `It failed: ${name}`)
+    assert.equal(effectWord(name), name)
+    assert.equal(outcomeWord(name), name)
+    assert.equal(callWord({ state: name, rounds: [] }), name)
+    const properties = Object.fromEntries([[name, { type: 'string' }]])
+    const schema = { type: 'object', properties }
+    const [field] = fieldsOf(schema, {})
+    assert.equal(field.kind, 'string')
+    assert.equal(typedOf([field], {})[name], '')
+    assert.deepEqual(read([field], typedOf([field], {}), {}, schema).args, {})
+    const given = Object.fromEntries([[name, 'x']])
+    const made = read(fieldsOf(schema, given), Object.fromEntries([[name, 'y']]), given, schema).args
+    assert.deepEqual(Object.entries(made), [[name, 'y']])
+    assert.deepEqual(changes({}, given), [{ name, before: undefined, after: 'x' }])
+  }
+})
+
+/** @param {number} depth */
+const nested = (depth) => JSON.parse(`${'['.repeat(depth)}1${']'.repeat(depth)}`)
+
+test('what is nested deeper than the stack goes is shown, and not edited', () => {
+  const deep = nested(100_000)
+  assert.equal(oneLine(deep, 10), `${'['.repeat(10)}…`)
+  assert.equal(argsLine({ deep }, 10), `deep=${'['.repeat(5)}…`)
+  assert.equal(exact(deep), true)
+  assert.equal(tooDeep(deep), true)
+  assert.equal(tooDeep(nested(100)), false)
+  assert.equal(exact({ a: [{ b: 2 ** 60 }] }), false)
+})
+
+test('of a large value only the beginning is looked at', () => {
+  const many = Object.fromEntries(Array.from({ length: 100_000 }, (_, at) => [`key${at}`, 'x'.repeat(100)]))
+  assert.ok(beginningOf(many, 100).length < 1_000)
+  assert.ok(oneLine(many, 20).startsWith('{"key0":"xxx'))
+  assert.ok(argsLine(many, 20).startsWith('key0=xxx'))
+  assert.equal(beginningOf('x'.repeat(10_000_000), 10), `"${'x'.repeat(10)}"`)
+})
+
+test('a value that fits is written as JSON has it', () => {
+  for (const value of [null, true, 1.5, 'a"b', [], {}, [1, [2, { a: null }]], { a: { b: [] }, 'c"': 'd' }]) {
+    assert.equal(beginningOf(value, 1_000), JSON.stringify(value))
+  }
+})
+
+test('arguments that only have the names of a stand-in are arguments', () => {
+  assert.equal(isStandIn({ artifact: 'a1', bytes: 5, preview: 'x' }), true)
+  assert.equal(isStandIn({ artifact: 'a1', bytes: 'rm -rf /', preview: 'x' }), false)
+  assert.equal(isStandIn({ artifact: {}, bytes: 5, preview: 'x' }), false)
+})
+
+// -- state
+
+const STATE = '../../src/jackline/web/ui/state'
+// The server serves the client beside the page.
+registerHooks({
+  resolve: (name, context, next) => next(name === '../jackline.js' ? '../static/jackline.js' : name, context),
+})
+
+test('an entry that comes while its run is asked for is not lost', async () => {
+  const { RunIndex } = await import(`${STATE}/run_index.js`)
+  const item = { run_id: 'C.1', conversation_id: 'C', state: 'executing', seq: 4, updated_at: '1', waiting_for: [], waiting: null }
+  const index = new RunIndex()
+  assert.equal(index.apply('workflow', 'C.1', 4, { state: 'executing' }), false)
+  assert.equal(index.apply('workflow', 'C.1', 5, { state: 'awaiting_approval', ts: '2' }), false)
+  assert.equal(index.apply('approval', 'C.1', 6, { state: 'pending', call_id: 'C.1.1', ts: '3' }), false)
+  index.put(item)
+  const { state, seq, waiting_for: waits } = index.runs.get('C.1')
+  assert.deepEqual([state, seq, waits], ['awaiting_approval', 6, ['C.1.1']])
+  index.put(item)
+  assert.equal(index.runs.get('C.1').seq, 6)
+  index.remove('C.1')
+  assert.equal(index.apply('workflow', 'C.1', 7, { state: 'completed' }), true)
+  assert.equal(index.runs.size, 0)
+})
+
+test('two servers under two paths of one origin keep nothing in common, and the colours have one name', async () => {
+  const script = readFileSync(new URL('../../src/jackline/web/ui/theme.js', import.meta.url), 'utf8')
+  const seen = []
+  for (const [path, own] of [['', 'jackline:'], ['a/', 'jackline:/a/'], ['b/', 'jackline:/b/']]) {
+    const location = { href: `https://example.org/${path}#/runs/C.1` }
+    globalThis.location = location
+    const { OWN } = await import(`${STATE}/storage.js?${path}`)
+    assert.equal(OWN, own)
+    runInNewContext(script, { URL, location, document: {}, localStorage: { getItem: (name) => void seen.push(name) } })
+    assert.equal(seen.at(-1), `${own}theme`)
+  }
+  delete globalThis.location
 })

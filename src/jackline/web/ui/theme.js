@@ -2,7 +2,9 @@
 (() => {
   /** @type {string | null} */ let chosen = null;
   try {
-    chosen = localStorage.getItem('jackline:theme');
+    // The name as state/storage.js makes it: this runs before any module.
+    const path = new URL('.', location.href).pathname.replace(/^\/$/, '');
+    chosen = localStorage.getItem(`jackline:${path}theme`);
   } catch {
     // No storage in this browser: the system's theme it is.
   }

@@ -14,6 +14,22 @@ const OPTIONS = {gfm: true, breaks: true};
 /** Text beyond this in one block is not looked at for markup: it would be read again with each new piece. */
 const LONGEST_BLOCK = 200_000;
 
+/**
+ * More marks of emphasis in one stretch of text are not looked at: each is matched against all others, within all
+ * others. Twenty thousand characters of `**a*b ` would stop the page for half a minute.
+ */
+const MOST_MARKS = 200;
+
+/** marked's, but for text that was made to keep it busy. */
+class BoundedLexer extends Lexer {
+  /** @override @param {string} source @param {Token[]} [tokens] @returns {Token[]} */
+  inlineTokens(source, tokens = []) {
+    if ((source.match(/\*+|_+|~+/g)?.length ?? 0) <= MOST_MARKS) return super.inlineTokens(source, tokens);
+    tokens.push({type: 'text', raw: source, text: source, escaped: false});
+    return tokens;
+  }
+}
+
 /** @returns {Blocks} */
 export const noBlocks = () => ({text: '', length: 0, blocks: [], links: {}});
 
@@ -21,7 +37,7 @@ export const noBlocks = () => ({text: '', length: 0, blocks: [], links: {}});
 function lex(source, links) {
   if (source.length > LONGEST_BLOCK) return [plain(source)];
   try {
-    const lexer = new Lexer(OPTIONS);
+    const lexer = new BoundedLexer(OPTIONS);
     Object.assign(lexer.tokens.links, links);
     return lexer.lex(source);
   } catch {

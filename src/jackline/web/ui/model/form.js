@@ -1,6 +1,6 @@
 /** A form for a call's arguments, made from its schema; what was typed, as arguments, and checked. Pure. @module */
 import {Validator} from '../vendor/json-schema/validator.js';
-import {isStandIn} from './words.js';
+import {isStandIn, ownOf} from './words.js';
 
 /** @typedef {Record<string, any>} Data */
 
@@ -82,8 +82,8 @@ export function fieldsOf(schema, args) {
   /** @type {Data} */ const properties = isObject(top.properties) ? top.properties : {};
   const names = [...new Set([...Object.keys(properties), ...Object.keys(args)])];
   return names.map((name) => {
-    const {schema: one, nullable} = withoutNull(resolved(properties[name], root), root);
-    const value = args[name];
+    const {schema: one, nullable} = withoutNull(resolved(ownOf(properties, name), root), root);
+    const value = ownOf(args, name);
     const kind = kindOf(one, value);
     const required = Array.isArray(top.required) && top.required.includes(name);
     return {
@@ -103,7 +103,7 @@ export function fieldsOf(schema, args) {
 /** What stands in the inputs at first. @param {Field[] | null} fields @param {unknown} args @returns {Typed} */
 export function typedOf(fields, args) {
   if (fields === null || !isObject(args)) return {[WHOLE]: JSON.stringify(args ?? {}, null, 2)};
-  return Object.fromEntries(fields.map((field) => [field.name, asTyped(field, args[field.name])]));
+  return Object.fromEntries(fields.map((field) => [field.name, asTyped(field, ownOf(args, field.name))]));
 }
 
 /** @param {Field} field @param {unknown} value */
@@ -130,7 +130,7 @@ export function read(fields, typed, args, schema) {
     made = isObject(whole.value) ? whole.value : null;
   } else {
     for (const field of fields) {
-      const one = fieldValue(field, typed[field.name] ?? '', isObject(args) ? args[field.name] : undefined);
+      const one = fieldValue(field, ownOf(typed, field.name) ?? '', isObject(args) ? ownOf(args, field.name) : undefined);
       if (one.error) errors.set(field.name, one.error);
       else if (one.value !== undefined) Object.defineProperty(made, field.name, {value: one.value, enumerable: true, configurable: true, writable: true});
     }
@@ -179,9 +179,29 @@ const isExact = (value) => !Number.isInteger(value) || Number.isSafeInteger(valu
  * @param {unknown} value @returns {boolean}
  */
 export function exact(value) {
-  if (typeof value === 'number') return isExact(value);
-  if (value === null || typeof value !== 'object') return true;
-  return Object.values(value).every(exact);
+  const rest = [value];
+  // No recursion: a value may be nested deeper than the stack goes.
+  while (rest.length > 0) {
+    const each = rest.pop();
+    if (typeof each === 'number' && !isExact(each)) return false;
+    if (each !== null && typeof each === 'object') for (const member of Object.values(each)) rest.push(member);
+  }
+  return true;
+}
+
+/** Deeper arguments are shown, and cannot be edited: what compares, checks and writes them goes as deep as they do. */
+const DEEPEST = 200;
+
+/** Whether a value is nested too deeply to be edited. @param {unknown} value */
+export function tooDeep(value) {
+  let level = [value];
+  for (let depth = 0; level.length > 0; depth += 1) {
+    if (depth > DEEPEST) return true;
+    /** @type {unknown[]} */ const next = [];
+    for (const each of level) if (each !== null && typeof each === 'object') for (const member of Object.values(each)) next.push(member);
+    level = next;
+  }
+  return false;
 }
 
 /** Keywords whose error only says that something within is wrong. */
@@ -306,6 +326,6 @@ export function changes(before, after) {
   if (!isObject(before) || !isObject(after)) return same(before, after) ? [] : [{name: '', before, after}];
   const names = [...new Set([...Object.keys(before), ...Object.keys(after)])];
   return names
-    .filter((name) => !same(before[name], after[name]))
-    .map((name) => ({name, before: before[name], after: after[name]}));
+    .map((name) => ({name, before: ownOf(before, name), after: ownOf(after, name)}))
+    .filter((each) => !same(each.before, each.after));
 }

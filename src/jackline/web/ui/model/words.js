@@ -2,6 +2,13 @@
 
 /** @typedef {Record<string, any>} Data */
 
+/**
+ * What a table has under a name that came from elsewhere. A plain look-up would find what every object has, too:
+ * an error of the type `constructor` would have a function for its words.
+ * @template T @param {Readonly<Record<string, T>>} table @param {string | null | undefined} name @returns {T | undefined}
+ */
+export const ownOf = (table, name) => (name != null && Object.hasOwn(table, name) ? table[name] : undefined);
+
 /** @param {number} ms */
 export function duration(ms) {
   if (!Number.isFinite(ms)) return '';
@@ -66,14 +73,14 @@ export function callWord(call) {
   if (asked?.state === 'pending') return asked.kind === 'outcome' ? 'outcome unknown: waits for an answer' : 'waits for approval';
   if (call.state === 'requested' && asked?.state === 'granted') return 'approved, about to run';
   if (call.state === 'cancelled' && call.startedAt === null) return 'not started';
-  return CALLS[call.state] ?? call.state;
+  return ownOf(CALLS, call.state) ?? call.state;
 }
 
 /** @type {Readonly<Record<string, string>>} */
 const EFFECTS = {read_only: 'only reads', idempotent: 'safe to repeat', writes: 'makes changes'};
 
 /** What a tool is declared to do. @param {string | null | undefined} effect */
-export const effectWord = (effect) => (effect ? (EFFECTS[effect] ?? effect) : '');
+export const effectWord = (effect) => (effect ? (ownOf(EFFECTS, effect) ?? effect) : '');
 
 /** @type {Readonly<Record<string, string>>} */
 const OUTCOMES = {
@@ -85,7 +92,7 @@ const OUTCOMES = {
 };
 
 /** What became of a call when its run was stopped. @param {string} outcome */
-export const outcomeWord = (outcome) => OUTCOMES[outcome] ?? outcome;
+export const outcomeWord = (outcome) => ownOf(OUTCOMES, outcome) ?? outcome;
 
 /** What a person's answer was. @param {import('./run.js').Round} round */
 export function answerWord(round) {
@@ -101,7 +108,7 @@ export function answerWord(round) {
     case 'withdrawn':
       return 'withdrawn, because the run was stopped or has ended';
     case 'answered':
-      return {retry: 'to be run again', done: 'marked as done', abort: 'given up'}[round.outcome ?? ''] ?? 'answered';
+      return ownOf({retry: 'to be run again', done: 'marked as done', abort: 'given up'}, round.outcome) ?? 'answered';
   }
 }
 
@@ -151,7 +158,7 @@ const ERRORS = {
 
 /** An error in words, and what to do. @param {{type: string, message: string}} error @returns {Told} */
 export const errorWords = ({type}) =>
-  ERRORS[type] ?? {title: `It failed: ${type || 'unknown error'}`, advice: 'The worker’s log says where.'};
+  ownOf(ERRORS, type) ?? {title: `It failed: ${type || 'unknown error'}`, advice: 'The worker’s log says where.'};
 
 /** @type {Readonly<Record<import('./timeline.js').SpanKind, string>>} */
 export const SPANS = {
@@ -183,15 +190,52 @@ export const withoutAnsi = (text) => text.replace(/\u001b(?:\[[0-9;?]*[ -/]*[@-~
 
 /** One line of a value, for where there is no room. @param {unknown} value @param {number} [most] */
 export function oneLine(value, most = 160) {
-  const text = typeof value === 'string' ? value : (JSON.stringify(value) ?? '');
+  const text = typeof value === 'string' ? value : beginningOf(value, most * 4 + 1);
   const line = visible(text.slice(0, most * 4).replace(/\s+/g, ' ')).trim();
   return line.length > most || text.length > most * 4 ? `${line.slice(0, most)}…` : line;
+}
+
+/**
+ * How a value's JSON begins: at least `least` characters of it, or all. Written down here, since `JSON.stringify`
+ * writes all of it before one can cut it off, and gives up where a value is nested deeper than its stack.
+ * @param {unknown} value @param {number} least @returns {string}
+ */
+export function beginningOf(value, least) {
+  let text = '';
+  /** What is still to be written, the next one last. @type {{text: string, value?: unknown}[]} */
+  const rest = [{text: '', value}];
+  for (let next = rest.pop(); next !== undefined && text.length < least; next = rest.pop()) {
+    text += next.text;
+    if (!('value' in next)) continue;
+    const each = next.value;
+    if (each === null || typeof each !== 'object') {
+      text += JSON.stringify(typeof each === 'string' ? each.slice(0, least) : each) ?? '';
+      continue;
+    }
+    const list = Array.isArray(each);
+    text += list ? '[' : '{';
+    rest.push({text: list ? ']' : '}'});
+    // No member is written shorter than two characters: more of them than that would be cut off anyway.
+    const names = list ? null : Object.keys(each);
+    const count = Math.min(list ? each.length : (names?.length ?? 0), least);
+    for (let at = count - 1; at >= 0; at -= 1) {
+      const name = names?.[at];
+      const member = name === undefined ? /** @type {unknown[]} */ (each)[at] : /** @type {Data} */ (each)[name];
+      rest.push({text: `${at > 0 ? ',' : ''}${name === undefined ? '' : `${JSON.stringify(name)}:`}`, value: member});
+    }
+  }
+  return text;
 }
 
 /** Arguments in a line: `host=db-3 depth=2`. @param {unknown} args @param {number} [most] */
 export function argsLine(args, most = 120) {
   if (args === null || typeof args !== 'object' || Array.isArray(args) || isStandIn(args)) return valueLine(args, most);
-  return oneLine(Object.entries(args).map(([name, value]) => `${name}=${oneLine(value, most)}`).join('  '), most);
+  let line = '';
+  for (const [name, value] of Object.entries(args)) {
+    if (line.length > most * 4) break;
+    line += `${line && '  '}${name}=${oneLine(value, most)}`;
+  }
+  return oneLine(line, most);
 }
 
 /** A value in a line; of what is stored aside, how it begins. @param {unknown} value @param {number} [most] */
@@ -204,5 +248,8 @@ export function valueLine(value, most = 160) {
 export function isStandIn(value) {
   if (value === null || typeof value !== 'object' || Array.isArray(value)) return false;
   const keys = Object.keys(value);
-  return keys.length === 3 && ['artifact', 'bytes', 'preview'].every((key) => keys.includes(key));
+  if (keys.length !== 3 || !['artifact', 'bytes', 'preview'].every((key) => keys.includes(key))) return false;
+  // Arguments may happen to have these names: what cannot be a stand-in is shown as what it is.
+  const {artifact, bytes} = /** @type {Data} */ (value);
+  return typeof artifact === 'string' && typeof bytes === 'number';
 }

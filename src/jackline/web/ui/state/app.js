@@ -53,7 +53,11 @@ export class App extends Observable {
     if (this.followed?.runId !== runId) {
       this.followed?.close();
       this.followed = runId === null ? null : new FollowedRun(this.session, runId);
-      this.followed?.subscribe(() => this.followed?.ended && this.stops.settled(this.followed.runId));
+      const {followed} = this;
+      followed?.subscribe(() => {
+        if (followed.ended || followed.missing) this.stops.settled(followed.runId);
+        if (followed.missing) this.list.gone(followed.runId);
+      });
     }
     this.#conversation();
     this.#title();

@@ -21,6 +21,8 @@ const SLOW_MS = 3_000;
 const RETRY_MS = 3_000;
 /** How long frames are taken in one go, before clicks and keys get their turn. */
 const BUSY_MS = 8;
+/** How often at most to ask whether a run that has ended is still there. */
+const STILL_MS = 2_000;
 /** How often to ask why a run does not go on. */
 const WHY_MS = 4_000;
 
@@ -36,6 +38,7 @@ export class FollowedRun extends Observable {
   /** Why it does not go on, as the snapshot has it. @type {{for: string, detail: string} | null} */ waiting = null;
   /** Why it is not followed any more. @type {unknown} */ fault = null;
   /** There is no such run (any more). */ missing = false;
+  /** When it was last asked whether it is still there. */ #askedAt = 0;
   #session;
   #closing = new AbortController();
   /** @type {string | null} */ #cursor = null;
@@ -54,6 +57,8 @@ export class FollowedRun extends Observable {
     const {signal} = this.#closing;
     signal.addEventListener('abort', () => clearInterval(timer));
     for (const sign of ['focus', 'pointerdown', 'keydown']) addEventListener(sign, this.#turnedTo, {signal});
+    for (const sign of ['focus', 'pageshow']) addEventListener(sign, this.#stillThere, {signal});
+    document.addEventListener('visibilitychange', this.#stillThere, {signal});
   }
 
   get runId() { return this.run.runId; }
@@ -84,8 +89,12 @@ export class FollowedRun extends Observable {
         }
         if (signal.aborted) return;
         const slot = await this.#slot();
-        if (slot !== null) await this.#stream(slot);
-        else await this.#poll();
+        try {
+          if (slot !== null) await this.#stream(slot);
+          else await this.#poll();
+        } catch (error) {
+          if (signal.aborted || !this.#startsAnew(error)) throw error;
+        }
       }
     } catch (error) {
       if (!signal.aborted) this.#failed(error);
@@ -104,6 +113,18 @@ export class FollowedRun extends Observable {
     if (this.phase !== 'polling') return;
     this.#insists = true;
     this.#poke();
+  };
+
+  /** Nobody tells of a run that has ended that it was deleted: who comes back to it asks. */
+  #stillThere = async () => {
+    if (document.hidden || !this.ended || this.missing || Date.now() - this.#askedAt < STILL_MS) return;
+    this.#askedAt = Date.now();
+    try {
+      await this.#session.jackline.page(this.runId, {after: this.#cursor ?? 0, limit: 1});
+    } catch (error) {
+      // Where nobody answers, what was read stays to be read.
+      if (!this.#closing.signal.aborted && error instanceof Refused && [401, 404].includes(error.status)) this.#failed(error);
+    }
   };
 
   /** Follow until the end, or until the stream is to be let go. @param {Slot} slot */
@@ -129,8 +150,7 @@ export class FollowedRun extends Observable {
         await this.#breathe();
       }
     } catch (error) {
-      if (leaving.signal.aborted) return;
-      if (!this.#startsAnew(error)) throw error;
+      if (!leaving.signal.aborted) throw error;
     } finally {
       over.abort();
       slot.release();

@@ -44,6 +44,7 @@ export class LiveList extends Observable {
     this.#feed?.close();
     this.#feed = null;
     this.index = new RunIndex();
+    this.#asked = new Set();
     Object.assign(this, {loaded: false, older: null, fault: null, phase: 'connecting', reason: '', retryAt: null});
     this.changed();
     if (this.#session.wants === 'nothing') void this.#open(this.#generation);
@@ -149,15 +150,16 @@ export class LiveList extends Observable {
   async ask(runId) {
     if (this.#asked.has(runId)) return;
     const generation = this.#generation;
-    this.#asked.add(runId);
+    const asked = this.#asked;
+    asked.add(runId);
     try {
       const item = itemOf(await this.#session.jackline.run(runId));
       if (generation === this.#generation) this.index.put(item);
     } catch (error) {
       // It is gone meanwhile; or nobody answers, and its next entry asks again.
-      if (error instanceof Refused && error.status === 404) this.index.remove(runId);
+      if (generation === this.#generation && error instanceof Refused && error.status === 404) this.index.remove(runId);
     } finally {
-      this.#asked.delete(runId);
+      asked.delete(runId);
     }
     this.changed();
   }
@@ -174,6 +176,13 @@ export class LiveList extends Observable {
     const removed = gone.map((each) => each.run_id);
     this.#feed?.tell({removed});
     this.#drop(removed);
+  }
+
+  /** The server was found not to have a run; it may have it again, once it has its own store back. @param {string} runId */
+  gone(runId) {
+    if (!this.index.runs.has(runId)) return;
+    this.index.forget([runId]);
+    this.changed();
   }
 
   /** @param {string[]} runIds */

@@ -29,11 +29,18 @@ export class RunIndex {
   /** @type {Map<string, RunItem>} */ runs = new Map();
   /** Of runs that were removed: an entry that comes late must not bring one back. @type {Set<string>} */ #removed = new Set();
 
+  /** What the feed told of runs of which nothing else is known yet. @type {Map<string, {type: string, seq: number, data: Data}[]>} */ #early = new Map();
+
   /** Take what the server told of a run, unless something newer is known. @param {RunItem} item */
   put(item) {
-    if (this.#removed.has(item.run_id)) return;
-    const known = this.runs.get(item.run_id);
-    if (known === undefined || item.seq >= known.seq) this.runs.set(item.run_id, item);
+    const {run_id: runId} = item;
+    if (this.#removed.has(runId)) return;
+    const known = this.runs.get(runId);
+    if (known === undefined || item.seq >= known.seq) this.runs.set(runId, item);
+    // The server may have told it before it wrote what the feed has brought meanwhile.
+    const early = this.#early.get(runId) ?? [];
+    this.#early.delete(runId);
+    for (const {type, seq, data} of early) this.apply(type, runId, seq, data);
   }
 
   /**
@@ -45,7 +52,10 @@ export class RunIndex {
     if (this.#removed.has(runId)) return true;
     const known = this.runs.get(runId);
     if (known === undefined) {
-      if (type !== 'workflow' || seq !== 1) return false;
+      if (type !== 'workflow' || seq !== 1) {
+        this.#early.set(runId, [...(this.#early.get(runId) ?? []), {type, seq, data}]);
+        return false;
+      }
       this.runs.set(runId, started(runId, data));
       return true;
     }
@@ -66,6 +76,7 @@ export class RunIndex {
   /** @param {string} runId */
   remove(runId) {
     this.#removed.add(runId);
+    this.#early.delete(runId);
     this.runs.delete(runId);
   }
 

@@ -1,7 +1,7 @@
 /** Who one is to the server, and the clients made for that. @module */
 import {Jackline, Refused} from '../client.js';
 import {Observable} from './observable.js';
-import {keep, recall} from './storage.js';
+import {keep, onRemoved, recall} from './storage.js';
 
 /** The page's own address without its file: a proxy may have put it under a path. */
 const SERVER = new URL('.', location.href).href;
@@ -20,6 +20,8 @@ export class Session extends Observable {
   constructor() {
     super();
     [this.jackline, this.watching] = clients(this.key);
+    // Who logs out means the browser that was to remember the key, not only the tab that the button is in.
+    onRemoved('key', (key) => key !== null && key === this.key && this.signOut());
   }
 
   /** Whether an error says that the key is missing or wrong; the page then asks for one. @param {unknown} error */
@@ -40,7 +42,10 @@ export class Session extends Observable {
       watching.close();
       throw error;
     }
-    keep(remember ? 'localStorage' : 'sessionStorage', 'key', key);
+    // The one before was refused: where it is left, a reload would find it first.
+    keep('sessionStorage', 'key', remember ? null : key);
+    if (remember) keep('localStorage', 'key', key);
+    else if (recall('localStorage', 'key') === this.key) keep('localStorage', 'key', null);
     this.#take(key, jackline, watching, 'nothing');
   }
 

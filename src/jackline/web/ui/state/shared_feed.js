@@ -8,6 +8,7 @@
  * @module
  */
 import {Refused} from '../client.js';
+import {OWN} from './storage.js';
 
 /** @typedef {Record<string, any>} Data */
 /** @typedef {import('../client.js').Phase} Phase */
@@ -58,7 +59,7 @@ export class SharedFeed {
    */
   constructor(jackline, name, listener) {
     this.#jackline = jackline;
-    this.#name = `jackline:feed:${name}`;
+    this.#name = `${OWN}feed:${name}`;
     this.#listener = listener;
     if (!navigator.locks || typeof BroadcastChannel === 'undefined') {
       void this.#alone();
@@ -66,7 +67,7 @@ export class SharedFeed {
     }
     this.#channel = new BroadcastChannel(this.#name);
     this.#channel.onmessage = ({data}) => this.#hear(/** @type {Message} */ (data));
-    document.addEventListener('visibilitychange', this.#look, {signal: this.#closing.signal});
+    document.addEventListener('visibilitychange', this.#turnedTo, {signal: this.#closing.signal});
     // What was told while the browser had this page put away was not heard.
     const back = () => this.#listener.onReady();
     addEventListener('pageshow', (event) => event.persisted && back(), {signal: this.#closing.signal});
@@ -166,7 +167,13 @@ export class SharedFeed {
     this.#send({kind: 'welcome', cursor: this.#cursor ?? '', hidden: document.hidden, phase, reason, retryInMs});
   }
 
-  /** Take over from a leader that says nothing. A hidden leader tells who looks. */
+  /** Ask who leads: where it is a tab that is hidden, this one takes the lead. */
+  #turnedTo = () => {
+    if (!document.hidden && !this.leads) this.#send({kind: 'hello'});
+    this.#look();
+  };
+
+  /** Take over from a leader that says nothing. */
   #look = () => {
     if (document.hidden || this.leads) return;
     const silent = Date.now() - this.#heardAt;

@@ -2,10 +2,16 @@
 
 /** @typedef {'localStorage' | 'sessionStorage'} Where */
 
+/**
+ * Before every name that the tabs of a browser share, in its storage and elsewhere. A proxy may have put two servers
+ * under two paths of one origin, which is all that a browser tells apart: one's key is not for the other.
+ */
+export const OWN = `jackline:${new URL('.', location.href).pathname.replace(/^\/$/, '')}`;
+
 /** @param {Where} where @param {string} name @returns {string | null} */
 export function recall(where, name) {
   try {
-    return globalThis[where].getItem(`jackline:${name}`);
+    return globalThis[where].getItem(OWN + name);
   } catch {
     return null;
   }
@@ -14,11 +20,16 @@ export function recall(where, name) {
 /** @param {Where} where @param {string} name @param {string | null} value null removes it */
 export function keep(where, name, value) {
   try {
-    if (value === null) globalThis[where].removeItem(`jackline:${name}`);
-    else globalThis[where].setItem(`jackline:${name}`, value);
+    if (value === null) globalThis[where].removeItem(OWN + name);
+    else globalThis[where].setItem(OWN + name, value);
   } catch {
     // Full or refused: it is gone with the page, which is all that can be done.
   }
+}
+
+/** Be told that another tab has removed what was kept. @param {string} name @param {(before: string | null) => void} listener */
+export function onRemoved(name, listener) {
+  addEventListener('storage', (event) => event.key === OWN + name && event.newValue === null && listener(event.oldValue));
 }
 
 /** A new Idempotency-Key. `randomUUID` is missing on pages without TLS. */

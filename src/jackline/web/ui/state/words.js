@@ -1,5 +1,6 @@
 /** What is said of times, states and failures. @module */
 import {Refused, Unreachable} from '../client.js';
+import {ownOf} from '../model/words.js';
 
 /** @typedef {'queued' | 'executing' | 'awaiting_approval' | 'stopping' | 'stopped' | 'completed' | 'failed'} RunState */
 
@@ -15,7 +16,7 @@ const STATES = {
 };
 
 /** A run's state in words; one of a later version as it is. @param {string | null} state */
-export const stateWord = (state) => STATES[state ?? ''] ?? state ?? '';
+export const stateWord = (state) => ownOf(STATES, state) ?? state ?? '';
 
 /** Whether nothing can follow. @param {string | null} state */
 export const isEnded = (state) => state === 'stopped' || state === 'completed' || state === 'failed';

@@ -1,7 +1,7 @@
 /** A question to a person, as a document: what is asked, why, with which arguments; and the answer. @module */
 import {html, useId, useLayoutEffect, useMemo, useRef, useState} from '../html.js';
-import {changes, exact, fieldErrors, fieldsOf, read, same, typedOf} from '../model/form.js';
-import {answerWord, dateOf, effectWord, isStandIn, oneLine, ticking, timeOf} from '../model/words.js';
+import {changes, exact, fieldErrors, fieldsOf, read, same, tooDeep, typedOf} from '../model/form.js';
+import {answerWord, dateOf, effectWord, isStandIn, oneLine, ticking, timeOf, visible} from '../model/words.js';
 import {ArgsForm} from './args_form.js';
 import {useNow} from './tick.js';
 import {Value} from './value.js';
@@ -32,7 +32,7 @@ export function ApprovalCard({approval, call, now, onDecide}) {
   const {state, kind, name} = approval;
   const pending = state === 'pending';
   const card = useKeptFocus(pending);
-  const title = kind === 'outcome' ? html`What became of <code>${name}</code>?` : html`May <code>${name}</code> run?`;
+  const title = kind === 'outcome' ? html`What became of <code>${visible(name)}</code>?` : html`May <code>${visible(name)}</code> run?`;
   const effect = effectWord(call?.effect);
   return html`<article class="jl-approval" data-state=${state} data-call=${approval.callId} aria-labelledby=${id} tabindex="-1" ref=${card}>
     <header>
@@ -46,7 +46,7 @@ export function ApprovalCard({approval, call, now, onDecide}) {
       ${pending && approval.expiresAt !== null && html`<${Expiry} approval=${approval} now=${now} />`}
     </p>
     ${kind === 'outcome' && pending && html`<p class="jl-why">The worker was lost while this call ran, and nobody saw how it ended. Look at what it was to change before you answer.</p>`}
-    ${approval.question !== null && approval.question !== '' && html`<div class="jl-why"><p class="jl-label">Why</p><p class="jl-plain">${approval.question}</p></div>`}
+    ${approval.question !== null && approval.question !== '' && html`<div class="jl-why"><p class="jl-label">Why</p><p class="jl-plain">${visible(approval.question)}</p></div>`}
     ${pending && onDecide !== undefined
       ? kind === 'outcome'
         ? html`<${OutcomeForm} approval=${approval} onDecide=${onDecide} />`
@@ -178,8 +178,9 @@ function CallForm({approval, onDecide}) {
   const {args, argsSchema: schema} = approval;
   const [editing, edit] = useState(false);
   const [asJson, setAsJson] = useState(false);
-  const fields = useMemo(() => (asJson ? null : fieldsOf(schema, args)), [asJson, schema, args]);
-  const [typed, type] = useState(() => typedOf(fieldsOf(schema, args), args));
+  const cannot = useMemo(() => cannotEdit(args), [args]);
+  const [typed, type] = useState(() => (cannot === null ? typedOf(fieldsOf(schema, args), args) : {}));
+  const fields = useMemo(() => (asJson || cannot !== null ? null : fieldsOf(schema, args)), [asJson, cannot, schema, args]);
   const [reason, setReason] = useState('');
   const [sending, send, again] = useSending(approval, onDecide);
   const checked = useMemo(() => (editing ? read(fields, typed, args, schema) : null), [editing, fields, typed, args, schema]);
@@ -188,7 +189,6 @@ function CallForm({approval, onDecide}) {
   const wrong = checked !== null && checked.errors.size > 0;
   const over = sending.at === 'sending' || sending.at === 'sent';
   const said = reason.trim() === '' ? {} : {reason: reason.trim()};
-  const cannot = cannotEdit(args);
   const approve = () => {
     if (wrong || over) return;
     void send({approve: true, ...(edited && checked.args !== null && {args: checked.args}), ...said}, edited ? 'Approve with changes' : 'Approve');
@@ -225,6 +225,7 @@ function CallForm({approval, onDecide}) {
 /** @param {unknown} args */
 function cannotEdit(args) {
   if (isStandIn(args)) return 'The arguments are too large to be edited here.';
+  if (tooDeep(args)) return 'The arguments are nested too deeply to be edited here.';
   return exact(args) ? null : 'The arguments cannot be edited here: they have a number with more digits than a browser can keep.';
 }
 

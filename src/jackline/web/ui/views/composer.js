@@ -24,6 +24,8 @@ export function Composer({app, conversationId, agent = null, agents, defaultAgen
   const [draft, setDraft] = useState(() => readDraft(conversationId));
   const [sending, setSending] = useState(/** @type {'no' | 'sending' | 'slow'} */ ('no'));
   const [error, setError] = useState(/** @type {unknown} */ (null));
+  const left = useRef(false);
+  useEffect(() => () => void (left.current = true), []);
   const field = useRef(/** @type {HTMLTextAreaElement | null} */ (null));
   const busy = error instanceof Refused && error.status === 409;
   const chosen = draft.agent || agent || defaultAgent || '';
@@ -67,7 +69,8 @@ export function Composer({app, conversationId, agent = null, agents, defaultAgen
       const {run_id: runId} = await app.session.jackline.start(text, {...wish, key: keyed.key});
       keepDraft(conversationId, null);
       setDraft({text: '', agent: draft.agent, key: '', sent: ''});
-      app.route.go(runHref(runId));
+      // Who has gone elsewhere meanwhile stays there: the run is in the list.
+      if (!left.current) app.route.go(runHref(runId));
     } catch (failure) {
       app.session.refused(failure);
       setError(failure);

@@ -26,7 +26,10 @@ function trying(phase, reason, retryAt) {
 
 /** @param {FollowedRun} followed @returns {Standing} */
 export function standingOf(followed) {
-  const {phase, reason, retryAt, run, newest, fault} = followed;
+  const {phase, reason, retryAt, run, newest, fault, missing} = followed;
+  if (missing) {
+    return standing('danger', 'Deleted', 'The server has this run no more: somebody has deleted it, or its time was over. What you see is what this tab had read.');
+  }
   if (fault !== null) return standing('danger', 'Not followed any more', explain(fault), true);
   switch (phase) {
     case 'connecting':

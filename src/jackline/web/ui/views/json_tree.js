@@ -34,7 +34,7 @@ const size = (value) => (Array.isArray(value) ? value.length : Object.keys(value
 /** @param {Record<string, unknown> | unknown[]} value */
 function inline(value) {
   const members = Object.values(value);
-  if (members.length > OPEN_MEMBERS || members.some(isFolder)) return null;
+  if (members.length > OPEN_MEMBERS || members.some((each) => isFolder(each) || (typeof each === 'string' && each.length > LINE_CHARACTERS))) return null;
   const line = visible(JSON.stringify(value, null, 1).replace(/\n\s*/g, ' '));
   return line.length <= LINE_CHARACTERS ? line : null;
 }

@@ -125,7 +125,9 @@ function Removal({app, run, onClose}) {
     setTrying(true);
     try {
       await app.list.remove(run, all);
-      if (app.followed !== null && !app.list.index.runs.has(app.followed.runId)) app.route.go('#/');
+      // The run in front may be older than the list reaches: that it is not listed says nothing.
+      const front = app.followed?.run;
+      if (all ? front?.conversationId === run.conversation_id : front?.runId === run.run_id) app.route.go('#/');
       app.announce('Deleted');
       onClose();
     } catch (error) {

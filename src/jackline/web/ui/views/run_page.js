@@ -37,7 +37,8 @@ export function RunPage({app, followed, agents, defaultAgent}) {
   const title = run.title || item?.title || runId;
   const state = run.state ?? item?.state ?? null;
   useAnnounced(app, followed);
-  if (missing) return html`<${Missing} runId=${runId} />`;
+  // What was read of one that was deleted since stays to be read.
+  if (missing && !followed.ended) return html`<${Missing} runId=${runId} />`;
   /** @param {string | null} callId */
   const show = (callId) => {
     const at = run.items.findIndex((each) => each.kind === 'call' && each.callId === callId);
@@ -183,7 +184,7 @@ function useEarlier(app, followed) {
 
 /** Tell a screen reader what changes, but not each token. @param {App} app @param {FollowedRun} followed */
 function useAnnounced(app, followed) {
-  const {run, phase} = followed;
+  const {run, phase, missing} = followed;
   const asks = run.pending.map((approval) => approval.name).join(', ');
   useEffect(() => {
     if (phase === 'catching-up' || run.state === null) return;
@@ -193,4 +194,7 @@ function useAnnounced(app, followed) {
   useEffect(() => {
     if (phase === 'reconnecting') app.announce('Connection lost, reconnecting');
   }, [phase]);
+  useEffect(() => {
+    if (missing) app.announce('The server does not have this run');
+  }, [missing]);
 }

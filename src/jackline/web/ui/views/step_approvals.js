@@ -1,6 +1,6 @@
 /** One answer to all questions of a step: nothing runs before each of them is answered. @module */
 import {html, useId, useState} from '../html.js';
-import {argsLine, effectWord} from '../model/words.js';
+import {argsLine, effectWord, visible} from '../model/words.js';
 
 /** @typedef {import('../model/run.js').Round} Round */
 /** @typedef {{call_id: string, approve: boolean, reason?: string}} Decision */
@@ -42,7 +42,7 @@ export function StepApprovals({approvals, calls, onDecideAll}) {
     ${others > 0 && html`<p class="jl-about">${others === 1 ? 'One question about an unknown outcome' : `${others} questions about unknown outcomes`} must be answered apart.</p>`}
     ${asked !== null && html`<form onSubmit=${(/** @type {Event} */ event) => (event.preventDefault(), void decide())}>
       <p>${asked ? 'These run, as they are:' : 'None of these runs:'}</p>
-      <ul class="jl-list">${those.map((each) => html`<li><code>${each.name}</code> <span class="jl-muted">${effectWord(calls?.get(each.callId)?.effect)}</span> <code class="jl-line">${argsLine(each.args, 200)}</code></li>`)}</ul>
+      <ul class="jl-list">${those.map((each) => html`<li><code>${visible(each.name)}</code> <span class="jl-muted">${effectWord(calls?.get(each.callId)?.effect)}</span> <code class="jl-line">${argsLine(each.args, 200)}</code></li>`)}</ul>
       <div class="jl-field"><label for=${`${id}-reason`}><span class="jl-name">Reason</span><span class="jl-type">may be left empty; the same for all</span></label>
         <input type="text" id=${`${id}-reason`} maxlength="10000" autocomplete="off" disabled=${over} value=${reason} onInput=${(/** @type {any} */ event) => setReason(event.currentTarget.value)} /></div>
       <div class="jl-buttons">

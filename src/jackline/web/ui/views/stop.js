@@ -22,11 +22,10 @@ function isOpen(stop, state, mode) {
   return state !== 'stopping' || mode === 'after_step';
 }
 
-/** @param {Stop | null} stop @param {boolean} open @param {string} words */
-function buttonWord(stop, open, words) {
+/** @param {Stop | null} stop @param {string} words */
+function buttonWord(stop, words) {
   if (stop?.status === 'failed') return 'Try again';
-  if (open) return words ? 'Stop now' : 'Stop';
-  return stop?.status === 'sent' ? 'Stop sent' : 'Stopping';
+  return words ? 'Stop now' : 'Stop';
 }
 
 /**
@@ -53,14 +52,14 @@ export function StopDock({app}) {
   const open = isOpen(stop, state, mode);
   const failed = stop?.status === 'failed';
   return html`<section class="stop-dock" aria-label="Stop">
-    <span class="stop-words" role="status" data-failed=${failed}>${words || (here ? '' : (item?.title ?? ''))}</span>
+    <span class="stop-words" role="status" data-failed=${failed} data-alone=${!open && stop?.status !== 'slow'}>${words || (here ? '' : (item?.title ?? ''))}</span>
     ${open && !words && state !== 'queued' && html`<button type="button" class="quiet" onClick=${() => app.stop(runId, 'after_step')}>
       Stop after this step
     </button>`}
     ${stop?.status === 'slow'
       ? html`<button type="button" class="stop" onClick=${() => app.session.wake()}>Try now</button>`
-      : html`<button type="button" class="stop" disabled=${!open} onClick=${() => app.stop(runId, failed ? stop.mode : 'immediate')}>
-          ${buttonWord(stop, open, words)}${open && html`<kbd aria-hidden="true">Esc Esc</kbd>`}
+      : open && html`<button type="button" class="stop" onClick=${() => app.stop(runId, failed ? stop.mode : 'immediate')}>
+          ${buttonWord(stop, words)}<kbd aria-hidden="true">Esc Esc</kbd>
         </button>`}
   </section>`;
 }

@@ -1,6 +1,6 @@
 /** A tool call: what it is given, how far it is, what it came to. @module */
 import {html, useId, useState} from '../html.js';
-import {answerWord, argsLine, callWord, dateOf, duration, effectWord, oneLine, ticking, timeOf, valueLine} from '../model/words.js';
+import {answerWord, argsLine, callWord, dateOf, duration, effectWord, oneLine, ticking, timeOf, valueLine, visible} from '../model/words.js';
 import {CopyButton} from './copy.js';
 import {ErrorNote} from './error_note.js';
 import {useNow} from './tick.js';
@@ -20,13 +20,13 @@ export function ToolCard({call, run, onShow}) {
   const [wanted, want] = useState(/** @type {boolean | null} */ (null));
   const {state} = call;
   const waits = call.rounds.at(-1)?.state === 'pending';
-  // What needs eyes is open; what went well is one line.
-  const open = wanted ?? (['started', 'failed', 'unknown'].includes(state) || waits);
+  // What needs eyes is open; what went well is one line. So is what waits: its question has all of it.
+  const open = wanted ?? (['started', 'failed', 'unknown'].includes(state) && !waits);
   const effect = effectWord(call.effect);
   return html`<section class="jl-tool" role="group" data-state=${waits ? 'waits' : state} data-call=${call.callId} aria-labelledby=${id}>
     <div class="jl-tool-head">
       <button type="button" class="jl-tool-toggle" aria-expanded=${open} aria-controls=${`${id}-body`} onClick=${() => want(!open)}>
-        <span class="jl-tool-name" id=${id}>${call.name}</span>
+        <span class="jl-tool-name" id=${id}>${visible(call.name)}</span>
         ${!open && html`<code class="jl-line">${argsLine(call.args)}</code>`}
       </button>
       <span class="jl-tool-facts">

@@ -99,6 +99,12 @@ export function VirtualList({count, keyOf, versionOf, row, label, busy, handle})
     virtual.scrollToIndex(index, {align: 'center'});
   };
 
+  // A row that leaves the document takes the focus with it: the list has it then, so that keys go on from here.
+  const within = scroller.current?.contains(document.activeElement) ?? false;
+  useLayoutEffect(() => {
+    if (within && !scroller.current?.contains(document.activeElement)) scroller.current?.focus({preventScroll: true});
+  });
+
   const rows = virtual.getVirtualItems();
   const away = !end.current.kept;
   const fresh = count - end.current.leftAt;
