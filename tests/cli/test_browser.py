@@ -11,6 +11,7 @@ import pytest
 
 from jackline.cli import browser
 from tests.cli.terminal import Terminal, environment, terminal
+from tests.client.server import RUN, Connection, Request, Server
 from tests.support.processes import HOST, eventually, free_port, start
 
 pytestmark = pytest.mark.anyio
@@ -58,6 +59,27 @@ def test_a_browser_is_for_who_sits_at_a_display(
 ) -> None:
     monkeypatch.setattr("sys.platform", "linux")
     assert browser.can_show(environ, terminal=at_terminal) is can
+
+
+async def known(request: Request, connection: Connection) -> None:
+    del request
+    await connection.json(200, {"entries": [], "next": 1})
+
+
+@pytest.mark.parametrize(("display", "shown"), [(":9", True), ("", False)])
+async def test_open_shows_a_run_to_who_sits_at_a_display_and_tells_others_its_address(
+    opened: Path, server: Server, display: str, shown: bool
+) -> None:
+    server.answer(known)
+    address = f"{server.url}/#/runs/{RUN}"
+    env = env_of(opened, DISPLAY=display)
+    async with terminal("open", RUN, "--url", server.url, columns=80, rows=24, **env) as screen:
+        assert await screen.end() == 0
+        assert (address in screen.text) is not shown
+    if shown:
+        assert await asyncio.to_thread(eventually, lambda: given_to(opened)) == address
+    else:
+        assert given_to(opened) == ""
 
 
 async def served(screen: Terminal, port: int) -> None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import shlex
-import shutil
 import sys
 from pathlib import Path
 from typing import Literal
@@ -133,11 +132,8 @@ async def test_bash_completes(known: Server, tmp_path: Path) -> None:
 async def test_other_shells_are_given_a_script_that_works(
     known: Server, shell: Literal["zsh", "fish"], tmp_path: Path
 ) -> None:
-    """Where the shell is installed it completes; everywhere it asks the same command."""
     done = await jackline("completion", shell)
     assert f"completion {shell} -- " in done.out
-    if shutil.which(shell) is None:
-        return
     env = command(tmp_path) | PATIENT | {"JACKLINE_URL": known.url, "HOME": str(tmp_path)}
     await {"zsh": zsh_completes, "fish": fish_completes}[shell](env)
     assert not (tmp_path / "evil").exists()

@@ -1,4 +1,4 @@
-"""The page in a person's browser, once the server is ready."""
+"""The page in a person's browser."""
 
 from __future__ import annotations
 

@@ -199,14 +199,14 @@ def open_page(target: Target, name: str | None, *, only_print: bool) -> int:
     """Show the page for an id in a browser, or print its address."""
 
     async def order(client: Client) -> int:
-        from jackline.cli import page
+        from jackline.cli import browser, page
         from jackline.settings import environment
 
         told = (only_print or target.json) and page.is_told(name)
         address = page.address(client.url, name) if told else await page.address_of(client, name)
         if target.json:
             _print_json({"url": address})
-        elif only_print or not page.can_show(environment()) or not page.show(address):
+        elif only_print or not browser.can_show(environment()) or not browser.show(address):
             _print(address)
         return exits.COMPLETED
 

@@ -1,14 +1,11 @@
-"""`jackline open`: the page's address for an id, and a browser for it."""
+"""The address in the page that an id has."""
 
 from __future__ import annotations
 
-import sys
 from typing import TYPE_CHECKING, Final
 from urllib.parse import quote
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
-
     from jackline.client.api import Client
 
 _RUN_PARTS: Final = 2
@@ -40,17 +37,3 @@ async def address_of(client: Client, name: str | None) -> str:
     else:
         await client.conversation(name)
     return address(client.url, name)
-
-
-def can_show(environment: Mapping[str, str]) -> bool:
-    """Whether a browser would be seen: not on a server, and not through SSH."""
-    if sys.platform == "darwin" or environment.get("BROWSER"):
-        return True
-    return bool(environment.get("DISPLAY") or environment.get("WAYLAND_DISPLAY"))
-
-
-def show(address: str) -> bool:
-    """Open it in the person's browser; whether there was one. What the browser says is not for here."""
-    import webbrowser
-
-    return webbrowser.open(address)
