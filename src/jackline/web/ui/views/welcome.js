@@ -1,5 +1,5 @@
 /** What is shown where no run is looked at: what can be asked, and how to go on from the demo. @module */
-import {html, useState} from '../html.js';
+import {html, useRef, useState} from '../html.js';
 import {CopyButton} from './copy.js';
 
 /** @typedef {Record<string, any>} Data */
@@ -41,18 +41,22 @@ export function Welcome({agents, onTask, keyless = true}) {
 /** @param {{agents: Data[], onTask: OnTask}} props */
 function Offers({agents, onTask}) {
   const [starting, setStarting] = useState('');
+  /** What is shown as starting is known with the next rendering only; a second press may come before. */
+  const busy = useRef(false);
   if (agents.length === 0) {
     return html`<p class="welcome-note" role="status">No worker serves an agent yet. One that has just been started needs
       a few seconds; where web and worker are started apart: <code>jackline serve --role worker</code>. The page looks again by itself.</p>`;
   }
   /** @param {Offer} offer */
   const start = async (offer) => {
-    if (starting !== '') return;
+    if (busy.current) return;
+    busy.current = true;
     setStarting(offer.title);
     try {
       await onTask(offer.prompt, offer.agent);
     } finally {
       setStarting('');
+      busy.current = false;
     }
   };
   return html`<ul class="welcome-tasks">
