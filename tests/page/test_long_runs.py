@@ -113,7 +113,7 @@ async def test_the_list_takes_the_focus_of_a_row_that_leaves_the_document(
     await all_in(page, 150)
     await expect(state(page)).to_have_text("completed")
     feed = page.get_by_role("feed")
-    button = rows(page).last.locator("xpath=preceding-sibling::*[1]").get_by_role("button").first
+    button = feed.get_by_role("button").last
     await button.focus()
     await expect(button).to_be_focused()
     await feed.evaluate("feed => feed.scrollTo(0, 0)")
