@@ -22,13 +22,14 @@ pytestmark = pytest.mark.anyio
 AGENTS = Path(__file__).with_name("adverse_agents.py")
 
 TYPING = """() => {
-    window.typedOn = 0;
+    window.typed = window.typedOn = 0;
     const typing = setInterval(() => {
         const gone = document.querySelector('.pending') === null;
         for (const key of ['n', 'c']) {
             document.activeElement.dispatchEvent(
                 new KeyboardEvent('keydown', {key, bubbles: true, cancelable: true}));
         }
+        ++window.typed;
         if (gone && ++window.typedOn === 3) clearInterval(typing);
     }, 20);
 }"""
@@ -184,6 +185,7 @@ async def test_a_decision_by_another_while_arguments_are_edited_is_told(
     await pending(page).get_by_label("path").fill("/second")
     await pending(page).get_by_label("path").focus()
     await page.evaluate(TYPING)
+    await page.wait_for_function("window.typed > 0")  # before the field goes
     call_id = server.api.snapshot(run_id)["approvals"][0]["call_id"]
     assert server.api.decide(call_id, approve=True, reason="I was first").status_code == 200
     await expect(pending(page)).to_have_count(0)
