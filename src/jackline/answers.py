@@ -28,9 +28,11 @@ UNANSWERED: Final = "nobody answered in time"
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Decision:
-    """One answer: `approve` for a question of kind `call`, `outcome` for one of kind `outcome`."""
+    """One answer: `approve` for a question of kind `call`, `outcome` for one of kind `outcome`. `round`:
+    to this question about the call and no later one; None for the newest of its kind."""
 
     call_id: str
+    round: int | None = None
     approve: bool | None = None
     args: Json | UnsetType = UNSET
     outcome: Outcome | None = None
@@ -144,8 +146,13 @@ def answer_to(state: RunState, decision: Decision, *, by: str, now_ms: int, fiel
 
 
 def _question(state: RunState, decision: Decision) -> Question:
-    """The newest question that the decision can mean: an approval sent again is the answer to the
-    question whether the call may run, also once another asks what became of it."""
+    """The question that the decision names, or else the newest that it can mean: an approval sent again is
+    the answer to the question whether the call may run, also once another asks what became of it."""
+    if decision.round is not None:
+        named = state.questions.get((decision.call_id, decision.round))
+        if named is None:
+            raise NotFound(f"no question {decision.round} about call {decision.call_id}")
+        return named
     newest = state.last_question(decision.call_id)
     if newest is None:
         raise NotFound(f"no question about call {decision.call_id}")

@@ -361,6 +361,38 @@ async def test_an_old_approval_sent_again_never_means_retry(store: Store, outcom
 # Expiry
 
 
+async def test_an_answer_to_one_question_never_answers_the_next_about_the_same_call(store: Store) -> None:
+    """G5: a `retry` that is sent again, late, is the first one's; nobody has read the second question."""
+    run = await asked_twice(store)
+    commands, call_id = Commands(store), f"{run}.1"
+    retry = Decision(call_id=call_id, round=2, outcome="retry")
+    (made,) = await commands.decide([retry], by="user:ana")
+    await write(
+        store,
+        run,
+        executing(),
+        Tool(ts=TS, call_id=call_id, name="t", state="started"),
+        Workflow(ts=TS, state="executing", attempt=3, reason="takeover"),
+        Tool(ts=TS, call_id=call_id, name="t", state="unknown"),
+        Approval(
+            ts=TS,
+            call_id=call_id,
+            round=3,
+            kind="outcome",
+            name="t",
+            state="pending",
+            choices=("retry", "done", "abort"),
+        ),
+        Workflow(ts=TS, state="awaiting_approval", attempt=3),
+    )
+    assert await commands.decide([retry], by="user:ana") == [made]
+    assert [asked.round for asked in (await read_state(store, run)).pending] == [3]
+    with pytest.raises(NotFound):
+        await commands.decide([Decision(call_id=call_id, round=4, outcome="retry")], by="user:ana")
+    await commands.decide([Decision(call_id=call_id, round=3, outcome="abort")], by="user:ana")
+    assert not (await read_state(store, run)).pending
+
+
 async def test_a_decision_that_comes_too_late_is_refused_and_the_expiry_recorded() -> None:
     """G5: by the store's clock; of a batch only what is late expires, and nothing is decided."""
     clock = Clock()

@@ -336,7 +336,9 @@ async def test_all_calls_of_a_step_are_answered_together_after_a_second_look(bro
         await it.page.get_by_label("Reason").fill("not yet")
         await it.page.get_by_role("button", name="Deny 3 calls").click()
         await expect(it.page.get_by_role("status")).to_contain_text("the server has it", ignore_case=True)
-        decisions = [{"call_id": f"{RUN}.{n}", "approve": False, "reason": "not yet"} for n in (1, 2, 3)]
+        decisions = [
+            {"call_id": f"{RUN}.{n}", "round": 1, "approve": False, "reason": "not yet"} for n in (1, 2, 3)
+        ]
         assert await it.said() == [decisions]
 
 

@@ -58,6 +58,10 @@ class _Question:
     edited: dict[str, Any] | None = None
     asks_result: bool = False
 
+    def outcome(self, outcome: Literal["retry", "done", "abort"], result: object = None) -> Decision:
+        """The answer to this very question: the next one about the same call is another."""
+        return Decision(call_id=self.call_id, round=int(self.round), outcome=outcome, result=result)
+
 
 class Dialog:
     """The questions that wait for the person, oldest first, and the menu that Ctrl-C opens."""
@@ -245,16 +249,16 @@ class Dialog:
     def _answer_outcome(self, question: _Question, text: str) -> Action:
         if question.asks_result:
             question.asks_result = False
-            decision = Decision(call_id=question.call_id, outcome="done", result=_json_or_text(text))
+            decision = question.outcome("done", _json_or_text(text))
             return self._send(question, decision)
         match text.lower():
             case "r" | "retry":
-                return self._send(question, Decision(call_id=question.call_id, outcome="retry"))
+                return self._send(question, question.outcome("retry"))
             case "d" | "done":
                 question.asks_result = True
                 return None
             case "a" | "abort":
-                return self._send(question, Decision(call_id=question.call_id, outcome="abort"))
+                return self._send(question, question.outcome("abort"))
             case _:
                 return Say(text="r, d or a")
 

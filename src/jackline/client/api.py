@@ -45,7 +45,8 @@ class Started:
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Decision:
     """An answer to one approval: `approve`, with edited `args` if given; or, where the outcome of a call
-    is unknown, `outcome`, with the `result` that a call marked done had."""
+    is unknown, `outcome`, with the `result` that a call marked done had. `round`: of the question that is
+    answered; a later one about the same call is then never taken for it."""
 
     call_id: str
     approve: bool | None = None
@@ -53,13 +54,19 @@ class Decision:
     outcome: Literal["retry", "done", "abort"] | None = None
     result: object = None
     reason: str | None = None
+    round: int | None = None
 
     def members(self) -> dict[str, Any]:
         """The body of the request, without the call's id."""
         if (self.approve is None) == (self.outcome is None):
             raise ValueError("a decision is either approve or outcome")
         return _given(
-            approve=self.approve, args=self.args, outcome=self.outcome, result=self.result, reason=self.reason
+            round=self.round,
+            approve=self.approve,
+            args=self.args,
+            outcome=self.outcome,
+            result=self.result,
+            reason=self.reason,
         )
 
 

@@ -244,11 +244,12 @@ class Orders:
         decisions = [
             Decision(
                 call_id=str(call_id),
+                round=int(number),
                 approve=taken.body.get("approve"),
                 outcome=taken.body.get("outcome"),
                 reason=because(asked.name),
             )
-            for call_id in taken.body["calls"]
+            for call_id, number in taken.body["rounds"]
         ]
         try:
             if len(decisions) == 1:

@@ -156,12 +156,10 @@ class Intake:
         if any(self._over(call_id, number) for call_id, number in rounds):
             await self._orders.whisper(Asked(**asked), _OVER)
             return
-        calls = [call_id for call_id, _ in rounds]
-        self.take(id_, "decide", {"asked": asked, "calls": calls, **decision})
+        self.take(id_, "decide", {"asked": asked, "rounds": rounds, **decision})
 
     def _over(self, call_id: str, number: int) -> bool:
-        """Whether a button belongs to an earlier question about the call. The server has no rounds in its
-        decisions: a second press on *Run it again* would answer a question that nobody has read."""
+        """Whether a button belongs to an earlier question about the call, and there is nothing to send."""
         question = self._question(call_id)
         return question is not None and question.round != number
 
@@ -208,7 +206,7 @@ class Intake:
         text, who = forms.value_of(view), str(user.get("username") or user.get("name") or user["id"])
         match view["callback_id"]:
             case "deny":
-                decision = Decision(call_id=call_id, approve=False, reason=because(who, text))
+                decision = Decision(call_id=call_id, round=number, approve=False, reason=because(who, text))
             case "edit":
                 try:
                     args: object = json.loads(text)
@@ -220,11 +218,19 @@ class Intake:
                 question = self._question(call_id)
                 same = question is not None and question.args == edited
                 decision = Decision(
-                    call_id=call_id, approve=True, args=None if same else edited, reason=because(who)
+                    call_id=call_id,
+                    round=number,
+                    approve=True,
+                    args=None if same else edited,
+                    reason=because(who),
                 )
             case _:
                 decision = Decision(
-                    call_id=call_id, outcome="done", result=_json_or_text(text), reason=because(who)
+                    call_id=call_id,
+                    round=number,
+                    outcome="done",
+                    result=_json_or_text(text),
+                    reason=because(who),
                 )
         with anyio.move_on_after(_FORM_S):
             return await self._orders.submit(client, decision)

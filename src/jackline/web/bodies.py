@@ -83,10 +83,16 @@ LIMITS: Final = ("wall_seconds", "steps", "tokens", "tool_seconds", "bytes")
 """The limits a chat may lower; the names of `settings.Limits`."""
 
 
+Round = Annotated[int, Meta(ge=1)]
+"""Of the questions about one call: the first is 1."""
+
+
 class AnswerBody(Struct, frozen=True, kw_only=True):
     """`POST …/approvals/{call_id}`: `approve` (with edited `args`, if any) for a question whether a
-    call may run; `outcome` (with its `result`, if any) for one what became of it."""
+    call may run; `outcome` (with its `result`, if any) for one what became of it. `round`: to this
+    question about the call and no later one."""
 
+    round: Round | None = None
     approve: bool | None = None
     args: dict[str, Json] | None = None
     outcome: Outcome | None = None
@@ -101,6 +107,7 @@ class AnswerBody(Struct, frozen=True, kw_only=True):
         """The command's form."""
         return Decision(
             call_id=call_id,
+            round=self.round,
             approve=self.approve,
             args=UNSET if self.args is None else self.args,
             outcome=self.outcome,
@@ -113,6 +120,7 @@ class DecisionBody(Struct, frozen=True, kw_only=True):
     """One of several answers."""
 
     call_id: str
+    round: Round | None = None
     approve: bool | None = None
     args: dict[str, Json] | None = None
     outcome: Outcome | None = None
@@ -122,6 +130,7 @@ class DecisionBody(Struct, frozen=True, kw_only=True):
     def answer(self) -> AnswerBody:
         """The same without the call."""
         return AnswerBody(
+            round=self.round,
             approve=self.approve,
             args=self.args,
             outcome=self.outcome,

@@ -32,8 +32,9 @@
  * @property {'queue' | 'stop'} [onBusy] what to do where the conversation has an active run; else 409
  * @property {Data} [metadata]
  * @property {Data} [limits]
- * @typedef {{approve: boolean, args?: Data, reason?: string}
- *   | {outcome: 'retry' | 'done' | 'abort', result?: unknown, reason?: string}} Decision
+ * @typedef {{approve: boolean, args?: Data, reason?: string, round?: number}
+ *   | {outcome: 'retry' | 'done' | 'abort', result?: unknown, reason?: string, round?: number}} Decision
+ *   `round`: of the question that is answered; a later one about the same call is then never taken for it.
  * @typedef {object} StopOptions
  * @property {string} [reason]
  * @property {'immediate' | 'after_step'} [mode]

@@ -24,7 +24,7 @@ export function StepApprovals({approvals, calls, onDecideAll}) {
     tell({busy: true, sent: false, error: ''});
     const said = reason.trim() === '' ? {} : {reason: reason.trim()};
     try {
-      await onDecideAll(those.map(({callId}) => ({call_id: callId, approve: asked, ...said})));
+      await onDecideAll(those.map(({callId, round}) => ({call_id: callId, round, approve: asked, ...said})));
       tell({busy: false, sent: true, error: ''});
     } catch (error) {
       tell({busy: false, sent: false, error: words(error)});
