@@ -169,12 +169,18 @@ def test_the_documents_it_points_to_exist() -> None:
 # -- docs/cli.md -----------------------------------------------------------------------------------
 
 
+APART = {"serve", "bench stop", "drill", "proxy", "doctor", "completion", "slack", "slack manifest"}
+"""The commands that are no plain clients, and have options of their own only."""
+
+
 def command_line() -> dict[str, Any]:
     root: Any = typer.main.get_command(app)
     found: dict[str, Any] = {}
     for name, command in root.commands.items():
         within: dict[str, Any] = getattr(command, "commands", {})
-        found |= {f"{name} {inner}": one for inner, one in within.items()} or {name: command}
+        if not within or command.invoke_without_command:
+            found[name] = command
+        found |= {f"{name} {inner}": one for inner, one in within.items()}
     return found
 
 
@@ -197,7 +203,7 @@ def test_every_command_and_option_is_documented_and_no_other() -> None:
     assert set(found) == set(command_line())
     for name, text in found.items():
         documented = set(re.findall(r"^\| `(--[a-z-]+)", text, re.MULTILINE))
-        apart = name in {"serve", "bench stop", "drill", "proxy", "doctor", "completion"}
+        apart = name in APART
         assert documented | (set() if apart else shared) == options(name), name
         arguments = [one for one in command_line()[name].params if one.param_type_name == "argument"]
         metavars = [one.metavar for one in arguments if not one.hidden]

@@ -168,7 +168,7 @@ async def test_an_unknown_outcome_is_asked_for(server: Server, toy: Toy) -> None
         await screen.until("its result")
         screen.type('{"ok": true}\n')
         assert await screen.end() == 0
-    assert toy.decisions == [{"call_id": CALL, "outcome": "done", "result": {"ok": True}}]
+    assert toy.decisions == [{"call_id": CALL, "round": 1, "outcome": "done", "result": {"ok": True}}]
 
 
 async def test_ctrl_c_stops_the_run(server: Server, toy: Toy) -> None:
