@@ -118,16 +118,22 @@ def embedded(tmp_path_factory: pytest.TempPathFactory) -> Generator[World]:
         yield made
 
 
-@pytest.fixture(scope="session")
-def demo(tmp_path_factory: pytest.TempPathFactory) -> Generator[World]:
+@contextlib.contextmanager
+def demo_world(path: Path) -> Generator[World]:
     """What a newcomer gets: a server with nothing set, the demo's own files in a folder of the tests."""
-    path = tmp_path_factory.mktemp("demo")
     with world(path, agent=None, JACKLINE_DEMO_DIR=str(path / "scratch")) as made:
         yield made
     for process in psutil.process_iter():  # its scratch services outlive it
         with contextlib.suppress(psutil.Error):
             if str(path / "scratch") in " ".join(process.cmdline()):
                 process.kill()
+
+
+@pytest.fixture(scope="session")
+def demo(tmp_path_factory: pytest.TempPathFactory) -> Generator[World]:
+    """A newcomer's server for all tests of a process."""
+    with demo_world(tmp_path_factory.mktemp("demo")) as made:
+        yield made
 
 
 @pytest.fixture(scope="session")

@@ -9,11 +9,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 
-import psutil
 import pytest
 from playwright.async_api import Browser, BrowserContext, Locator, Page, ViewportSize, expect
 
-from tests.blackbox.conftest import World, world
+from tests.blackbox.conftest import World, demo_world, world
 from tests.support.one_browser import anyio_backend, browser
 from tests.support.processes import PATIENCE
 from tests.support.shots import picture
@@ -150,14 +149,9 @@ def own_server(tmp_path: Path) -> Generator[World]:
 
 @pytest.fixture(scope="session")
 def demo(tmp_path_factory: pytest.TempPathFactory) -> Generator[World]:
-    """What a newcomer gets: a server with nothing set, the demo's own files in a folder of the tests."""
-    path = tmp_path_factory.mktemp("page-demo")
-    with world(path, agent=None, JACKLINE_DEMO_DIR=str(path / "scratch")) as made:
+    """A newcomer's server for all tests of a process."""
+    with demo_world(tmp_path_factory.mktemp("page-demo")) as made:
         yield made
-    for process in psutil.process_iter():  # its scratch services outlive it
-        with contextlib.suppress(psutil.Error):
-            if str(path / "scratch") in " ".join(process.cmdline()):
-                process.kill()
 
 
 # -- what tests look at

@@ -1,5 +1,6 @@
 /** What is said of times, states and failures. @module */
 import {Refused, Unreachable} from '../client.js';
+import {isTerminal} from '../model/run.js';
 import {ownOf} from '../model/words.js';
 
 /** @typedef {'queued' | 'executing' | 'awaiting_approval' | 'stopping' | 'stopped' | 'completed' | 'failed'} RunState */
@@ -19,7 +20,7 @@ const STATES = {
 export const stateWord = (state) => ownOf(STATES, state) ?? state ?? '';
 
 /** Whether nothing can follow. @param {string | null} state */
-export const isEnded = (state) => state === 'stopped' || state === 'completed' || state === 'failed';
+export const isEnded = (state) => isTerminal(state);
 
 /** Whether there is something to stop. @param {string | null} state */
 export const isGoing = (state) => state !== null && state !== '' && !isEnded(state);
