@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from jackline.errors import Busy
+from jackline.ids import conversation_of
 from jackline.log.base import NEVER, NOW
 from jackline.log.redis import RedisStore
 from tests.contract.helpers import SHORT, begin, begin_run, claim, entries, must_claim, must_lapse
@@ -79,3 +80,23 @@ async def test_deleted_conversations_leave_no_key_but_the_servers_own(
     await store.append(run, entries("end"), close=True)
     await store.delete(run.split(".", maxsplit=1)[0])
     assert await client.keys(f"{prefix}*") == {f"{prefix}:{{index}}:serial", f"{prefix}:life"}
+
+
+async def test_who_ended_first_comes_first_however_late_the_index_was_told(
+    store: RedisStore, client: Behind, prefix: str
+) -> None:
+    runs: list[str] = []
+    for _ in range(3):
+        run = await begin_run(store)
+        await store.append(run, entries("end"), close=True)
+        runs.append(run)
+        ended = (await store.head(run)).updated_ms
+        while await store.now_ms() <= ended:
+            pass
+    talks = [conversation_of(run) for run in runs]
+    for score, (run, talk) in enumerate(zip(reversed(runs), reversed(talks), strict=True)):
+        await client.do("ZADD", f"{prefix}:{{index}}:ended", "XX", score, talk)
+        await client.do("ZADD", f"{prefix}:{{index}}:loose", "XX", score, run)
+    before = await store.now_ms()
+    assert await store.ended(before, 10) == talks
+    assert await store.loose(before, 10) == runs

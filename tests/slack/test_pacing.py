@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
+from typing import cast
 
+import anyio
 import pytest
 
 from jackline.errors import ConfigError
+from jackline.slack.drawing import Drawn
 from jackline.slack.gates import Gates, Method
 from jackline.slack.ledger import Ledger, Thread
+from jackline.slack.speaker import Mouth, Place, Speaker
+from jackline.slack.web import SlackWeb
 
 
 class Clock:
@@ -72,6 +78,41 @@ async def test_a_smaller_share_is_slower() -> None:
     clock = Clock()
     times = await calls(Gates(0.5, clock, clock.sleep), clock, "post", "C1", 5)
     assert 4 <= times[-1] < 4.01
+
+
+class Said:
+    """Takes what is posted and edited, in order."""
+
+    def __init__(self) -> None:
+        self.texts: list[str] = []
+
+    async def post(self, _channel: str, _thread: str, _key: str, text: str, _blocks: object) -> str:
+        self.texts.append(text)
+        return f"{len(self.texts)}.0"
+
+    async def edit(self, _channel: str, _ts: str, _key: str, text: str, _blocks: object) -> None:
+        self.texts.append(text)
+
+
+@pytest.mark.anyio
+async def test_an_ending_is_told_when_all_before_it_stands(tmp_path: Path) -> None:
+    """G9: who reads that a run is completed has all of it before them."""
+    clock, ledger, said = Clock(), Ledger(tmp_path / "slack.db"), Said()
+    shown = [Drawn(key="status", text="working"), Drawn(key="say.0", text="half")]
+    mouth = Mouth(cast("SlackWeb", said), Gates(1.0, clock, clock.sleep), ledger)
+    speaker = Speaker(mouth, Place(channel="C1", thread="1.0"), "c.1", lambda: shown)
+    async with anyio.create_task_group() as group:
+        group.start_soon(speaker.run)
+        await speaker.settled()
+        shown[:] = [
+            Drawn(key="status", text="completed", last=True),
+            replace(shown[1], text="whole"),
+            Drawn(key="calls.1", text="done"),
+        ]
+        await speaker.settled()
+        group.cancel_scope.cancel()
+    ledger.close()
+    assert said.texts == ["working", "half", "whole", "done", "completed"]
 
 
 def test_what_came_once_is_taken_once_also_by_the_next_bridge(tmp_path: Path) -> None:

@@ -54,7 +54,7 @@ class KeepingPart:
         """See `Keeping.ended`."""
         await self._mend_ended()
         index = self._core.keys.index("ended")
-        found: list[str] = []
+        found: list[tuple[int, str]] = []
         for _ in range(_ROUNDS):
             found.clear()
             stale = 0
@@ -66,12 +66,12 @@ class KeepingPart:
                     # XX: one that was deleted meanwhile must not come back.
                     await self._core.one(("ZADD", index, "XX", rest.since_ms, name))
                 else:
-                    found.append(name)
+                    found.append((rest.since_ms, name))
                     continue
                 stale += 1
             if not stale:
                 break
-        return found
+        return _in_order(found)
 
     async def _oldest(self, index: str, before_ms: int, limit: int) -> list[str]:
         command: Command = ("ZRANGE", index, "-inf", before_ms, "BYSCORE", "LIMIT", 0, limit)
@@ -137,7 +137,7 @@ class KeepingPart:
     async def loose(self, before_ms: int, limit: int) -> list[str]:
         """See `Keeping.loose`."""
         core, index = self._core, self._core.keys.index("loose")
-        found: list[str] = []
+        found: list[tuple[int, str]] = []
         for _ in range(_ROUNDS):
             found.clear()
             stale = 0
@@ -151,12 +151,12 @@ class KeepingPart:
                 elif integer(updated) > before_ms:
                     await core.one(("ZADD", index, "XX", integer(updated), name))
                 else:
-                    found.append(name)
+                    found.append((integer(updated), name))
                     continue
                 stale += 1
             if not stale:
                 break
-        return found
+        return _in_order(found)
 
     async def compact(self, run_id: str) -> None:
         """See `Keeping.compact`. The compacted records are made beside the others, and take their
@@ -237,3 +237,9 @@ class KeepingPart:
         # What the server itself compares with its limit: buffers of replicas and of the AOF are left out.
         used = int(values.get("used_memory", "0")) - int(values.get("mem_not_counted_for_evict", "0"))
         return used / limit
+
+
+def _in_order(found: list[tuple[int, str]]) -> list[str]:
+    """The names, longest ago first. An index's times are later than the endings, by how long it took to
+    say so there: two runs that ended a millisecond apart may stand there the other way round."""
+    return [name for _, name in sorted(found)]

@@ -50,12 +50,14 @@ _HEADS: Final = {
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Drawn:
-    """One message. `key` names it within its run. Nothing is to be seen of it once it is `gone`."""
+    """One message. `key` names it within its run. Nothing is to be seen of it once it is `gone`. One that is
+    `last` is brought to this when all others stand as they are drawn."""
 
     key: str
     text: str = ""
     blocks: list[Block] = field(default_factory=list[Block])
     gone: bool = False
+    last: bool = False
 
     @property
     def digest(self) -> str:
@@ -126,7 +128,9 @@ class Drawing:
         blocks = [section("\n".join(lines))]
         if not story.ended and not self.gone:
             blocks.append(buttons(button("stop", "Stop", story.run_id, style="danger")))
-        return Drawn(key="status", text=_notification(f"{story.state} run {story.run_id}"), blocks=blocks)
+        text = _notification(f"{story.state} run {story.run_id}")
+        # Who reads that it is completed must find all of it below.
+        return Drawn(key="status", text=text, blocks=blocks, last=story.ended)
 
     def _ending(self) -> list[Drawn]:
         story = self.story

@@ -165,6 +165,7 @@ class Speaker:
     def _next(self) -> _Step | None:
         """What to send next: of what is due, that which was sent least recently; nothing out of order."""
         due: list[tuple[int, int, _Step]] = []
+        last: _Step | None = None
         for at, drawn in enumerate(self._draw()):
             known = self._posted.get(drawn.key)
             if known is None or known.ts is None:
@@ -173,6 +174,9 @@ class Speaker:
                 due.append((self._turn.get(_POST, 0), at, _Step(method="post", drawn=drawn)))
                 break
             if known.ts and known.digest != drawn.digest:
+                if drawn.last:
+                    last = _Step(method="edit", drawn=drawn)
+                    continue
                 due.append((self._turn.get(drawn.key, 0), at, _Step(method="edit", drawn=drawn)))
         match due:
             case [*_, (_, before, cut), (_, at, _Step(method="post", drawn=following))] if (
@@ -182,7 +186,7 @@ class Speaker:
                 return cut
             case _:
                 pass
-        return min(due, key=lambda each: each[:2])[2] if due else None
+        return min(due, key=lambda each: each[:2])[2] if due else last
 
     async def _try(self, step: _Step) -> None:
         try:
