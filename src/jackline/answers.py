@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
@@ -14,8 +13,6 @@ from jackline.ids import is_call_id, run_of
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
-
-    from jsonschema import ValidationError
 
     from jackline.errors import EntryTooLarge
     from jackline.run import Question, RunState
@@ -208,34 +205,3 @@ def _standing(state: RunState, question: Question, decision: Decision) -> Decide
         by=question.by or "",
         seq=question.answer_seq or 0,
     )
-
-
-def _path(error: ValidationError) -> list[str]:
-    """Where the fault is: the member itself, also where it is missing."""
-    path = [str(step) for step in error.absolute_path]
-    missing = re.fullmatch(r"'(.+)' is a required property", error.message)
-    return [*path, missing[1]] if missing is not None else path
-
-
-def check_args(schema: Json | UnsetType, args: Json, field: str) -> None:
-    """Edited arguments against the tool's schema, where it has one. Raises `Invalid`."""
-    if not isinstance(args, dict):
-        raise Invalid(FieldError(field=f"{field}args", detail="must be an object"))
-    if not isinstance(schema, (dict, bool)):
-        return
-    # Few arguments are edited, and every process that reads a log imports this module.
-    from jsonschema import Draft202012Validator
-    from jsonschema.validators import validator_for
-
-    validator = validator_for(schema, default=Draft202012Validator)(schema)
-    try:
-        errors = [
-            FieldError(field=".".join([f"{field}args", *_path(error)]), detail=error.message)
-            for error in validator.iter_errors(args)
-        ]
-    except Exception as error:
-        # The schema is the tool's own: one that cannot be followed must not let anything through.
-        detail = f"cannot be checked against the tool's schema ({error}); approve or deny it unedited"
-        raise Invalid(FieldError(field=f"{field}args", detail=detail)) from error
-    if errors:
-        raise Invalid(*errors)

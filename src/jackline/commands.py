@@ -15,13 +15,13 @@ from jackline.answers import (
     Decided,
     Decision,
     answer_to,
-    check_args,
     expired_answer,
     field_of,
     is_late,
     one_run,
     too_large,
 )
+from jackline.edited import EditedArguments
 from jackline.endings import stop_entries
 from jackline.errors import (
     Busy,
@@ -98,6 +98,7 @@ class Commands:
         """`pressure`: whether the store has room for new runs; without it there always is."""
         self._store = store
         self._pressure = pressure
+        self._edited = EditedArguments()
 
     async def start(
         self,
@@ -237,7 +238,7 @@ class Commands:
             aside = artifact_id(state.run_id, f"{answer.call_id}:schema")
             if is_stand_in(schema, aside):
                 schema = await self._schema(state.run_id, aside, field_of(decisions, at))
-            check_args(schema, decision.args, field_of(decisions, at))
+            await self._edited.check(schema, decision.args, field_of(decisions, at))
 
     async def _schema(self, run_id: str, aside: str, field: str) -> Json:
         """A schema that was stored aside. Nothing unchecked may pass, so it must be there."""
