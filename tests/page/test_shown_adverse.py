@@ -124,6 +124,27 @@ async def test_a_name_of_two_hundred_characters_breaks_no_line(adverse: World, v
     assert await sideways(page) == 0
 
 
+async def test_a_schema_that_takes_for_ever_freezes_neither_the_page_nor_the_server(
+    adverse: World, visitors: Visitors
+) -> None:
+    """G4: a stop is always there; G11: what could not be checked is refused, and the question stays open."""
+    run_id = adverse.api.start(steps(call("endless", host="aaa"), {"say": "done"}))
+    page = await opened(visitors, adverse, run_id)
+    visitors.made[0].cuts = True  # the browser writes the 422 to the console
+    question = pending(page)
+    await question.get_by_role("button", name="Edit arguments").click()
+    await question.get_by_label("host").fill("b")
+    await expect(question).to_contain_text("must match")
+    await question.get_by_label("host").fill("a" * 60 + "!")
+    await expect(question).to_contain_text("cannot be checked here")
+    await question.get_by_role("button", name="Approve with changes").click()
+    await expect(question).to_contain_text("takes longer than")
+    assert adverse.api.snapshot(run_id)["state"] == "awaiting_approval"
+    await shot(page, "endless-schema")
+    await dock(page).get_by_role("button", name="Stop", exact=True).click()
+    await expect(state(page)).to_have_text("stopped")
+
+
 @pytest.mark.parametrize("size", SIZES.values(), ids=SIZES)
 async def test_what_decides_stays_in_sight_however_long_the_arguments_are(
     server: World, visitors: Visitors, size: ViewportSize

@@ -6,7 +6,9 @@ import { registerHooks } from 'node:module'
 import { test } from 'node:test'
 import { runInNewContext } from 'node:vm'
 import { entities, noBlocks, readBlocks, safeLink } from '../../src/jackline/web/ui/model/blocks.js'
-import { changes, check, exact, fieldErrors, fieldsOf, read, same, tooDeep, typedOf } from '../../src/jackline/web/ui/model/form.js'
+import { check } from '../../src/jackline/web/ui/model/check.js'
+import { Checker } from '../../src/jackline/web/ui/state/checker.js'
+import { changes, exact, fieldErrors, fieldsOf, read, same, tooDeep, typedOf } from '../../src/jackline/web/ui/model/form.js'
 import {
   argsLine, beginningOf, callWord, duration, effectWord, errorWords, isStandIn, oneLine, outcomeWord, size, ticking, visible,
   withoutAnsi,
@@ -128,6 +130,12 @@ const args = { name: 'ana', count: 3, force: false, where: 'here', tags: ['a'] }
 const fields = fieldsOf(schema, args)
 const typed = typedOf(fields, args)
 
+/** What is wrong with what was typed: how it is written, or else what the schema says. */
+const faults = (these, text) => {
+  const made = read(these, text, args)
+  return Object.fromEntries(made.args === null ? made.errors : check(schema, made.args))
+}
+
 test('a flat schema gives a field for each argument', () => {
   assert.deepEqual(fields.map(({ name, kind, required }) => [name, kind, required]), [
     ['name', 'string', true], ['count', 'number', true], ['share', 'number', false], ['force', 'boolean', false],
@@ -138,25 +146,26 @@ test('a flat schema gives a field for each argument', () => {
 })
 
 test('what is not changed is sent as it was asked for', () => {
-  assert.deepEqual(read(fields, typed, args, schema), { args, errors: new Map() })
+  assert.deepEqual(read(fields, typed, args), { args, errors: new Map() })
+  assert.deepEqual(faults(fields, typed), {})
   const whole = typedOf(null, args)
-  assert.deepEqual(read(null, whole, args, schema).args, args)
+  assert.deepEqual(read(null, whole, args).args, args)
 })
 
 test('an argument that no schema names, or that is null, is kept', () => {
   const given = { a: null, b: 'x', c: [1], d: 0, e: false, f: '' }
   const free = fieldsOf({}, given)
-  assert.deepEqual(read(free, typedOf(free, given), given, {}).args, given)
-  assert.deepEqual(read(fieldsOf(undefined, given), typedOf(fieldsOf(undefined, given), given), given, undefined).args, given)
+  assert.deepEqual(read(free, typedOf(free, given), given).args, given)
+  assert.deepEqual(read(fieldsOf(undefined, given), typedOf(fieldsOf(undefined, given), given), given).args, given)
 })
 
 test('what is typed is read by its kind', () => {
-  const done = read(fields, { ...typed, name: 'bob', count: ' 7 ', share: '0.5', force: true, where: '3', note: '', tags: '["b", "c"]' }, args, schema)
+  const done = read(fields, { ...typed, name: 'bob', count: ' 7 ', share: '0.5', force: true, where: '3', note: '', tags: '["b", "c"]' }, args)
   assert.deepEqual(done.args, { name: 'bob', count: 7, share: 0.5, force: true, where: 3, tags: ['b', 'c'] })
 })
 
 test('what is wrong is told at its field', () => {
-  const wrong = (change) => Object.fromEntries(read(fields, { ...typed, ...change }, args, schema).errors)
+  const wrong = (change) => faults(fields, { ...typed, ...change })
   assert.deepEqual(wrong({ name: 'x' }), { name: 'must have at least 2 characters' })
   assert.deepEqual(wrong({ count: '12' }), { count: 'must be 9 or less' })
   assert.deepEqual(wrong({ count: '-1' }), { count: 'must be 0 or more' })
@@ -167,10 +176,68 @@ test('what is wrong is told at its field', () => {
   assert.deepEqual(wrong({ where: '"nowhere"' }), { where: 'must be one of "here", "there", 3' })
   assert.deepEqual(Object.keys(wrong({ tags: '[1]' })), ['tags'])
   assert.match(wrong({ tags: '[1' }).tags, /^is not JSON/)
-  const whole = (text) => Object.fromEntries(read(null, { '': text }, args, schema).errors)
+  const whole = (text) => faults(null, { '': text })
   assert.deepEqual(whole('[]'), { '': 'must be a JSON object: { … }' })
   assert.deepEqual(whole('{"name":"ana","count":1,"where":"here","more":1}'), { more: 'is no argument of this tool' })
   assert.deepEqual(whole('{"name":"ana","count":1}'), { where: 'is required' })
+})
+
+/** A thread that answers when it is told to. */
+class Thread {
+  asked = []
+  ended = false
+  postMessage (message) { this.asked.push(message) }
+  terminate () { this.ended = true }
+  say (data) { this.onmessage({ data }) }
+}
+
+/** A checker, its threads, and what it has told. */
+function checking (limitMs = 60_000) {
+  const threads = []
+  const told = []
+  const make = () => threads[threads.push(new Thread()) - 1]
+  return { checker: new Checker((checked) => told.push(checked), { make, limitMs }), threads, told }
+}
+
+test('only the newest arguments are checked, and what they come to is told', () => {
+  const { checker, threads, told } = checking()
+  checker.check('schema', 1)
+  const [thread] = threads
+  checker.check('schema', 2)
+  assert.deepEqual(thread.asked, [], 'not before it is loaded')
+  thread.say({ ready: true })
+  checker.check('schema', 3)
+  checker.check('schema', 4)
+  assert.deepEqual(thread.asked.map((each) => each.args), [2], 'one at a time')
+  thread.say({ id: thread.asked[0].id, errors: new Map([['old', 'x']]) })
+  thread.say({ id: thread.asked[1].id, errors: new Map() })
+  assert.deepEqual(thread.asked.map((each) => each.args), [2, 4])
+  assert.deepEqual(told, [new Map()])
+  checker.close()
+  assert.equal(thread.ended, true)
+})
+
+test('a schema that takes for ever is given up, and not tried again', async () => {
+  const { checker, threads, told } = checking(1)
+  const given = new Promise((resolve) => { checker.onChecked = (checked) => { told.push(checked); resolve() } })
+  checker.check('endless', 1)
+  threads[0].say({ ready: true })
+  await given
+  assert.equal(threads[0].ended, true)
+  checker.check('endless', 2)
+  assert.deepEqual(told, [null, null])
+  assert.equal(threads.length, 1)
+  checker.check('another', 3)
+  threads[1].say({ ready: true })
+  assert.deepEqual(threads[1].asked.map((each) => each.schema), ['another'])
+  checker.close()
+})
+
+test('a check that cannot be loaded leaves it to the server', () => {
+  const { checker, threads, told } = checking()
+  checker.check('schema', 1)
+  threads[0].onerror()
+  assert.deepEqual(told, [null])
 })
 
 test('a schema that cannot be followed leaves the check to the server', () => {
@@ -182,7 +249,7 @@ test('a schema that cannot be followed leaves the check to the server', () => {
 test('names that JavaScript has its own use for are only names', () => {
   const given = JSON.parse('{"__proto__": "x", "constructor": "y", "toString": 1}')
   const own = fieldsOf({ type: 'object' }, given)
-  const again = read(own, typedOf(own, given), given, { type: 'object' }).args
+  const again = read(own, typedOf(own, given), given).args
   assert.equal(JSON.stringify(again), JSON.stringify(given))
 })
 
@@ -251,9 +318,9 @@ test('a name that every object has is a name like any other', () => {
     const [field] = fieldsOf(schema, {})
     assert.equal(field.kind, 'string')
     assert.equal(typedOf([field], {})[name], '')
-    assert.deepEqual(read([field], typedOf([field], {}), {}, schema).args, {})
+    assert.deepEqual(read([field], typedOf([field], {}), {}).args, {})
     const given = Object.fromEntries([[name, 'x']])
-    const made = read(fieldsOf(schema, given), Object.fromEntries([[name, 'y']]), given, schema).args
+    const made = read(fieldsOf(schema, given), Object.fromEntries([[name, 'y']]), given).args
     assert.deepEqual(Object.entries(made), [[name, 'y']])
     assert.deepEqual(changes({}, given), [{ name, before: undefined, after: 'x' }])
   }

@@ -2,6 +2,7 @@
 import {html, useId, useLayoutEffect, useMemo, useRef, useState} from '../html.js';
 import {changes, exact, fieldErrors, fieldsOf, read, same, tooDeep, typedOf} from '../model/form.js';
 import {answerWord, dateOf, effectWord, isStandIn, oneLine, ticking, timeOf, visible} from '../model/words.js';
+import {Checker} from '../state/checker.js';
 import {ArgsForm} from './args_form.js';
 import {useNow} from './tick.js';
 import {Value} from './value.js';
@@ -172,6 +173,22 @@ function SendingNote({sending}) {
   ${failed && html`<p class="jl-error" role="alert">${sending.words}</p>`}`;
 }
 
+/**
+ * What the schema does not allow of arguments: undefined until it is known, null where it cannot be said here.
+ * @param {unknown} schema @param {Record<string, any> | null} args @returns {Map<string, string> | null | undefined}
+ */
+function useChecked(schema, args) {
+  const [checked, tell] = useState(/** @type {import('../state/checker.js').Checked | undefined} */ (undefined));
+  const checker = useRef(/** @type {Checker | null} */ (null));
+  useLayoutEffect(() => {
+    if (args === null) return;
+    checker.current ??= new Checker(tell);
+    checker.current.check(schema, args);
+  }, [schema, args]);
+  useLayoutEffect(() => () => checker.current?.close(), []);
+  return args === null ? undefined : checked;
+}
+
 /** May a call run? @param {{approval: Round, onDecide: OnDecide}} props */
 function CallForm({approval, onDecide}) {
   const id = useId();
@@ -183,19 +200,21 @@ function CallForm({approval, onDecide}) {
   const fields = useMemo(() => (asJson || cannot !== null ? null : fieldsOf(schema, args)), [asJson, cannot, schema, args]);
   const [reason, setReason] = useState('');
   const [sending, send, again] = useSending(approval, onDecide);
-  const checked = useMemo(() => (editing ? read(fields, typed, args, schema) : null), [editing, fields, typed, args, schema]);
-  const errors = new Map([...(sending.at === 'refused' ? sending.fields : []), ...(checked?.errors ?? [])]);
-  const edited = checked?.args != null && !same(checked.args, args);
-  const wrong = checked !== null && checked.errors.size > 0;
+  const made = useMemo(() => (editing ? read(fields, typed, args) : null), [editing, fields, typed, args]);
+  const checked = useChecked(schema, made?.args ?? null);
+  const faults = made === null ? new Map() : made.errors.size > 0 ? made.errors : (checked ?? new Map());
+  const errors = new Map([...(sending.at === 'refused' ? sending.fields : []), ...faults]);
+  const edited = made?.args != null && !same(made.args, args);
+  const wrong = faults.size > 0;
   const over = sending.at === 'sending' || sending.at === 'sent';
   const said = reason.trim() === '' ? {} : {reason: reason.trim()};
   const approve = () => {
     if (wrong || over) return;
-    void send({approve: true, ...(edited && checked.args !== null && {args: checked.args}), ...said}, edited ? 'Approve with changes' : 'Approve');
+    void send({approve: true, ...(edited && made.args !== null && {args: made.args}), ...said}, edited ? 'Approve with changes' : 'Approve');
   };
   const toggleJson = () => {
     const next = asJson ? fieldsOf(schema, args) : null;
-    type(typedOf(next, checked?.args ?? args));
+    type(typedOf(next, made?.args ?? args));
     setAsJson(!asJson);
   };
   return html`<form class="jl-decide" onSubmit=${(/** @type {Event} */ event) => event.preventDefault()}>
@@ -218,6 +237,7 @@ function CallForm({approval, onDecide}) {
       ${!editing && cannot === null && html`<button type="button" disabled=${over} onClick=${() => edit(true)}>Edit arguments</button>`}
     </div>
     ${cannot !== null && html`<p class="jl-about">${cannot}</p>`}
+    ${editing && checked === null && html`<p class="jl-about">These arguments cannot be checked here: the tool’s schema takes too long, or the check was not loaded. The server checks them when you approve.</p>`}
     <${SendingNote} sending=${sending} />
   </form>`;
 }
