@@ -36,7 +36,9 @@ async def test_chat_prints_the_run_and_exits_with_0(server: Server, toy: Toy) ->
     toy.tool("requested", "df", args={"path": "/"})
     toy.tool("started", "df", args={"path": "/"})
     toy.tool("finished", "df", result={"free": 12}, duration_ms=1500)
-    toy.workflow("completed", output="All fine.", usage={"input_tokens": 10, "output_tokens": 5})
+    toy.workflow("executing", step=1, usage={"input_tokens": 1000, "output_tokens": 5, "cost_usd": 0.002})
+    toy.workflow("executing", step=2, usage={"input_tokens": 234, "output_tokens": 1, "cost_usd": 0.0004})
+    toy.workflow("completed", output="All fine.")
     done = await jackline("chat", "is the disk full?", "--url", server.url, "--agent", "demo")
     assert done.out == (
         f"run {RUN} queued\n"
@@ -45,7 +47,7 @@ async def test_chat_prints_the_run_and_exits_with_0(server: Server, toy: Toy) ->
         '> df {"path": "/"}\n'
         '< df after 1.5 s: {"free": 12}\n'
         "All fine.\n"
-        "completed (10 tokens in, 5 out)\n"
+        "completed (1,234 tokens in, 6 out, $0.0024)\n"
     )
     assert (done.err, done.code) == ("", 0)
     assert toy.requests[0].json == {

@@ -10,6 +10,7 @@ from rich.text import Text
 
 from jackline.cli import receipt
 from jackline.cli.plain import compact, duration, one_line, plain, pretty, shorten
+from jackline.cli.spent import Spent
 from jackline.cli.view import ENDED, Outages, how_to_answer
 from jackline.client.frames import End, Entry, Frame, Gap, Heartbeat, Ready, Shutdown
 from jackline.client.shape import items, members
@@ -60,12 +61,15 @@ class TextView:
         self._names: dict[str, str] = {}
         self._args: dict[str, object] = {}
         self._questioned: set[str] = set()
+        self._spent = Spent()
 
     def frame(self, frame: Frame) -> bool:
         """See `View`."""
         self._wrote = False
         match frame:
-            case Ready() | End():
+            case Ready():
+                self._spent.begin(frame.seq)
+            case End():
                 pass
             case Entry():
                 self._entry(frame)
@@ -137,6 +141,7 @@ class TextView:
             case "token":
                 self._token(frame.data)
             case "workflow":
+                self._spent.add(frame.data)
                 self._workflow(frame.data)
             case "tool":
                 self._tool(frame.data)
@@ -178,12 +183,13 @@ class TextView:
                 mode = " after the calls that run" if data.get("mode") == "after_step" else ""
                 self._line(f"stopping{mode}{_by(data)}", "bold yellow")
             case "stopped":
-                self._line(f"stopped{_by(data)}", "bold yellow")
+                self._line(f"stopped{_by(data)}{self._spent.words()}", "bold yellow")
                 for line in receipt.in_words(members(data.get("receipt")) or {}):
                     self._line(line, "yellow")
             case "failed":
                 error = members(data.get("error")) or {}
-                self._line(f"failed: {error.get('message', '')} ({error.get('type', 'error')})", "bold red")
+                what = f"{error.get('message', '')} ({error.get('type', 'error')})"
+                self._line(f"failed: {what}{self._spent.words()}", "bold red")
             case "completed":
                 self._completed(data)
             case _:
@@ -216,11 +222,7 @@ class TextView:
         said = {"".join(parts).strip() for parts in self._texts.values()}
         if output is not None and not (isinstance(output, str) and output.strip() in said):
             self._line(output if isinstance(output, str) else pretty(output))
-        usage = members(data.get("usage")) or {}
-        tokens = ""
-        if usage.get("input_tokens") or usage.get("output_tokens"):
-            tokens = f" ({usage.get('input_tokens', 0)} tokens in, {usage.get('output_tokens', 0)} out)"
-        self._line(f"completed{tokens}", "bold green")
+        self._line(f"completed{self._spent.words()}", "bold green")
 
     def _tool(self, data: dict[str, Any]) -> None:
         call, name = str(data.get("call_id", "")), one_line(str(data.get("name", "")))
@@ -308,6 +310,7 @@ class TextView:
         self._blocked = blocked
 
     def _gap(self, frame: Gap) -> None:
+        self._spent.begin_anew(frame.snapshot)
         state = frame.snapshot.get("state", "unknown")
         self.notice(f"entries {frame.first} to {frame.last} are gone; the run is {state}; said so far:")
         for each in items(frame.snapshot.get("transcript")):
