@@ -119,3 +119,25 @@ async def test_the_list_takes_the_focus_of_a_row_that_leaves_the_document(
     await feed.evaluate("feed => feed.scrollTo(0, 0)")
     await expect(rows(page).first).to_have_attribute("aria-posinset", "1")
     await expect(feed).to_be_focused()
+
+
+async def test_what_was_unfolded_is_so_still_when_its_row_comes_back(
+    own_server: World, visitors: Visitors
+) -> None:
+    """Only what is near the eye is in the document; what was opened there is not forgotten."""
+    run_id = own_server.api.start(steps(notes(150), {"say": "the end"}))
+    page = await (await visitors.come(own_server.server.url)).open(f"#/runs/{run_id}")
+    await all_in(page, 150)
+    await expect(state(page)).to_have_text("completed")
+    feed = page.get_by_role("feed")
+    card = feed.get_by_role("button", expanded=False).last
+    await card.click()
+    row = await feed.get_by_role("button", expanded=True).evaluate(
+        "button => button.closest('[aria-posinset]').getAttribute('aria-posinset')"
+    )
+    there = page.locator(f"[aria-posinset='{row}']")
+    await feed.evaluate("feed => feed.scrollTo(0, 0)")
+    await expect(rows(page).first).to_have_attribute("aria-posinset", "1")
+    await expect(there).to_have_count(0)
+    await feed.evaluate("feed => feed.scrollTo(0, feed.scrollHeight)")
+    await expect(there.get_by_role("button", expanded=True)).to_be_visible()

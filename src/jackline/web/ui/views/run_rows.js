@@ -5,6 +5,7 @@ import {duration} from '../model/words.js';
 import {stateWord} from '../state/words.js';
 import {ErrorNote} from './error_note.js';
 import {JsonTree} from './json_tree.js';
+import {useKept} from './kept.js';
 import {Markdown} from './markdown.js';
 import {Receipt} from './receipt.js';
 import {ToolCard} from './tool_card.js';
@@ -24,10 +25,10 @@ export function RunRow({item, run, onShow}) {
         <${Markdown} text=${item.text} done=${!item.open} />
       </div>`;
     case 'reasoning':
-      return html`<details class="reasoning">
+      return html`<${Folded} class="reasoning">
         <summary>${item.open ? 'Thinking' : `Thought${took(item.at, item.until)}`}</summary>
         <${Markdown} text=${item.text} done=${!item.open} />
-      </details>`;
+      </${Folded}>`;
     case 'call':
       return html`<${ToolCard} call=${item} run=${run} onShow=${onShow} />`;
     case 'note':
@@ -97,11 +98,17 @@ function errorWords(error) {
 export function EarlierRow({earlier}) {
   const messages = /** @type {Data[]} */ (earlier.transcript ?? []);
   const asked = messages.find((message) => message.role === 'user')?.text ?? '';
-  return html`<details class="earlier">
+  return html`<${Folded} class="earlier">
     <summary><span class="ellipsis">${asked || earlier.run_id}</span> <span class="state" data-state=${earlier.state}>${stateWord(earlier.state)}</span></summary>
     ${messages.filter((message) => message.kind !== 'reasoning').map((message) => html`<div class="said" data-who=${message.role === 'user' ? 'user' : 'agent'}>
       ${message.role === 'user' ? html`<div class="user-text">${message.text}</div>` : html`<${Markdown} text=${message.text} done=${true} />`}
     </div>`)}
     <p><a href=${runHref(earlier.run_id)}>Open this run, with its calls</a></p>
-  </details>`;
+  </${Folded}>`;
+}
+
+/** @param {{class: string, children?: import('../html.js').Children}} props */
+function Folded({class: name, children}) {
+  const [open, keep] = useKept(name, false);
+  return html`<details class=${name} open=${open} onToggle=${(/** @type {any} */ event) => keep(event.currentTarget.open)}>${children}</details>`;
 }

@@ -1,8 +1,9 @@
 /** A tool call: what it is given, how far it is, what it came to. @module */
-import {html, useId, useState} from '../html.js';
+import {html, useId} from '../html.js';
 import {answerWord, argsLine, callWord, dateOf, duration, effectWord, oneLine, ticking, timeOf, valueLine, visible} from '../model/words.js';
 import {CopyButton} from './copy.js';
 import {ErrorNote} from './error_note.js';
+import {useKept} from './kept.js';
 import {useNow} from './tick.js';
 import {Value} from './value.js';
 
@@ -17,7 +18,7 @@ import {Value} from './value.js';
  */
 export function ToolCard({call, run, onShow}) {
   const id = useId();
-  const [wanted, want] = useState(/** @type {boolean | null} */ (null));
+  const [wanted, want] = useKept('card', /** @type {boolean | null} */ (null));
   const {state} = call;
   const waits = call.rounds.at(-1)?.state === 'pending';
   // What needs eyes is open; what went well is one line. So is what waits: its question has all of it.

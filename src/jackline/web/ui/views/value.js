@@ -3,6 +3,7 @@ import {createContext, html, useContext, useState} from '../html.js';
 import {count, isStandIn, size, visible, withoutAnsi} from '../model/words.js';
 import {CopyButton} from './copy.js';
 import {JsonTree} from './json_tree.js';
+import {useKept} from './kept.js';
 
 /**
  * How what is stored aside is fetched: `jackline.artifact`. Provided once, above all that show values.
@@ -24,7 +25,7 @@ export function Value({value, label, runId}) {
 
 /** @param {{text: string, label: string, folded?: boolean}} props */
 export function TextValue({text, label, folded = true}) {
-  const [whole, showWhole] = useState(!folded);
+  const [whole, showWhole] = useKept(`whole ${label}`, !folded);
   const plain = withoutAnsi(text);
   const lines = plain.split('\n', SHOWN_LINES + 1);
   const head = (lines.length > SHOWN_LINES ? lines.slice(0, SHOWN_LINES).join('\n') : plain).slice(0, SHOWN_CHARACTERS);

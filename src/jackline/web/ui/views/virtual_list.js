@@ -11,6 +11,7 @@ import {
   observeElementOffset,
   observeElementRect,
 } from '../vendor/virtual-core/virtual-core.js';
+import {RowMemory} from './kept.js';
 
 /** @typedef {import('../vendor/virtual-core/virtual-core.js').VirtualizerOptions<HTMLElement, HTMLElement>} Options */
 
@@ -59,6 +60,7 @@ export function VirtualList({count, keyOf, versionOf, row, label, busy, handle})
     measureElement,
     onChange: () => again(undefined),
   };
+  const kept = useRef(/** @type {Map<string, unknown>} */ (new Map()));
   const virtual = (list.current ??= new Virtualizer(options));
   virtual.setOptions(options);
   useLayoutEffect(() => virtual._didMount(), []);
@@ -115,7 +117,7 @@ export function VirtualList({count, keyOf, versionOf, row, label, busy, handle})
         <div class="feed-window" style=${{transform: `translateY(${rows[0]?.start ?? 0}px)`}}>
           ${rows.map(
             ({index, key}) => html`<${Row} key=${key} index=${index} count=${count} measure=${virtual.measureElement}
-              version=${versionOf(index)} row=${row} />`,
+              version=${versionOf(index)} row=${row} name=${String(key)} kept=${kept.current} />`,
           )}
         </div>
       </div>
@@ -126,7 +128,7 @@ export function VirtualList({count, keyOf, versionOf, row, label, busy, handle})
   </div>`;
 }
 
-/** @typedef {{index: number, count: number, version: unknown, measure: (node: HTMLElement | null) => void, row: (index: number) => unknown}} RowProps */
+/** @typedef {{index: number, count: number, version: unknown, measure: (node: HTMLElement | null) => void, row: (index: number) => unknown, name: string, kept: Map<string, unknown>}} RowProps */
 
 /** One row; rendered again only when it is another: a token must not cost a pass over all cards in sight. @extends {Component<RowProps>} */
 class Row extends Component {
@@ -137,9 +139,9 @@ class Row extends Component {
   }
 
   render() {
-    const {index, count, measure, row} = this.props;
+    const {index, count, measure, row, name, kept} = this.props;
     return html`<article class="feed-row" ref=${measure} data-index=${index} aria-posinset=${index + 1} aria-setsize=${count} tabindex="-1">
-      ${row(index)}
+      <${RowMemory.Provider} value=${{kept, row: name}}>${row(index)}</${RowMemory.Provider}>
     </article>`;
   }
 }
