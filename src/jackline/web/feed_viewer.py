@@ -6,18 +6,16 @@ reads pages from the store until it has come to the tail. Entries come at least 
 
 from __future__ import annotations
 
-import asyncio
 import logging
-import random
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final, Literal
+from typing import TYPE_CHECKING, Final
 
 from jackline.errors import StoreUnavailable
 from jackline.log.feed import FeedPage
 from jackline.web import frames
 from jackline.web.feed import Slot, slot
 from jackline.web.pages import PAGE_BYTES
-from jackline.web.viewers import POLL_RETRY_MS, retry_ms, spread_seconds
+from jackline.web.writing import AWAY_PAUSE_SECONDS, OVER, READING, Writing
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -25,17 +23,10 @@ if TYPE_CHECKING:
     from jackline.web.crowd import Seat
     from jackline.web.feed import FeedTail
     from jackline.web.tails import Tails
-    from jackline.web.viewers import Connection
+    from jackline.web.writing import Connection
 
 _LOG: Final = logging.getLogger(__name__)
-_AWAY_PAUSE_SECONDS: Final = 0.5
 _UNSETTLED_PAUSE_SECONDS: Final = 0.1
-
-# Why a viewer does not go on by itself.
-_FULL: Final = 1  # its connection takes no more
-_READING: Final = 2  # a page is read from the store
-_RESTING: Final = 4  # the store was away
-_OVER: Final = 8  # its last frame is written, or will be at its time
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -53,22 +44,18 @@ class FeedWish:
     poll: bool = False
 
 
-class FeedViewer:
+class FeedViewer(Writing):
     """One stream of the feed, from `begin` to `close`."""
 
     def __init__(
         self, tails: Tails, wish: FeedWish, *, drain_seconds: float, seat: Seat | None = None
     ) -> None:
+        super().__init__(tails, poll=wish.poll, drain_seconds=drain_seconds, seat=seat)
         self.cursor = wish.cursor
-        self.delivered = 0
-        """How many entries were written to it."""
-        self._tails = tails
+        self._delivered = 0
         self._feed: FeedTail = tails.feed
         self._sees = wish.sees
         self._tick = wish.tick
-        self._poll: Literal["no", "silent", "said"] = "silent" if wish.poll else "no"
-        self._drain_seconds = drain_seconds
-        self._seat = seat
         self._page: FeedPage | None = wish.page
         self._place = self._feed.place_after(wish.cursor) if wish.page is None else None
         self._read_to, self._era = wish.place, wish.era
@@ -77,9 +64,11 @@ class FeedViewer:
         self._told = wish.cursor
         """The newest cursor that was written."""
         self._behind = wish.cursor != self._feed.cursor
-        self._held = 0
-        self._timer: asyncio.TimerHandle | None = None
-        self._connection: Connection | None = None
+
+    @property
+    def delivered(self) -> int:
+        """See `Writing`."""
+        return self._delivered
 
     def begin(self, connection: Connection) -> None:
         """Write the stream to `connection`, until its last frame or until it is closed."""
@@ -88,38 +77,9 @@ class FeedViewer:
         connection.write(frames.feed_opening(self.cursor, self._feed.cursor))
         self.look()
 
-    def close(self) -> None:
-        """The connection is gone."""
-        self._held |= _OVER
-        if self._timer is not None:
-            self._timer.cancel()
-            self._timer = None
-        if self._connection is not None:
-            self._connection = None
-            self._feed.part(self, self._tick)
-            self._feed.leave()
-            self._tails.delivered += self.delivered
-            if self._seat is not None:
-                self._seat.leave()
-
-    @property
-    def waiting(self) -> int:
-        """How many bytes wait in this process for it to take them."""
-        return 0 if self._connection is None else self._connection.waiting()
-
-    def abort(self) -> None:
-        """End it without another word."""
-        if self._connection is not None:
-            self._connection.abort()
-
-    def hold(self) -> None:
-        """The connection takes no more."""
-        self._held |= _FULL
-
-    def go_on(self) -> None:
-        """The connection takes more again."""
-        self._held &= ~_FULL
-        self.look()
+    def _part(self) -> None:
+        self._feed.part(self, self._tick)
+        self._feed.leave()
 
     def look(self) -> None:
         """Write what there is to write."""
@@ -131,16 +91,13 @@ class FeedViewer:
                 self.abort()
                 return
             wrote = self._write_next(self._connection)
-            if self._held & _READING:
+            if self._held & READING:
                 return
             wrote = self._write_beat(self._connection) or wrote
-            if wrote and self._poll == "silent":
-                self._poll = "said"
-            if self._place == self._feed.last and not self._held & _OVER:
-                if self._poll == "said":
-                    self._held |= _OVER
-                    self._connection.write(frames.shutdown(POLL_RETRY_MS))
-                    self._connection.end()
+            if wrote:
+                self._spoke()
+            if self._place == self._feed.last and not self._held & OVER:
+                self._end_poll(self._connection)
                 return
 
     def _write_beat(self, connection: Connection) -> bool:
@@ -161,7 +118,7 @@ class FeedViewer:
             page, self._page = self._page, None
             if page is not None:
                 return self._write_page(connection, page)
-            self._held |= _READING
+            self._held |= READING
             self._read_to, self._era = feed.last, feed.era
             feed.spawn(self._read())
             return False
@@ -212,7 +169,7 @@ class FeedViewer:
                     break
         if parts:
             connection.write(b"".join(parts))
-            self.delivered += len(parts)
+            self._delivered += len(parts)
         return bool(parts), place
 
     async def _read(self) -> None:
@@ -228,38 +185,20 @@ class FeedViewer:
         try:
             page = await self._feed.read(self.cursor)
         except StoreUnavailable:
-            return _AWAY_PAUSE_SECONDS
+            return AWAY_PAUSE_SECONDS
         except ValueError:  # another store answers by now: who comes back is told so
             self.abort()
-            return _AWAY_PAUSE_SECONDS
+            return AWAY_PAUSE_SECONDS
         if page.more and page.next == self.cursor:
             return _UNSETTLED_PAUSE_SECONDS
         return page
 
     def _arrived(self, page: FeedPage | float) -> None:
-        self._held &= ~_READING
+        self._held &= ~READING
         if self._connection is None:
             return
         if isinstance(page, FeedPage):
             self._page = page
         else:
-            self._held |= _RESTING
-            self._after(page, self._rested)
+            self._rest(page)
         self.look()
-
-    def _rested(self) -> None:
-        self._held &= ~_RESTING
-        self.look()
-
-    def _leave(self) -> None:
-        """Write the `shutdown` frame, each viewer's at its own time and with its own way back."""
-        self._held |= _OVER
-        self._after(random.uniform(0, spread_seconds(self._tails, self._drain_seconds)), self._goodbye)
-
-    def _goodbye(self) -> None:
-        if self._connection is not None:
-            self._connection.write(frames.shutdown(retry_ms(self._tails)))
-            self._connection.end()
-
-    def _after(self, seconds: float, then: Callable[[], None]) -> None:
-        self._timer = asyncio.get_running_loop().call_later(seconds, then)

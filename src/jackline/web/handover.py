@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
     from jackline.web.counts import Cut
     from jackline.web.ring import Joined
-    from jackline.web.viewers import Writing
+    from jackline.web.writing import Writing
 
 _LOG: Final = logging.getLogger(__name__)
 HANDOVER: Final = "jackline.handover"

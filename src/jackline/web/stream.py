@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from jackline.web.ring import Joined
     from jackline.web.site import Site
     from jackline.web.tail import Tail
-    from jackline.web.viewers import Writing
+    from jackline.web.writing import Writing
 
 
 def events_path(run_id: str) -> str:
