@@ -14,14 +14,13 @@ from jackline import sse
 from jackline.errors import StoreUnavailable
 from jackline.events import frame_data, timestamp
 from jackline.web import frames
+from jackline.web.flock import Watched
 from jackline.web.pages import PAGE_BYTES
-from jackline.web.tail import Flock
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine, Sequence
 
     from jackline.log.feed import Feed, FeedItem, FeedPage
-    from jackline.web.feed_viewer import FeedViewer
 
 PAGE_ITEMS: Final = 256
 """Entries read at once: of those that there are most of, 100 KiB."""
@@ -77,7 +76,7 @@ def bounded(page: FeedPage, cursor: str, size: int) -> FeedPage:
     return page
 
 
-class FeedTail:
+class FeedTail(Watched):
     """The newest entries of the feed, `first` … `last` by a count of this process's. `spawn` starts a task
     that outlives its caller; `linger`: seconds that it goes on without viewers."""
 
@@ -90,6 +89,7 @@ class FeedTail:
         linger: float,
         spawn: Callable[[Coroutine[None, None, None]], asyncio.Task[None]],
     ) -> None:
+        super().__init__()
         self.first, self.last = 1, 0
         self.cursor = ""
         """Of what comes after `last`; nothing before the first reading."""
@@ -101,7 +101,6 @@ class FeedTail:
         self.beat_at = 0
         self.plain_beat = b""
         self.heartbeat: frames.FeedHeartbeat | None = None
-        self.flocks: dict[int, Flock[FeedViewer]] = {}
         self.reading = asyncio.Semaphore(_READERS)
         self.spawn = spawn
         self.watchers = 0
@@ -117,7 +116,6 @@ class FeedTail:
         self._bodies: dict[tuple[str, int], bytes] = {}
         self._opening = asyncio.Lock()
         self._poke = asyncio.Event()
-        self._news: asyncio.Event | None = None
         self._tasks: tuple[asyncio.Task[None], ...] = ()
 
     # -- who watches ---------------------------------------------------------------------------
@@ -159,33 +157,6 @@ class FeedTail:
     def followed(self) -> bool:
         """Whether there will be news: not any more after `end`."""
         return bool(self._tasks)
-
-    def join(self, viewer: FeedViewer, tick: int) -> None:
-        """Tell a viewer of news, `tick` ms after the first of them at the latest."""
-        self.flocks.setdefault(tick, Flock(tick)).viewers[viewer] = None
-
-    def part(self, viewer: FeedViewer, tick: int) -> None:
-        """Tell it no more."""
-        flock = self.flocks[tick]
-        del flock.viewers[viewer]
-        if not flock.viewers:
-            flock.end()
-            del self.flocks[tick]
-
-    @property
-    def news(self) -> asyncio.Event:
-        """Set at the next change."""
-        if self._news is None:
-            self._news = asyncio.Event()
-        return self._news
-
-    def wake(self) -> None:
-        """Have everybody look again."""
-        if self._news is not None:
-            self._news.set()
-            self._news = None
-        for flock in self.flocks.values():
-            flock.ring()
 
     # -- what is held --------------------------------------------------------------------------
 

@@ -9,12 +9,13 @@ from __future__ import annotations
 import asyncio
 import logging
 from contextlib import suppress
-from typing import TYPE_CHECKING, Final, Generic, Protocol, TypeVar
+from typing import TYPE_CHECKING, Final
 
 from jackline import summary as summaries
 from jackline.errors import InDoubt, RunClosed, StoreUnavailable, UnknownRun
 from jackline.events import Workflow, decode, timestamp
 from jackline.web import frames
+from jackline.web.flock import Watched
 from jackline.web.fold import Fold
 from jackline.web.ring import Ring
 
@@ -24,7 +25,6 @@ if TYPE_CHECKING:
     from jackline.events import Entry, Receipt
     from jackline.log.base import EventLog, Head, News, Page
     from jackline.summary import Summary
-    from jackline.web.viewers import Viewer
 
 POLL_SECONDS: Final = 5.0
 """About the most that a lost hint can cost; twice that where one was heard just before."""
@@ -32,82 +32,19 @@ POLL_SECONDS: Final = 5.0
 _WARM_ENTRIES: Final = 256
 """How many of the newest entries a new tail reads."""
 
-_PORTION: Final = 256
-"""Viewers served in one turn of the loop: requests and other runs are not kept waiting by a crowd."""
-
 _LOG: Final = logging.getLogger(__name__)
 _AWAY_PAUSE_SECONDS: Final = 0.25
 _HEAD_TIMEOUT_SECONDS: Final = (0.5, 5.0)
 """How long a heartbeat may wait for the store, at least and at most, before it says `away`."""
 
 
-class Told(Protocol):
-    """Who is told of news."""
-
-    def look(self) -> None:
-        """There may be news."""
-        ...
-
-    def abort(self) -> None:
-        """End at once."""
-        ...
-
-
-_Told = TypeVar("_Told", bound=Told)
-
-
-class Flock(Generic[_Told]):
-    """The viewers of one tail that are told of news together: at once, or every `tick` ms."""
-
-    def __init__(self, tick: int) -> None:
-        self.viewers: dict[_Told, None] = {}
-        self._tick = tick
-        self._handle: asyncio.Handle | None = None
-        self._serving = False
-        self._more = False
-        self._loop = asyncio.get_running_loop()
-
-    def ring(self) -> None:
-        """Something is new."""
-        if self._serving:
-            self._more = True  # those who had their turn already get another one
-        elif self._handle is None and self.viewers:
-            if self._tick:
-                self._handle = self._loop.call_later(self._tick / 1000, self._serve)
-            else:
-                self._handle = self._loop.call_soon(self._serve)
-
-    def end(self) -> None:
-        """Tell nobody any more."""
-        if self._handle is not None:
-            self._handle.cancel()
-
-    def _serve(self) -> None:
-        self._serving, self._more = True, False
-        self._portion(tuple(self.viewers), 0)
-
-    def _portion(self, viewers: Sequence[_Told], at: int) -> None:
-        for viewer in viewers[at : at + _PORTION]:
-            try:
-                viewer.look()
-            except Exception:  # noqa: BLE001 (a fault with one viewer must not end the others' turns)
-                _LOG.exception("a viewer failed, and is cut off: it comes back with its cursor")
-                viewer.abort()
-        if at + _PORTION < len(viewers):
-            self._handle = self._loop.call_soon(self._portion, viewers, at + _PORTION)
-            return
-        self._handle, self._serving = None, False
-        if self._more:
-            self.ring()
-
-
-class Tail:
-    """One run, followed. `news` is set, and replaced by a new event, whenever something changed:
-    take it before you look, and no change is missed. Viewers in `flocks` are told."""
+class Tail(Watched):
+    """One run, followed."""
 
     def __init__(
         self, log: EventLog, run_id: str, *, heartbeat: float, now: Callable[[], float], ring_bytes: int
     ) -> None:
+        super().__init__()
         self.run_id = run_id
         self.ring = Ring(run_id, ring_bytes)
         self.fold = Fold(log, run_id)
@@ -128,7 +65,6 @@ class Tail:
         self.beat = b""
         self.heartbeat: frames.Heartbeat | None = None
         """The newest one, which `beat` is the frame of."""
-        self.flocks: dict[int, Flock[Viewer]] = {}
         self.following: asyncio.Task[None] | None = None
         self.reading: asyncio.Future[None] | None = None
         """The next reading of the log's end, shared by all who came since the last one began."""
@@ -139,7 +75,6 @@ class Tail:
         self._now = now
         self._head: Head | None = None
         self._summary: Summary | None = None
-        self._news: asyncio.Event | None = None
         self._poke = asyncio.Event()
         self._heard = False
         self._told = 0
@@ -167,35 +102,6 @@ class Tail:
             return None
         ending = decode(self.ring.entries(self.last - 1, 1, 1)[0][1])
         return ending.receipt if isinstance(ending, Workflow) else None
-
-    @property
-    def news(self) -> asyncio.Event:
-        """Set at the next change."""
-        if self._news is None:
-            self._news = asyncio.Event()
-        return self._news
-
-    def wake(self) -> None:
-        """Have everybody look again."""
-        if self._news is not None:
-            self._news.set()
-            self._news = None
-        for flock in self.flocks.values():
-            flock.ring()
-
-    def join(self, viewer: Viewer, tick: int) -> None:
-        """Tell a viewer of news, `tick` ms after the first of them at the latest."""
-        if tick not in self.flocks:
-            self.flocks[tick] = Flock(tick)
-        self.flocks[tick].viewers[viewer] = None
-
-    def leave(self, viewer: Viewer, tick: int) -> None:
-        """Tell it no more."""
-        flock = self.flocks[tick]
-        del flock.viewers[viewer]
-        if not flock.viewers:
-            flock.end()
-            del self.flocks[tick]
 
     async def refresh(self) -> None:
         """Read up to the log's end. Raises `StoreUnavailable`, `UnknownRun`."""

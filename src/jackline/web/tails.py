@@ -20,8 +20,8 @@ if TYPE_CHECKING:
 
     from jackline.log.base import Store
     from jackline.run import RunState
-    from jackline.web.feed_viewer import FeedViewer
     from jackline.web.viewers import Viewer
+    from jackline.web.writing import Writing
 
 LINGER_SECONDS: Final = 5.0
 
@@ -81,13 +81,9 @@ class Tails:
     def _end(self) -> None:
         """Let go of all viewers and tails."""
         for tail in list(self._tails.values()):
-            for flock in tuple(tail.flocks.values()):
-                for viewer in tuple(flock.viewers):
-                    viewer.abort()
+            tail.abort()
             self._drop(tail)
-        for flock in tuple(self.feed.flocks.values()):
-            for viewer in tuple(flock.viewers):
-                viewer.abort()
+        self.feed.abort()
         self.feed.end()
         self._beats.clear()
         if self._timer is not None:
@@ -109,12 +105,9 @@ class Tails:
         """Bytes that wait in this process for viewers to take them. Asks each of them."""
         return sum(viewer.waiting for viewer in self._here())
 
-    def _here(self) -> Iterator[Viewer | FeedViewer]:
-        for tail in self._tails.values():
-            for flock in tail.flocks.values():
-                yield from flock.viewers
-        for flock in self.feed.flocks.values():
-            yield from flock.viewers
+    def _here(self) -> Iterator[Writing]:
+        for watched in (*self._tails.values(), self.feed):
+            yield from watched.viewers
 
     @property
     def watched(self) -> tuple[str, ...]:
@@ -265,9 +258,7 @@ class Tails:
             _LOG.exception(
                 "the feed's tail failed; its viewers are cut off, and come back with their cursors"
             )
-            for flock in tuple(self.feed.flocks.values()):
-                for viewer in tuple(flock.viewers):
-                    viewer.abort()
+            self.feed.abort()
             self.feed.end()
 
     # -- heartbeats: one timer for all (G9) ------------------------------------------------------

@@ -77,7 +77,7 @@ class Viewer(Writing):
         self.look()
 
     def _part(self) -> None:
-        self._tail.leave(self, self._tick)
+        self._tail.part(self, self._tick)
         self._tails.leave(self._tail)
 
     @property
