@@ -80,7 +80,7 @@ class Drawing:
 
     def messages(self) -> list[Drawn]:
         """All messages of the run, in order; the first says how it stands."""
-        found = [self._status()]
+        found = [self.status()]
         if self.gone:
             return found
         for item in self.story.items:
@@ -95,7 +95,8 @@ class Drawing:
 
     # -- how it stands -----------------------------------------------------------------------
 
-    def _status(self) -> Drawn:
+    def status(self) -> Drawn:
+        """How it stands."""
         story = self.story
         head = _HEADS.get(story.state, escape(story.state))
         if self.gone:
@@ -128,7 +129,8 @@ class Drawing:
         blocks = [section("\n".join(lines))]
         if not story.ended and not self.gone:
             blocks.append(buttons(button("stop", "Stop", story.run_id, style="danger")))
-        text = _notification(f"{story.state} run {story.run_id}")
+        state = story.state if self.away is None else "no connection to Jackline:"
+        text = _notification(f"{state} run {story.run_id}")
         # Who reads that it is completed must find all of it below.
         return Drawn(key="status", text=text, blocks=blocks, last=story.ended)
 

@@ -101,6 +101,8 @@ class Ledger:
 
     def _prune(self, before: float) -> None:
         self._db.execute("DELETE FROM inbox WHERE done AND at < ?", (before,))
+        # Before its messages: a run that is asked for again would be told anew without them.
+        self._db.execute("UPDATE runs SET done = 1 WHERE done = 2 AND at < ?", (before,))
         self._db.execute(
             "DELETE FROM messages WHERE holder IN (SELECT run_id FROM runs WHERE done AND at < ?)", (before,)
         )
@@ -187,10 +189,10 @@ class Ledger:
         return self._db.execute("SELECT 1 FROM runs WHERE run_id = ?", (run_id,)).fetchone() is not None
 
     def open_runs(self) -> list[tuple[str, Thread]]:
-        """The runs that are not told to their end, oldest first."""
+        """The runs that are not told to their end, those that were gone too, oldest first."""
         rows = self._db.execute(
             "SELECT r.run_id, t.conversation_id, t.channel, t.ts, t.user FROM runs r"
-            " JOIN threads t ON t.conversation_id = r.conversation_id WHERE NOT r.done ORDER BY r.at"
+            " JOIN threads t ON t.conversation_id = r.conversation_id WHERE r.done != 1 ORDER BY r.at"
         )
         return [
             (row[0], Thread(conversation_id=row[1], channel=row[2], ts=row[3], user=row[4])) for row in rows
@@ -199,6 +201,10 @@ class Ledger:
     def told(self, run_id: str) -> None:
         """All of the run stands in Slack."""
         self._db.execute("UPDATE runs SET done = 1 WHERE run_id = ?", (run_id,))
+
+    def gone(self, run_id: str) -> None:
+        """The server does not know the run, and that stands in Slack. The next bridge asks again."""
+        self._db.execute("UPDATE runs SET done = 2 WHERE run_id = ?", (run_id,))
 
     # -- messages ------------------------------------------------------------------------------
 

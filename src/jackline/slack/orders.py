@@ -15,7 +15,8 @@ import anyio
 import structlog
 
 from jackline.client.api import Decision
-from jackline.client.errors import ClientError, Refused, Unreachable
+from jackline.client.errors import ClientError, Refused
+from jackline.slack.answers import because, explain, is_away, says_gone
 from jackline.slack.drawing import Drawn, button, buttons, section
 from jackline.slack.forms import stranger
 from jackline.slack.ledger import Thread
@@ -174,8 +175,8 @@ class Orders:
                     # One key for both answers of a busy thread: who presses both starts one run.
                     key=_key(taken.id, "busy" if on_busy else ""),
                 )
-            except Unreachable:
-                if time.time() - taken.at > _PATIENCE_S:
+            except ClientError as error:
+                if not is_away(error) or time.time() - taken.at > _PATIENCE_S:
                     raise
                 if not told:
                     told = True
@@ -195,14 +196,14 @@ class Orders:
                 button("stop_first", "Stop that one first", taken.id, style="danger"),
             )
             await self.whisper(asked, text, [section(text), choices])
-        elif isinstance(error, Refused) and error.status == HTTPStatus.NOT_FOUND and thread is not None:
+        elif isinstance(error, Refused) and says_gone(error) and thread is not None:
             await self.whisper(
                 asked,
                 "The conversation of this thread belongs to somebody else, or is deleted. Begin a new one: "
                 "mention me outside of this thread.",
             )
         else:
-            await self.whisper(asked, f"Not started: {_explain(error)}")
+            await self.whisper(asked, f"Not started: {explain(error)}")
 
     async def _busy(self, taken: Taken, asked: Asked, client: Client) -> None:
         """The answer to whether to wait or to stop the active run first."""
@@ -233,7 +234,7 @@ class Orders:
                 run_id, conversation_id=conversation_id, reason=f"{asked.name} in Slack", key=key
             )
         except ClientError as error:
-            await self.whisper(asked, f"Not stopped: {_explain(error)}")
+            await self.whisper(asked, f"Not stopped: {explain(error)}")
         else:
             if stopped.state in ("completed", "failed"):
                 await self.whisper(asked, f"There is nothing to stop: the run is {stopped.state} already.")
@@ -257,14 +258,14 @@ class Orders:
             else:
                 await client.decide_all(decisions, key=_key(taken.id))
         except ClientError as error:
-            await self.whisper(asked, f"Not decided: {_explain(error)}")
+            await self.whisper(asked, f"Not decided: {explain(error)}")
 
     async def submit(self, client: Client, decision: Decision) -> str | None:
         """A decision from a form; why it was not taken, in words for the form."""
         try:
             await client.decide(decision)
         except ClientError as error:
-            return _explain(error, slack=False)
+            return explain(error, slack=False)
         return None
 
     async def open_view(self, trigger: str, view: dict[str, Any]) -> None:
@@ -286,30 +287,6 @@ class Orders:
             _log.warning("somebody was not told", user=asked.user, reason=str(error))
 
 
-def because(name: str, reason: str = "") -> str:
-    """The reason of a decision: who pressed, as the key may be that of several people, and why."""
-    return f"{name} in Slack" + (f": {reason}" if reason else "")
-
-
 def _key(*parts: str) -> str:
     """The key of idempotency of what Slack sent: the same however often it sends it."""
     return "slack-" + hashlib.sha256(json.dumps(parts).encode()).hexdigest()[:40]
-
-
-def _explain(error: ClientError, *, slack: bool = True) -> str:
-    """Why it was not done, and what to do."""
-    match error:
-        case Unreachable():
-            text = "Jackline does not answer. See what the thread says, and try again."
-        case Refused(status=HTTPStatus.UNAUTHORIZED):
-            text = "Jackline does not take your key; ask its operator to map you to another (slack_users)."
-        case Refused(status=HTTPStatus.NOT_FOUND):
-            text = "not found, or not yours to decide."
-        case Refused() if error.problem.get("by"):
-            at = f" at {error.problem['at']}" if error.problem.get("at") else ""
-            text = f"already {error.problem.get('state', 'decided')} by {error.problem['by']}{at}."
-        case Refused():
-            text = "; ".join(f"{field}: {wanted}" for field, wanted in error.fields) or error.detail
-        case _:
-            text = str(error)
-    return escape(text) if slack else text

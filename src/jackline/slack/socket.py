@@ -20,8 +20,9 @@ from slack_bolt.authorization import AuthorizeResult
 from jackline.client.api import Decision
 from jackline.client.shape import members
 from jackline.slack import forms
+from jackline.slack.answers import because
 from jackline.slack.mrkdwn import request
-from jackline.slack.orders import Asked, because
+from jackline.slack.orders import Asked
 from jackline.slack.web import SlackError
 
 if TYPE_CHECKING:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from http import HTTPStatus
 from typing import TYPE_CHECKING, Final
 
 import anyio
@@ -10,6 +9,7 @@ import structlog
 
 from jackline.client.errors import ClientError, Refused
 from jackline.client.frames import End, Entry, Gap, Ready
+from jackline.slack.answers import says_gone
 from jackline.slack.drawing import Drawing
 from jackline.slack.speaker import Place, Speaker
 from jackline.slack.story import Story
@@ -56,38 +56,51 @@ class Teller:
         async with anyio.create_task_group() as group:
             group.start_soon(self._speaker.run)
             group.start_soon(self._watch_connection)
-            whole = await self._follow_all()
+            await self._follow_all()
             await self._speaker.settled()
-            if whole and not self._speaker.lost:
+            if self._drawing.gone:
+                # Perhaps only the data of the server were: the next bridge looks again.
+                self._mouth.ledger.gone(self.run_id)
+            elif not self._speaker.lost:
                 self._mouth.ledger.told(self.run_id)
             group.cancel_scope.cancel()
 
     def _messages(self) -> list[Drawn]:
-        """Nothing before all is read that there was: else what was answered would be asked again."""
+        """Nothing before all is read that there was: else what was answered would be asked again. Only that
+        it cannot be read is said at once."""
         story = self.story
         whole = story.seq and story.seq >= self._newest
-        return self._drawing.messages() if whole or self._drawing.gone else []
+        if whole or self._drawing.gone:
+            return self._drawing.messages()
+        return [] if self._drawing.away is None else [self._drawing.status()]
 
-    async def _follow_all(self) -> bool:
-        """Read to the end; whether there was one."""
+    async def _follow_all(self) -> None:
+        """Read to the end, or until there is nothing to read any more."""
         while True:
             try:
                 follow = self._client.follow(self.run_id, after=self._cursor, on_state=self._heard)
                 async with follow:
                     if await self._read(follow):
-                        return True
+                        return
             except Refused as error:
-                if error.status in (HTTPStatus.NOT_FOUND, HTTPStatus.GONE):
+                if says_gone(error) and await self._server_is_there():
                     # Deleted, or not this user's any more: what was told stays.
                     _log.warning("a run cannot be read any more", run_id=self.run_id, reason=str(error))
                     self._heard("ended", "")
                     # Its ending stands, where it is told.
                     self._drawing.gone = not self.story.ended
-                    return True
+                    return
                 self._heard("reconnecting", f"it answers {error}")
             except ClientError as error:
                 self._heard("reconnecting", str(error))
             await anyio.sleep(_AGAIN_S)
+
+    async def _server_is_there(self) -> bool:
+        """Whether what refuses a run is a server of ours at the right address: it answers for all runs."""
+        try:
+            return "runs" in await self._client.runs(limit=1)
+        except ClientError:
+            return False
 
     async def _read(self, follow: Follow) -> bool:
         async for frame in follow:
