@@ -12,6 +12,9 @@ Body = dict[str, Any]
 _MANUAL_PING = re.compile(r"<!(channel|here|everyone|subteam)|<@[UW]")
 _PLAIN_PING = re.compile(r"(?<![\w`])@(channel|here|everyone)\b")
 _BLOCKS_CHARS = 13_200
+RATES = {"chat.postMessage": (1.0, 4.0), "chat.postEphemeral": (100 / 60, 8.0)}
+"""Calls a second, and in a burst. Others: `RATE`."""
+RATE = (50 / 60, 8.0)
 
 
 def refusal(body: Body) -> str | None:

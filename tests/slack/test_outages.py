@@ -8,12 +8,16 @@ import threading
 from collections.abc import Generator
 from pathlib import Path
 
+import pytest
+
+from jackline.client.api import Client
+from jackline.slack.orders import question_now
 from tests.blackbox.api import call, steps
-from tests.blackbox.conftest import world
+from tests.blackbox.conftest import World, world
 from tests.slack.bridge import bridge
 from tests.slack.stand_in import StandIn
 from tests.slack.test_runs import CHANNEL, run_of
-from tests.support.processes import HOST
+from tests.support.processes import HOST, eventually
 
 
 @contextlib.contextmanager
@@ -108,3 +112,38 @@ def test_a_bridge_that_begins_during_an_outage_says_so(slack: StandIn, tmp_path:
         assert [each.text for each in slack.thread(CHANNEL, ts)][1:] == before[1:]
         own.server.launch()
         slack.until(lambda: [each.text for each in slack.thread(CHANNEL, ts)] == before)
+
+
+def test_forms_open_for_a_bridge_that_has_read_nothing_yet(slack: StandIn, tmp_path: Path) -> None:
+    """G5: what is not known is not answered. A denial needs no server until it is sent; arguments do."""
+    with world(tmp_path / "server") as own, bridge(slack, own.server.url, tmp_path) as process:
+        ts = slack.mention("UANA", CHANNEL, steps(call("delete", path="/unread"), {"say": "two"}))
+        question = slack.find(CHANNEL, ts, "[Approve]")
+        process.kill()
+        own.server.process.end()
+        process.launch()
+        slack.press("UANA", question, "edit")
+        slack.until_whisper("UANA", "has not been read yet")
+        slack.press("UANA", question, "deny")
+        form = slack.until_form("UANA")
+        assert "does not answer" in (slack.submit(form, "no") or "")
+        own.server.launch()
+        assert slack.submit(form, "no") is None
+        slack.until(lambda: "Denied" in question.text and "ana in Slack: no" in question.text)
+        assert "delete /unread" not in own.effects
+
+
+@pytest.mark.anyio
+async def test_a_form_asks_the_server_for_what_its_thread_has_not_read(server: World) -> None:
+    """G5: the arguments of a pending question, and that another is over."""
+    prompt = steps({"calls": [["delete", {"path": "/ask"}]]}, {"say": "two"})
+    run_id = server.api.start(prompt)
+    call_id = eventually(lambda: [each["call_id"] for each in server.api.snapshot(run_id)["approvals"]])[0]
+    async with Client(server.server.url) as client:
+        found = await question_now(client, call_id)
+        assert found is not None
+        assert (found.pending, found.round, found.args) == (True, 1, {"path": "/ask"})
+        server.api.decide(call_id, approve=False)
+        found = await question_now(client, call_id)
+        assert found is not None
+        assert not found.pending

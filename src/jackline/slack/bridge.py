@@ -6,6 +6,7 @@ import re
 import sqlite3
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, field
+from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
 import aiohttp
@@ -24,7 +25,7 @@ from jackline.slack.teller import Teller
 from jackline.slack.web import RateLimited, SlackRefused, SlackWeb, Unsure
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Coroutine, Mapping
     from pathlib import Path
 
     from anyio.abc import TaskGroup
@@ -66,7 +67,9 @@ class Bridge:
         self._ledger = ledger
         self._people = people
         self._mouth = Mouth(web, Gates(wish.rate), ledger)
-        self._orders = Orders(self._mouth, people, str(who["user_id"]), self._started)
+        self._orders = Orders(
+            self._mouth, people, str(who["user_id"]), follow=self._started, begin=self._begin_task
+        )
         intake = Intake(
             ledger=ledger,
             orders=self._orders,
@@ -103,8 +106,11 @@ class Bridge:
         return f"{self._wish.page.rstrip('/')}/#/runs/{run_id}"
 
     def _begin(self, taken: Taken) -> None:
+        self._begin_task(partial(self._orders.carry_out, taken))
+
+    def _begin_task(self, task: Callable[[], Coroutine[Any, Any, None]]) -> None:
         assert self._group is not None
-        self._group.start_soon(self._orders.carry_out, taken)
+        self._group.start_soon(task)
 
     def _question(self, call_id: str) -> Question | None:
         teller = self._tellers.get(_RUN.sub("", call_id))

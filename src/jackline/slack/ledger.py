@@ -124,6 +124,15 @@ class Ledger:
         rows = self._db.execute("SELECT id, kind, body, at FROM inbox WHERE id = ?", (id_,))
         return next((_taken(row) for row in rows), None)
 
+    def before(self, taken: Taken) -> list[Taken]:
+        """Those of its kind that came before it, done or not."""
+        rows = self._db.execute(
+            "SELECT id, kind, body, at FROM inbox WHERE kind = ?"
+            " AND rowid < (SELECT rowid FROM inbox WHERE id = ?)",
+            (taken.kind, taken.id),
+        )
+        return [_taken(row) for row in rows]
+
     def waiting(self) -> list[Taken]:
         """What is not done yet, oldest first."""
         rows = self._db.execute("SELECT id, kind, body, at FROM inbox WHERE NOT done ORDER BY at")
