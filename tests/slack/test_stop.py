@@ -25,6 +25,15 @@ def test_the_button_stops_and_the_receipt_follows(
     assert status.buttons == []
     stopping = next(each for each in server.api.log(run_of(server, ts)) if each.get("state") == "stopping")
     assert stopping["reason"] == "bob in Slack"
+    assert "asked for by local (bob in Slack)" in receipt.text
+    ts = slack.mention("UANA", CHANNEL, SLOW)
+    slack.find(CHANNEL, ts, "started")
+    slack.say("UBOB", CHANNEL, "stop", ts)
+    assert "asked for by local (bob in Slack)" in slack.find(CHANNEL, ts, "was cancelled").text
+    ts = slack.mention("UANA", CHANNEL, SLOW)
+    slack.find(CHANNEL, ts, "started")
+    slack.say("UANA", CHANNEL, "stop", ts)
+    assert "asked for by local (UANA in Slack)" in slack.find(CHANNEL, ts, "was cancelled").text
 
 
 def test_stop_may_be_typed(slack: StandIn, server: World, bridged: BridgeProcess) -> None:

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
 from typing import TYPE_CHECKING, Final
 
 import anyio
 import structlog
 
 from jackline.client.errors import ClientError, Refused
-from jackline.client.frames import End, Entry, Gap, Ready
+from jackline.client.frames import End, Entry, Gap, Heartbeat, Ready
+from jackline.client.shape import members
 from jackline.slack.answers import says_gone
 from jackline.slack.drawing import Drawing
 from jackline.slack.speaker import Place, Speaker
@@ -28,6 +30,9 @@ _log = structlog.get_logger()
 _QUIET_S: Final = 2.0
 """An outage that is over by then, as in a deploy, is not worth an edit."""
 _AGAIN_S: Final = 5.0
+_HELD: Final = 2
+"""Heartbeats that say that nobody works on the run before the thread does: mostly the next one takes it."""
+_WHY_S: Final = 5.0
 
 
 class Teller:
@@ -50,6 +55,7 @@ class Teller:
         self._reason: str | None = None
         self._cursor: int | str = 0
         self._newest = 0
+        self._held = 0
 
     async def run(self) -> None:
         """Tell it to its end."""
@@ -108,7 +114,11 @@ class Teller:
                 case Ready():
                     newest = frame.data.get("newest")
                     self._newest = newest if isinstance(newest, int) else 0
+                case Heartbeat():
+                    await self._beat(frame)
                 case Entry():
+                    if frame.type == "workflow":
+                        self._held, self._drawing.waits = 0, None
                     self.story.add(frame)
                     self._cursor = frame.id
                     self._speaker.changed()
@@ -126,10 +136,30 @@ class Teller:
                     pass
         return self.story.ended
 
+    async def _beat(self, beat: Heartbeat) -> None:
+        """Note what holds the run up, once it has done so from one heartbeat to the next."""
+        if beat.data.get("store") is not None:
+            return  # what it says of the worker is old
+        lost = beat.worker == "lost" and beat.state in ("executing", "stopping")
+        self._held = self._held + 1 if lost or (beat.state, beat.worker) == ("queued", "none") else 0
+        waits = None
+        if self._held >= _HELD:
+            waits = "its worker is lost; another one takes it over" if lost else await self._why()
+        if waits != self._drawing.waits:
+            self._drawing.waits = waits
+            self._speaker.changed()
+
+    async def _why(self) -> str | None:
+        """Why it is queued: it has its turn later, or no worker serves its agent. Only the server knows."""
+        with anyio.move_on_after(_WHY_S), contextlib.suppress(ClientError):
+            waiting = members((await self._client.snapshot(self.run_id)).get("waiting")) or {}
+            return str(waiting["detail"]) if waiting.get("detail") else None
+        return self._drawing.waits
+
     def _begin_anew(self) -> None:
         self.story = Story(run_id=self.run_id)
         self._drawing = Drawing(self.story, self._page, self.thread.ts)
-        self._cursor = 0
+        self._cursor = self._held = 0
 
     # -- the connection ------------------------------------------------------------------------
 
