@@ -15,7 +15,7 @@ from typing import Literal
 from aiohttp import WSMsgType, web
 
 from jackline.client.shape import members
-from tests.slack.limits import RATE, RATES, Body, pings, refusal, view_refusal
+from tests.slack.limits import Body, Buckets, pings, refusal, view_refusal
 from tests.slack.shapes import Envelope, Form, Message, Whisper
 from tests.support.processes import HOST
 
@@ -61,7 +61,7 @@ class SlackSide:
         self.deliver_twice = False
         self.on_post: Callable[[Message], None] = lambda message: None
         """Told, within Slack's own loop, of each message before its sender is answered."""
-        self._buckets: dict[tuple[str, str], tuple[float, float]] = {}
+        self._buckets = Buckets()
         self._sockets: list[web.WebSocketResponse] = []
         self._triggers: dict[str, float] = {}
         # Slack's ids are used once in the world; servers outlive a stand-in.
@@ -267,13 +267,7 @@ class SlackSide:
         elif self.storm > 0:
             self.storm -= 1
             return self.storm_s
-        per_second, burst = RATES.get(method, RATE)
-        name = (method, channel if method == "chat.postMessage" else "")
-        now = time.monotonic()
-        room, at = self._buckets.get(name, (burst, now))
-        room = min(burst, room + (now - at) * per_second * self.rate)
-        self._buckets[name] = (room - 1 if room >= 1 else room, now)
-        return None if room >= 1 else 1
+        return self._buckets.wait_s(method, channel, self.rate)
 
     def _good(self, method: str, body: Body) -> str | None:
         channel = str(body.get("channel"))

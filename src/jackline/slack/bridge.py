@@ -37,6 +37,7 @@ _log = structlog.get_logger()
 
 _AGAIN_S: Final = 2.0
 _TIMEOUT_S: Final = 15
+_PRUNE_S: Final = 86400.0
 _RUN: Final = re.compile(r"\.[0-9]+$")
 
 
@@ -97,7 +98,9 @@ class Bridge:
                     self._finder.listen(self._group, user)
                 await self._socket.open()
                 _log.info("connected to slack", runs=len(self._tellers))
-                await anyio.sleep_forever()
+                while True:
+                    await anyio.sleep(_PRUNE_S)
+                    self._ledger.prune()
             finally:
                 with anyio.move_on_after(_TIMEOUT_S, shield=True):
                     await self._socket.close()
@@ -163,12 +166,12 @@ async def bridge(wish: Wish) -> None:
     async with AsyncExitStack() as stack:
         ledger = Ledger(wish.path)
         stack.callback(ledger.close)
+        people = People(wish.url, wish.users)
+        stack.push_async_callback(people.aclose)
         timeout = aiohttp.ClientTimeout(total=_TIMEOUT_S)
         session = await stack.enter_async_context(aiohttp.ClientSession(timeout=timeout))
         web = SlackWeb(wish.bot_token, wish.slack_url, session)
         who = await _introduce(web, wish)
-        people = People(wish.url, wish.users)
-        stack.push_async_callback(people.aclose)
         await Bridge(wish, ledger, web, who, people).run()
 
 
