@@ -113,6 +113,14 @@ def test_unchanged_arguments_are_not_sent() -> None:
     assert sent.decision.args is None
 
 
+def test_arguments_that_are_stored_aside_are_not_edited() -> None:
+    """What stands in their place is no arguments; sent back, it would be taken for some."""
+    dialog = Dialog()
+    dialog.frame(approval("pending", args={"artifact": "a1", "bytes": 40_000, "preview": '{"path": "xx'}))
+    assert dialog.line("e") == Say(text="the arguments are too large to be edited here")
+    assert isinstance(dialog.line("y"), Send)
+
+
 def test_a_final_refusal_is_not_asked_again() -> None:
     """G5"""
     dialog = Dialog()

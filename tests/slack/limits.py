@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import time
 from typing import Any
 
 from jackline.client.shape import items, members
@@ -96,3 +97,21 @@ def pings(body: Body, *, edited: bool) -> list[str]:
             if not each.get("verbatim"):
                 found += [ping[0] for ping in _PLAIN_PING.finditer(each["text"])]
     return found
+
+
+class Buckets:
+    """How many calls of a method Slack takes: so many a second, and in a burst."""
+
+    def __init__(self) -> None:
+        self._kept: dict[tuple[str, str], tuple[float, float]] = {}
+
+    def wait_s(self, method: str, channel: str, rate: float) -> int | None:
+        """Seconds to wait, None where the call may be made."""
+        rates = {"chat.postMessage": (1.0, 4.0), "chat.postEphemeral": (100 / 60, 8.0)}
+        per_second, burst = rates.get(method, (50 / 60, 8.0))
+        name = (method, channel if method == "chat.postMessage" else "")
+        now = time.monotonic()
+        room, at = self._kept.get(name, (burst, now))
+        room = min(burst, room + (now - at) * per_second * rate)
+        self._kept[name] = (room - 1 if room >= 1 else room, now)
+        return None if room >= 1 else 1

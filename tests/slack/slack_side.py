@@ -15,7 +15,7 @@ from typing import Literal
 from aiohttp import WSMsgType, web
 
 from jackline.client.shape import members
-from tests.slack.limits import Body, pings, refusal, view_refusal
+from tests.slack.limits import Body, Buckets, pings, refusal, view_refusal
 from tests.slack.shapes import Envelope, Form, Message, Whisper
 from tests.support.processes import HOST
 
@@ -53,13 +53,15 @@ class SlackSide:
         self.storm = 0
         """So many calls to come are answered with 429."""
         self.storm_s = 1
+        self.hush = 0
+        """So many of what only one person is to see are answered with 429."""
         self.lose_answers = 0
         """So many posts to come are carried out, and the connection is cut before the answer."""
         self.clock_ahead_s = 0.0
         self.deliver_twice = False
         self.on_post: Callable[[Message], None] = lambda message: None
         """Told, within Slack's own loop, of each message before its sender is answered."""
-        self._buckets: dict[tuple[str, str], tuple[float, float]] = {}
+        self._buckets = Buckets()
         self._sockets: list[web.WebSocketResponse] = []
         self._triggers: dict[str, float] = {}
         # Slack's ids are used once in the world; servers outlive a stand-in.
@@ -256,18 +258,16 @@ class SlackSide:
 
     def _limit(self, method: str, channel: str) -> int | None:
         """Seconds to wait, None where the call may be made."""
-        if method in ("auth.test", "apps.connections.open", "views.open", "chat.postEphemeral"):
+        if method in ("auth.test", "apps.connections.open", "views.open"):
             return None
-        if self.storm > 0:
+        if method == "chat.postEphemeral":
+            if self.hush > 0:
+                self.hush -= 1
+                return self.storm_s
+        elif self.storm > 0:
             self.storm -= 1
             return self.storm_s
-        per_second, burst = (1.0, 4.0) if method == "chat.postMessage" else (50 / 60, 8.0)
-        name = (method, channel if method == "chat.postMessage" else "")
-        now = time.monotonic()
-        room, at = self._buckets.get(name, (burst, now))
-        room = min(burst, room + (now - at) * per_second * self.rate)
-        self._buckets[name] = (room - 1 if room >= 1 else room, now)
-        return None if room >= 1 else 1
+        return self._buckets.wait_s(method, channel, self.rate)
 
     def _good(self, method: str, body: Body) -> str | None:
         channel = str(body.get("channel"))
@@ -324,12 +324,13 @@ class SlackSide:
         error = self._good("chat.postEphemeral", body)
         if error is not None:
             return self._no("chat.postEphemeral", error)
+        ts, thread = f"{time.time():.6f}", body.get("thread_ts")
+        if thread is not None and not any(each.thread == thread for each in self.channels[body["channel"]]):
+            # Slack takes it, and shows it to nobody: a thread is one from its first reply on.
+            return web.json_response({"ok": True, "message_ts": ts})
         with self._lock:
-            ts = f"{time.time():.6f}"
             self.whispers.append(
-                Whisper(
-                    channel=body["channel"], user=body["user"], thread=body.get("thread_ts"), body=body, ts=ts
-                )
+                Whisper(channel=body["channel"], user=body["user"], thread=thread, body=body, ts=ts)
             )
         return web.json_response({"ok": True, "message_ts": ts})
 

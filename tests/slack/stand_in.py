@@ -44,8 +44,10 @@ class StandIn(SlackSide):
         *,
         mentions: bool = False,
         team: str = TEAM,
+        subtype: str | None = None,
     ) -> str:
-        """Write something. What is typed comes escaped."""
+        """Write something. What is typed comes escaped. `subtype`: `thread_broadcast` where it is also sent
+        to the channel, `file_share` with a file."""
         text = (f"<@{BOT}> " if mentions else "") + html.escape(text, quote=False)
         with self._lock:
             message = self._add(channel, user, {"text": text}, thread)
@@ -54,7 +56,8 @@ class StandIn(SlackSide):
             if mentions:
                 self._event(event | {"type": "app_mention"}, team)
             kind = "im" if channel.startswith("D") else "channel"
-            self._event(event | {"type": "message", "channel_type": kind}, team)
+            said = {} if subtype is None else {"subtype": subtype}
+            self._event(event | said | {"type": "message", "channel_type": kind}, team)
             return message.ts
 
     def command(self, user: str, channel: str, text: str, name: str = "/jackline") -> None:

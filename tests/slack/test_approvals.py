@@ -66,6 +66,18 @@ def test_edited_arguments_are_checked_by_the_server(
     assert "delete /slack/c" not in server.effects
 
 
+def test_arguments_that_are_stored_aside_are_not_edited(
+    slack: StandIn, server: World, bridged: BridgeProcess
+) -> None:
+    """What stands in their place is no arguments; sent back, it would be taken for some."""
+    ts, question = ask(slack, "/slack/" + "x" * 40_000)
+    slack.press("UANA", question, "edit")
+    slack.until_whisper("UANA", "too large to be edited here")
+    assert slack.forms == []
+    slack.press("UANA", slack.thread(CHANNEL, ts)[0], "stop")
+    slack.until(lambda: "Withdrawn" in question.text)
+
+
 def test_all_of_a_step_may_be_approved_at_once(slack: StandIn, server: World, bridged: BridgeProcess) -> None:
     ts, question = ask(slack, "/slack/d1", "/slack/d2", "/slack/d3")
     slack.until(lambda: "[Approve all 3]" in question.text)

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from jackline.slack.ledger import Ledger
 from jackline.slack.manifest import manifest
 from tests.slack.stand_in import StandIn
 from tests.support.processes import clean_environment
@@ -42,6 +43,12 @@ def run(path: Path, *args: str, code: str = "", **env: str) -> subprocess.Comple
         ({"JACKLINE_SLACK_USERS": "{"}, "not JSON"),
         ({"JACKLINE_SLACK_RATE": "0"}, "slack_rate"),
         ({"JACKLINE_URL": "nowhere"}, "--url"),
+        ({"JACKLINE_SLACK_USERS": '{"U1": "schlüssel"}'}, "slack_users: the key of U1"),
+        (
+            {"JACKLINE_SLACK_DB": "/dev/null/deep/slack.db"},
+            "slack_db: /dev/null/deep/slack.db cannot be written",
+        ),
+        ({"JACKLINE_SLACK_DB": "/dev"}, "slack_db: /dev cannot be written"),
     ],
 )
 def test_what_is_missing_is_named(tmp_path: Path, change: dict[str, str], said: str) -> None:
@@ -49,6 +56,18 @@ def test_what_is_missing_is_named(tmp_path: Path, change: dict[str, str], said: 
     done = run(tmp_path, **(GOOD | change))
     assert done.returncode == 2
     assert said in done.stderr
+    assert done.stderr.count("\n") == 1
+
+
+@pytest.mark.parametrize("kept", [0, 100, 4096, 5000])
+def test_a_damaged_file_is_named(tmp_path: Path, kept: int) -> None:
+    """G11: before anything is said in Slack. `kept`: bytes of it that are good."""
+    path = tmp_path / "slack.db"
+    Ledger(path).close()
+    path.write_bytes(path.read_bytes()[:kept] + b"x" * 20_000)
+    done = run(tmp_path, **GOOD, JACKLINE_SLACK_DB=str(path))
+    assert done.returncode == 2
+    assert f"slack_db: {path} cannot be read" in done.stderr
     assert done.stderr.count("\n") == 1
 
 

@@ -168,6 +168,18 @@ def test_the_receipt_says_what_became_of_each_call() -> None:
     ]
 
 
+def test_who_pressed_stop_is_named_where_several_share_a_key() -> None:
+    """G4: in the status and in the receipt; a name that is only known as an id pings nobody."""
+    stopping = entry("workflow", 1, state="stopping", by="local", reason="<@UBOB> in Slack")
+    [status] = draw(stopping)
+    assert "asked for by local (&lt;@UBOB&gt; in Slack)" in text(status)
+    [_, end] = draw(stopping, entry("workflow", 2, state="stopped", receipt={"by": "local", "tools": []}))
+    assert "asked for by local (&lt;@UBOB&gt; in Slack)" in text(end)
+    story = Story(run_id="c.1")
+    story.take({"seq": 3, "state": "stopping", "by": "user:ana", "stop": {"by": "local", "reason": "x"}})
+    assert (story.stopped_by, story.stopped_why) == ("local", "x")
+
+
 def test_a_snapshot_stands_for_what_cannot_be_read() -> None:
     """G1: a gap is said."""
     story = Story(run_id="c.1")

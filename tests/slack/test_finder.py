@@ -37,7 +37,8 @@ class Server:
         after = request.query.get("after", "")
         self.after.append(after)
         if after in self.refuse:
-            return web.json_response({"title": "no", "status": 400, "detail": "another store's"}, status=400)
+            no = {"type": "about:blank", "title": "no", "status": 400, "detail": "another store's"}
+            return web.json_response(no, status=400)
         response = web.StreamResponse(headers={"Content-Type": "text/event-stream"})
         await response.prepare(request)
         begin = "c0" if after == "now" else after

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
+import sqlite3
+import time
 from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
@@ -137,6 +140,38 @@ def test_what_came_once_is_taken_once_also_by_the_next_bridge(tmp_path: Path) ->
     kept = [each for each in tmp_path.iterdir() if "lock" not in each.name]
     assert [each.stat().st_mode & 0o077 for each in kept] == [0, 0, 0], "nobody else may read it"
     again.close()
+
+
+def test_what_nothing_needs_any_more_is_forgotten(tmp_path: Path) -> None:
+    """A run is forgotten with its thread only: found once more it would be told once more. What is not told
+    to its end is kept, however old it is."""
+    path, day = tmp_path / "slack.db", 86400.0
+    ledger = Ledger(path)
+    for name in ("old", "open", "late", "gone"):
+        thread = Thread(conversation_id=name, channel="C1", ts=name, user="U1")
+        for number in (1, 2):
+            ledger.begin(thread, f"{name}.{number}")
+            ledger.posted(f"{name}.{number}", "status", "1.0", "")
+            ledger.told(f"{name}.{number}")
+    ledger.gone("gone.2")
+    for id_ in ("Ev1", "Ev2"):
+        ledger.take(id_, "mention", {})
+    ledger.done("Ev1")
+    with contextlib.closing(sqlite3.connect(path)) as db, db:
+        now = time.time()
+        db.execute("UPDATE runs SET at = ?", (now - 200 * day,))
+        db.execute("UPDATE runs SET at = ? WHERE run_id = 'late.2'", (now - 100 * day,))
+        db.execute("UPDATE runs SET at = ? WHERE run_id = 'gone.2'", (now - 10 * day,))
+        db.execute("UPDATE runs SET done = 0 WHERE run_id = 'open.2'")
+        db.execute("UPDATE inbox SET at = ?", (now - 40 * day,))
+    ledger.prune()
+    kept = {name: ledger.thread_of(name) is not None for name in ("old", "open", "late", "gone")}
+    assert kept == {"old": False, "open": True, "late": True, "gone": True}
+    assert [ledger.knows(f"{name}.1") for name in kept] == list(kept.values())
+    assert [run_id for run_id, _ in ledger.open_runs()] == ["open.2", "gone.2"]
+    assert [name for name in kept if ledger.messages(f"{name}.2")] == ["open", "gone"]
+    assert (ledger.taken("Ev1"), [each.id for each in ledger.waiting()]) == (None, ["Ev2"])
+    ledger.close()
 
 
 def test_one_file_belongs_to_one_bridge(tmp_path: Path) -> None:

@@ -89,6 +89,40 @@ def test_a_busy_thread_asks_whether_to_wait(slack: StandIn, server: World, bridg
     slack.until(lambda: slack.transcript(CHANNEL, ts) == "one\nthe second")
 
 
+def test_a_busy_thread_asks_however_often_slack_asks_to_wait(
+    slack: StandIn, server: World, bridged: BridgeProcess
+) -> None:
+    """Without the question the request would be lost. Nothing else waits for it meanwhile."""
+    ts = slack.mention("UANA", CHANNEL, steps({"say": "one ", "gate": "busy-429"}))
+    slack.find(CHANNEL, ts, "one")
+    slack.hush = 2
+    slack.mention("UANA", CHANNEL, "the second", ts)
+    slack.until(lambda: slack.hush < 2)
+    other = slack.mention("UANA", CHANNEL, "another thread")
+    slack.find(CHANNEL, other, "another thread")
+    whisper = slack.until_whisper("UANA", "still going")
+    assert slack.hush == 0
+    slack.press("UANA", whisper, "queue")
+    server.open_gate("busy-429")
+    slack.until(lambda: slack.transcript(CHANNEL, ts) == "one\nthe second")
+
+
+def test_the_other_answer_of_a_busy_thread_is_told_that_it_is_late(
+    slack: StandIn, server: World, bridged: BridgeProcess
+) -> None:
+    ts = slack.mention("UANA", CHANNEL, steps({"say": "one ", "gate": "busy-both"}))
+    slack.find(CHANNEL, ts, "one")
+    slack.mention("UANA", CHANNEL, "the second", ts)
+    whisper = slack.until_whisper("UANA", "still going")
+    slack.press("UANA", whisper, "queue")
+    slack.find(CHANNEL, ts, "Queued")
+    slack.press("UANA", whisper, "stop_first")
+    slack.until_whisper("UANA", "answered that already")
+    assert [each.text for each in slack.whispers if "Not started" in each.text] == []
+    server.open_gate("busy-both")
+    slack.until(lambda: slack.transcript(CHANNEL, ts) == "one\nthe second")
+
+
 def test_a_busy_thread_may_be_stopped_first(slack: StandIn, server: World, bridged: BridgeProcess) -> None:
     ts = slack.mention("UANA", CHANNEL, steps({"say": "one ", "gate": "busy-never"}))
     slack.find(CHANNEL, ts, "one")
@@ -212,3 +246,27 @@ def test_a_direct_message_is_as_a_mention(slack: StandIn, server: World, bridged
     slack.until(lambda: slack.transcript("DANA", ts) == "just between us\nand on")
     slack.say("UEVE", "DANA", "let me in")
     slack.until_whisper("UEVE", "slack_users")
+
+
+def test_a_direct_message_with_a_file_is_heard_too(
+    slack: StandIn, server: World, bridged: BridgeProcess
+) -> None:
+    ts = slack.say("UANA", "DANA", "look at this", subtype="file_share")
+    slack.find("DANA", ts, "Completed")
+    assert slack.transcript("DANA", ts) == "look at this"
+
+
+def test_what_one_person_is_told_they_see(slack: StandIn, server: World, bridged: BridgeProcess) -> None:
+    """G11: a thread without a reply shows it to nobody, so it goes to the channel."""
+    slack.mention("UEVE", CHANNEL, "let me in")
+    assert slack.until_whisper("UEVE", "slack_users").thread is None
+    slack.mention("UANA", CHANNEL, "")
+    assert "<@UBOT>" in slack.until_whisper("UANA", "Say what is to be done").text
+    slack.command("UEVE", CHANNEL, "hello", "/ops")
+    slack.until(lambda: slack.responses)
+    slack.command("UANA", CHANNEL, "", "/ops")
+    slack.until(lambda: "`/ops is" in str(slack.responses[-1]["text"]))
+    ts = slack.mention("UANA", CHANNEL, "hello")
+    slack.find(CHANNEL, ts, "Completed")
+    slack.mention("UEVE", CHANNEL, "me too", ts)
+    slack.until(lambda: [each.thread for each in slack.whispers if each.user == "UEVE"] == [None, ts])

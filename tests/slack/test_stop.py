@@ -25,6 +25,15 @@ def test_the_button_stops_and_the_receipt_follows(
     assert status.buttons == []
     stopping = next(each for each in server.api.log(run_of(server, ts)) if each.get("state") == "stopping")
     assert stopping["reason"] == "bob in Slack"
+    assert "asked for by local (bob in Slack)" in receipt.text
+    ts = slack.mention("UANA", CHANNEL, SLOW)
+    slack.find(CHANNEL, ts, "started")
+    slack.say("UBOB", CHANNEL, "stop", ts)
+    assert "asked for by local (bob in Slack)" in slack.find(CHANNEL, ts, "was cancelled").text
+    ts = slack.mention("UANA", CHANNEL, SLOW)
+    slack.find(CHANNEL, ts, "started")
+    slack.say("UANA", CHANNEL, "stop", ts)
+    assert "asked for by local (UANA in Slack)" in slack.find(CHANNEL, ts, "was cancelled").text
 
 
 def test_stop_may_be_typed(slack: StandIn, server: World, bridged: BridgeProcess) -> None:
@@ -39,6 +48,49 @@ def test_stop_may_be_typed(slack: StandIn, server: World, bridged: BridgeProcess
         else:
             slack.say("UANA", CHANNEL, "stop", ts)
         slack.find(CHANNEL, ts, "was cancelled")
+
+
+def test_stop_may_be_sent_to_the_channel_too(slack: StandIn, server: World, bridged: BridgeProcess) -> None:
+    """G4: Slack's "also send to channel" is one of the ways to write in a thread."""
+    ts = slack.mention("UANA", CHANNEL, SLOW)
+    slack.find(CHANNEL, ts, "started")
+    slack.say("UANA", CHANNEL, "stop", ts, subtype="thread_broadcast")
+    slack.find(CHANNEL, ts, "was cancelled")
+
+
+def test_stop_outside_of_a_thread_means_the_one_run_of_a_direct_message(
+    slack: StandIn, server: World, bridged: BridgeProcess
+) -> None:
+    """G4: where several go on, the person chooses; where none does, that is said."""
+    slack.say("UANA", "DANA", "stop")
+    assert slack.until_whisper("UANA", "Nothing goes on here").thread is None
+    ts = slack.say("UANA", "DANA", SLOW)
+    slack.find("DANA", ts, "started")
+    slack.say("UANA", "DANA", "Stop!")
+    slack.find("DANA", ts, "was cancelled")
+    slack.until_whisper("UANA", "Stopping run")
+    both = [slack.say("UANA", "DANA", SLOW) for _ in range(2)]
+    for each in both:
+        slack.find("DANA", each, "started")
+    slack.say("UANA", "DANA", "stop")
+    choice = slack.until_whisper("UANA", "Which one")
+    for number, each in enumerate(reversed(both)):
+        slack.press("UANA", choice, "stop", number)
+        slack.find("DANA", each, "was cancelled")
+
+
+def test_stop_outside_of_a_thread_of_a_channel_lets_the_person_choose(
+    slack: StandIn, server: World, bridged: BridgeProcess
+) -> None:
+    """G4: the only run that goes on may be somebody else's; nothing is stopped by accident."""
+    ts = slack.mention("UANA", CHANNEL, SLOW)
+    slack.find(CHANNEL, ts, "started")
+    slack.mention("UBOB", CHANNEL, "stop")
+    choice = slack.until_whisper("UBOB", "Which one")
+    assert run_of(server, ts) in choice.text
+    assert server.api.snapshot(run_of(server, ts))["state"] == "executing"
+    slack.press("UBOB", choice, "stop")
+    slack.find(CHANNEL, ts, "was cancelled")
 
 
 def test_a_stop_by_the_api_is_seen_in_slack(slack: StandIn, server: World, bridged: BridgeProcess) -> None:
@@ -63,3 +115,9 @@ def test_a_stop_that_comes_too_late_is_told_so(slack: StandIn, server: World, br
     slack.find(CHANNEL, ts, "Completed")
     slack.say("UANA", CHANNEL, "stop", ts)
     slack.until_whisper("UANA", "completed already")
+    ts = slack.mention("UANA", CHANNEL, SLOW)
+    slack.find(CHANNEL, ts, "started")
+    slack.say("UANA", CHANNEL, "stop", ts)
+    slack.find(CHANNEL, ts, "was cancelled")
+    slack.say("UANA", CHANNEL, "stop", ts)
+    slack.until_whisper("UANA", "stopped already")

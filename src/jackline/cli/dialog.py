@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Final, Literal, cast
 
 from jackline.client.api import Decision
 from jackline.client.frames import Entry, Frame, Gap
-from jackline.client.shape import items, members
+from jackline.client.shape import is_stand_in, items, members
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -151,6 +151,8 @@ class Dialog:
             case "n" | "no":
                 reason = text.partition(" ")[2].strip() or None
                 return self._send(question, Decision(call_id=question.call_id, approve=False, reason=reason))
+            case "e" | "edit" if is_stand_in(question.args):
+                return Say(text="the arguments are too large to be edited here")
             case "e" | "edit":
                 return Edit(args=question.args if question.edited is None else question.edited)
             case _:

@@ -6,6 +6,7 @@ import re
 import sqlite3
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, field
+from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
 import aiohttp
@@ -24,7 +25,7 @@ from jackline.slack.teller import Teller
 from jackline.slack.web import RateLimited, SlackRefused, SlackWeb, Unsure
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Coroutine, Mapping
     from pathlib import Path
 
     from anyio.abc import TaskGroup
@@ -36,6 +37,7 @@ _log = structlog.get_logger()
 
 _AGAIN_S: Final = 2.0
 _TIMEOUT_S: Final = 15
+_PRUNE_S: Final = 86400.0
 _RUN: Final = re.compile(r"\.[0-9]+$")
 
 
@@ -66,7 +68,9 @@ class Bridge:
         self._ledger = ledger
         self._people = people
         self._mouth = Mouth(web, Gates(wish.rate), ledger)
-        self._orders = Orders(self._mouth, people, str(who["user_id"]), self._started)
+        self._orders = Orders(
+            self._mouth, people, str(who["user_id"]), follow=self._started, begin=self._begin_task
+        )
         intake = Intake(
             ledger=ledger,
             orders=self._orders,
@@ -94,7 +98,9 @@ class Bridge:
                     self._finder.listen(self._group, user)
                 await self._socket.open()
                 _log.info("connected to slack", runs=len(self._tellers))
-                await anyio.sleep_forever()
+                while True:
+                    await anyio.sleep(_PRUNE_S)
+                    self._ledger.prune()
             finally:
                 with anyio.move_on_after(_TIMEOUT_S, shield=True):
                     await self._socket.close()
@@ -103,8 +109,11 @@ class Bridge:
         return f"{self._wish.page.rstrip('/')}/#/runs/{run_id}"
 
     def _begin(self, taken: Taken) -> None:
+        self._begin_task(partial(self._orders.carry_out, taken))
+
+    def _begin_task(self, task: Callable[[], Coroutine[Any, Any, None]]) -> None:
         assert self._group is not None
-        self._group.start_soon(self._orders.carry_out, taken)
+        self._group.start_soon(task)
 
     def _question(self, call_id: str) -> Question | None:
         teller = self._tellers.get(_RUN.sub("", call_id))
@@ -157,12 +166,12 @@ async def bridge(wish: Wish) -> None:
     async with AsyncExitStack() as stack:
         ledger = Ledger(wish.path)
         stack.callback(ledger.close)
+        people = People(wish.url, wish.users)
+        stack.push_async_callback(people.aclose)
         timeout = aiohttp.ClientTimeout(total=_TIMEOUT_S)
         session = await stack.enter_async_context(aiohttp.ClientSession(timeout=timeout))
         web = SlackWeb(wish.bot_token, wish.slack_url, session)
         who = await _introduce(web, wish)
-        people = People(wish.url, wish.users)
-        stack.push_async_callback(people.aclose)
         await Bridge(wish, ledger, web, who, people).run()
 
 

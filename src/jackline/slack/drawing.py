@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Final, assert_never
 from jackline.client.shape import members
 from jackline.slack.mrkdwn import block, code, escape, link, one_line, render, unrendered, visible
 from jackline.slack.pieces import pieces
-from jackline.slack.receipt import in_words
+from jackline.slack.receipt import asked_for_by, in_words
 from jackline.slack.story import Call, Calls, Question, Questions, Say, Story
 
 if TYPE_CHECKING:
@@ -73,6 +73,8 @@ class Drawing:
         self._thread = thread
         self.away: str | None = None
         """Why the server is not heard; None while it is."""
+        self.waits: str | None = None
+        """What holds the run up, None where nothing does."""
         self.gone = False
         """The server does not know the run any more."""
         self._page = page(story.run_id)
@@ -80,7 +82,7 @@ class Drawing:
 
     def messages(self) -> list[Drawn]:
         """All messages of the run, in order; the first says how it stands."""
-        found = [self._status()]
+        found = [self.status()]
         if self.gone:
             return found
         for item in self.story.items:
@@ -95,7 +97,8 @@ class Drawing:
 
     # -- how it stands -----------------------------------------------------------------------
 
-    def _status(self) -> Drawn:
+    def status(self) -> Drawn:
+        """How it stands."""
         story = self.story
         head = _HEADS.get(story.state, escape(story.state))
         if self.gone:
@@ -110,33 +113,42 @@ class Drawing:
         if story.attempt > 1:
             parts.append(f"attempt {story.attempt}, taken over")
         if story.state == "stopping" and story.stopped_by:
-            parts.append(f"asked for by {escape(story.stopped_by)}")
+            parts.append(asked_for_by(story.stopped_by, story.stopped_why))
         if story.tokens and story.ended:
             parts.append(f"{story.tokens:,} tokens")
         parts.append(link(self._page, f"run {story.run_id}"))
-        lines = [" · ".join(parts)]
+        lines = [" · ".join(parts), *self._remarks()]
+        blocks = [section("\n".join(lines))]
+        if not story.ended and not self.gone:
+            blocks.append(buttons(button("stop", "Stop", story.run_id, style="danger")))
+        state = story.state if self.away is None else "no connection to Jackline:"
+        text = _notification(f"{state} run {story.run_id}")
+        # Who reads that it is completed must find all of it below.
+        return Drawn(key="status", text=text, blocks=blocks, last=story.ended)
+
+    def _remarks(self) -> list[str]:
+        story = self.story
+        lines: list[str] = []
         if story.thread != self._thread and story.asked:
             # It was not asked here, so it is to be read here.
             lines.append(f">{escape(one_line(story.asked, 500))}")
         if self.away is not None:
             why = escape(one_line(self.away, 200))
             lines.append(f"The run goes on; this thread goes on when Jackline answers again ({why}).")
+        elif self.waits is not None:
+            lines.append(f"It waits: {escape(one_line(self.waits, 300))}")
         if self.gone:
             lines.append("Jackline does not know this run any more. What was told of it stays here.")
         if story.missing:
             lines.append("Some of this run could not be read; its page says what there is.")
-        blocks = [section("\n".join(lines))]
-        if not story.ended and not self.gone:
-            blocks.append(buttons(button("stop", "Stop", story.run_id, style="danger")))
-        text = _notification(f"{story.state} run {story.run_id}")
-        # Who reads that it is completed must find all of it below.
-        return Drawn(key="status", text=text, blocks=blocks, last=story.ended)
+        return lines
 
     def _ending(self) -> list[Drawn]:
         story = self.story
         lines: list[str] = []
         if story.state == "stopped":
-            blocks = [section("\n".join(lines)) for lines in in_words(story.receipt or {}, self._page)]
+            parts = in_words(story.receipt or {}, self._page, story.stopped_why)
+            blocks = [section("\n".join(lines)) for lines in parts]
             return [Drawn(key="end", text=_notification("the run is stopped"), blocks=blocks)]
         if story.state == "failed":
             message = str((story.error or {}).get("message", "")) or "no reason was given"

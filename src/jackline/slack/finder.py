@@ -14,10 +14,11 @@ from typing import TYPE_CHECKING, Any, Final
 import anyio
 import structlog
 
-from jackline.client.errors import ClientError, Refused, Unreachable
+from jackline.client.errors import ClientError, Refused
 from jackline.client.feed import FeedGap, FeedReady
 from jackline.client.frames import Entry
 from jackline.client.shape import items, members
+from jackline.slack.answers import is_away
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -60,7 +61,7 @@ class Finder:
             try:
                 await self._hear(user, client)
             except Refused as error:
-                if error.status == HTTPStatus.BAD_REQUEST:
+                if error.status == HTTPStatus.BAD_REQUEST and not is_away(error):
                     # The cursor is that of another store: the server has other data now.
                     self._ledger.forget_heard(user)
                 else:
@@ -100,9 +101,10 @@ class Finder:
         while client is not None:
             try:
                 page = await client.runs(conversation_id=conversation_id, limit=_PAGE)
-            except Unreachable:
-                await anyio.sleep(_AGAIN_S)
             except ClientError as error:
+                if is_away(error):
+                    await anyio.sleep(_AGAIN_S)
+                    continue
                 _log.warning("a conversation cannot be listed", user=user, reason=str(error))
                 return
             else:

@@ -1,8 +1,8 @@
 """Slack's rate limits, kept: who wants to call a method waits at its gate.
 
 What Slack documents: one message a second in a channel; of edits, some 50 a minute for all channels
-together ("tier 3"); a little more in a burst. Whoever waits has not yet chosen what to send: of the edits
-that a message had meanwhile only the newest is sent.
+together ("tier 3"), and 100 of what only one person sees ("tier 4"); a little more in a burst. Whoever waits
+has not yet chosen what to send: of the edits that a message had meanwhile only the newest is sent.
 """
 
 from __future__ import annotations
@@ -15,9 +15,14 @@ import anyio
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
-Method = Literal["post", "edit", "read"]
+Method = Literal["post", "edit", "read", "whisper"]
 
-_PER_SECOND: Final[dict[Method, float]] = {"post": 1.0, "edit": 50 / 60, "read": 50 / 60}
+_PER_SECOND: Final[dict[Method, float]] = {
+    "post": 1.0,
+    "edit": 50 / 60,
+    "read": 50 / 60,
+    "whisper": 100 / 60,
+}
 _BURST: Final = 3.0
 
 

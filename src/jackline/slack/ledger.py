@@ -39,6 +39,9 @@ CREATE TABLE IF NOT EXISTS messages (
 CREATE TABLE IF NOT EXISTS heard (user TEXT PRIMARY KEY, cursor TEXT NOT NULL, until REAL NOT NULL);
 """
 _KEPT_S: Final = 30 * 86400.0
+"""How long what was done is kept: requests, and where the messages of a run stand."""
+_THREADS_KEPT_S: Final = 180 * 86400.0
+"""How long a thread in which nothing happens goes on with its conversation."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -73,12 +76,15 @@ class Posted:
 
 
 class Ledger:
-    """The file. Raises `ConfigError` when another process has it open."""
+    """The file. Raises `ConfigError` when it cannot be used, or another process has it open."""
 
     def __init__(self, path: Path) -> None:
-        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-        # Beside the file: SQLite's own locks would let two bridges take turns.
-        self._lock = path.with_name(path.name + ".lock").open("w")
+        try:
+            path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+            # Beside the file: SQLite's own locks would let two bridges take turns.
+            self._lock = path.with_name(path.name + ".lock").open("w")
+        except OSError as error:
+            raise _unusable(path, error) from error
         try:
             fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError:
@@ -86,25 +92,41 @@ class Ledger:
             raise ConfigError(
                 f"{path} is in use: another jackline slack runs; stop it, or set slack_db to another file"
             ) from None
-        # Made here and not by SQLite, which would let the umask decide who can read what people ask.
-        os.close(os.open(path, os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o600))
-        self._db = sqlite3.connect(path, isolation_level=None)
-        self._db.execute("PRAGMA journal_mode=WAL")
-        self._db.execute("PRAGMA synchronous=FULL")
-        self._db.executescript(_SCHEMA)
-        self._prune(time.time() - _KEPT_S)
+        try:
+            self._db = _open(path)
+        except (OSError, sqlite3.Error) as error:
+            self._lock.close()
+            raise _unusable(path, error) from error
+        self.prune()
 
     def close(self) -> None:
         """Close the file, and let another process have it."""
         self._db.close()
         self._lock.close()
 
-    def _prune(self, before: float) -> None:
+    def prune(self) -> None:
+        """Forget what nothing needs any more."""
+        now = time.time()
+        before = now - _KEPT_S
+        self._db.execute("BEGIN IMMEDIATE")
         self._db.execute("DELETE FROM inbox WHERE done AND at < ?", (before,))
+        # Before its messages: a run that is asked for again would be told anew without them.
+        self._db.execute("UPDATE runs SET done = 1 WHERE done = 2 AND at < ?", (before,))
         self._db.execute(
-            "DELETE FROM messages WHERE holder IN (SELECT run_id FROM runs WHERE done AND at < ?)", (before,)
+            "DELETE FROM messages WHERE holder IN (SELECT run_id FROM runs WHERE done = 1 AND at < ?)",
+            (before,),
         )
         self._db.execute("DELETE FROM messages WHERE holder LIKE 'inbox.%' AND at < ?", (before,))
+        # A thread and its runs together: a run that is forgotten alone would be found, and told, once more.
+        self._db.execute(
+            "DELETE FROM threads WHERE NOT EXISTS (SELECT 1 FROM runs"
+            " WHERE runs.conversation_id = threads.conversation_id AND (done != 1 OR at >= ?))",
+            (now - _THREADS_KEPT_S,),
+        )
+        self._db.execute(
+            "DELETE FROM runs WHERE conversation_id NOT IN (SELECT conversation_id FROM threads)"
+        )
+        self._db.execute("COMMIT")
 
     # -- what came from Slack ------------------------------------------------------------------
 
@@ -121,6 +143,15 @@ class Ledger:
         """One of them, done or not."""
         rows = self._db.execute("SELECT id, kind, body, at FROM inbox WHERE id = ?", (id_,))
         return next((_taken(row) for row in rows), None)
+
+    def before(self, taken: Taken) -> list[Taken]:
+        """Those of its kind that came before it, done or not."""
+        rows = self._db.execute(
+            "SELECT id, kind, body, at FROM inbox WHERE kind = ?"
+            " AND rowid < (SELECT rowid FROM inbox WHERE id = ?)",
+            (taken.kind, taken.id),
+        )
+        return [_taken(row) for row in rows]
 
     def waiting(self) -> list[Taken]:
         """What is not done yet, oldest first."""
@@ -187,10 +218,10 @@ class Ledger:
         return self._db.execute("SELECT 1 FROM runs WHERE run_id = ?", (run_id,)).fetchone() is not None
 
     def open_runs(self) -> list[tuple[str, Thread]]:
-        """The runs that are not told to their end, oldest first."""
+        """The runs that are not told to their end, those that were gone too, oldest first."""
         rows = self._db.execute(
             "SELECT r.run_id, t.conversation_id, t.channel, t.ts, t.user FROM runs r"
-            " JOIN threads t ON t.conversation_id = r.conversation_id WHERE NOT r.done ORDER BY r.at"
+            " JOIN threads t ON t.conversation_id = r.conversation_id WHERE r.done != 1 ORDER BY r.at"
         )
         return [
             (row[0], Thread(conversation_id=row[1], channel=row[2], ts=row[3], user=row[4])) for row in rows
@@ -199,6 +230,10 @@ class Ledger:
     def told(self, run_id: str) -> None:
         """All of the run stands in Slack."""
         self._db.execute("UPDATE runs SET done = 1 WHERE run_id = ?", (run_id,))
+
+    def gone(self, run_id: str) -> None:
+        """The server does not know the run, and that stands in Slack. The next bridge asks again."""
+        self._db.execute("UPDATE runs SET done = 2 WHERE run_id = ?", (run_id,))
 
     # -- messages ------------------------------------------------------------------------------
 
@@ -231,3 +266,32 @@ class Ledger:
 
 def _taken(row: tuple[str, str, str, float]) -> Taken:
     return Taken(id=row[0], kind=row[1], body=json.loads(row[2]), at=row[3])
+
+
+def _open(path: Path) -> sqlite3.Connection:
+    # Made here and not by SQLite, which would let the umask decide who can read what people ask.
+    os.close(os.open(path, os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o600))
+    db = sqlite3.connect(path, isolation_level=None)
+    try:
+        db.execute("PRAGMA journal_mode=WAL")
+        db.execute("PRAGMA synchronous=FULL")
+        # Now, and not in the middle of something: what cannot be written down must not be said.
+        [said] = db.execute("PRAGMA quick_check(1)").fetchone()
+        if said != "ok":
+            raise sqlite3.DatabaseError(" ".join(str(said).split()))
+        db.executescript(_SCHEMA)
+    except sqlite3.Error:
+        db.close()
+        raise
+    return db
+
+
+def _unusable(path: Path, error: OSError | sqlite3.Error) -> ConfigError:
+    if isinstance(error, OSError):
+        return ConfigError(
+            f"slack_db: {path} cannot be written ({error.strerror}); set it to a file that it may write"
+        )
+    return ConfigError(
+        f"slack_db: {path} cannot be read ({error}); put a copy of it back, or move it away: "
+        "threads of before are not known then"
+    )

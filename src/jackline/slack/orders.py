@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 import sqlite3
 import time
 from collections import defaultdict
 from dataclasses import dataclass, replace
+from functools import partial
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Any, Final
 
@@ -15,48 +17,68 @@ import anyio
 import structlog
 
 from jackline.client.api import Decision
-from jackline.client.errors import ClientError, Refused, Unreachable
+from jackline.client.errors import ClientError, Refused
+from jackline.client.shape import items, members
+from jackline.slack.answers import because, explain, is_away, says_gone
 from jackline.slack.drawing import Drawn, button, buttons, section
 from jackline.slack.forms import stranger
 from jackline.slack.ledger import Thread
 from jackline.slack.mrkdwn import escape, one_line, request
 from jackline.slack.speaker import Place
-from jackline.slack.web import SlackError, SlackRefused
+from jackline.slack.story import ENDED, Story
+from jackline.slack.web import RateLimited, SlackError, SlackRefused
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Coroutine
 
     from jackline.client.api import Client, OnBusy
     from jackline.slack.ledger import Taken
     from jackline.slack.people import People
     from jackline.slack.speaker import Mouth
+    from jackline.slack.story import Question
 
 _log = structlog.get_logger()
 
 _PATIENCE_S: Final = 3600.0
 """How long a request is kept for a server that does not answer: whoever asked does other things by then."""
 _AGAIN_S: Final = 2.0
+_LISTED: Final = 10
+"""Runs to choose from in one message."""
+_TRIES: Final = 5
+"""How often Slack may ask to wait with what one person is to be told."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Asked:
-    """Who asked, and where. `answer` is Slack's own address for an answer, where it gave one."""
+    """Who asked, and where. `thread` is where the answer belongs; `within`: it was asked in that thread, and
+    not by the message that begins it. `answer` is Slack's own address for an answer, where it gave one."""
 
     user: str
     name: str
     channel: str
     thread: str | None = None
     answer: str | None = None
+    within: bool = False
 
 
 class Orders:
-    """Carries out what was taken in. `follow` is told of each run of a thread; `bot` is the bot's user id."""
+    """Carries out what was taken in. `follow` is told of each run of a thread, `begin` begins a task of its
+    own; `bot` is the bot's user id."""
 
-    def __init__(self, mouth: Mouth, people: People, bot: str, follow: Callable[[str, Thread], None]) -> None:
+    def __init__(
+        self,
+        mouth: Mouth,
+        people: People,
+        bot: str,
+        *,
+        follow: Callable[[str, Thread], None],
+        begin: Callable[[Callable[[], Coroutine[Any, Any, None]]], None],
+    ) -> None:
         self._mouth = mouth
         self._people = people
         self._bot = bot
         self._follow = follow
+        self._begin = begin
         self._turns: defaultdict[tuple[str, str], anyio.Lock] = defaultdict(anyio.Lock)
 
     async def carry_out(self, taken: Taken) -> None:
@@ -106,7 +128,7 @@ class Orders:
         assert asked.thread is not None
         text = request(str(taken.body["text"]), self._bot)
         if not text:
-            await self.whisper(asked, "Say what is to be done: `@jackline is the disk full?`")
+            await self.whisper(asked, f"Say what is to be done: <@{self._bot}> is the disk full?")
         elif text.lower().strip(" .!") == "stop":
             await self._stop(asked, client, run_id=None, key=_key(taken.id))
         else:
@@ -115,7 +137,8 @@ class Orders:
     async def _command(self, taken: Taken, asked: Asked, client: Client) -> None:
         text = request(str(taken.body["text"]), self._bot)
         if not text:
-            await self.whisper(asked, "Say what is to be done: `/jackline is the disk full?`")
+            command = str(taken.body.get("command", "/jackline"))
+            await self.whisper(asked, f"Say what is to be done: `{escape(command)} is the disk full?`")
             return
         said = "\n".join(f">{line}" for line in escape(text[:2500]).splitlines())
         blocks = [section(f"*{escape(asked.name)}* asks:\n{said}")]
@@ -125,7 +148,7 @@ class Orders:
             root = await self._mouth.post_surely(place, f"inbox.{taken.id}", drawn)
         except SlackRefused as error:
             await self.whisper(
-                asked, f"I cannot write here ({escape(str(error))}). Invite me first: `/invite @jackline`."
+                asked, f"I cannot write here ({escape(str(error))}). Invite me first: /invite <@{self._bot}>"
             )
             return
         thread = Asked(user=asked.user, name=asked.name, channel=asked.channel, thread=root.ts)
@@ -140,16 +163,19 @@ class Orders:
             try:
                 started = await self._started(taken, asked, client, text, thread, on_busy)
             except ClientError as error:
-                await self._not_started(taken, asked, error, thread)
+                refused = error
+            else:
+                made = Thread(
+                    conversation_id=started.conversation_id,
+                    channel=asked.channel,
+                    ts=asked.thread,
+                    user=asked.user,
+                )
+                self._mouth.ledger.begin(made, started.run_id)
+                self._follow(started.run_id, made)
                 return
-            made = Thread(
-                conversation_id=started.conversation_id,
-                channel=asked.channel,
-                ts=asked.thread,
-                user=asked.user,
-            )
-            self._mouth.ledger.begin(made, started.run_id)
-            self._follow(started.run_id, made)
+        # Outside of the turn: to be told may take a while, and the next one need not wait for it.
+        await self._not_started(taken, asked, refused, thread)
 
     async def _started(
         self,
@@ -174,12 +200,12 @@ class Orders:
                     # One key for both answers of a busy thread: who presses both starts one run.
                     key=_key(taken.id, "busy" if on_busy else ""),
                 )
-            except Unreachable:
-                if time.time() - taken.at > _PATIENCE_S:
+            except ClientError as error:
+                if not is_away(error) or time.time() - taken.at > _PATIENCE_S:
                     raise
                 if not told:
                     told = True
-                    await self.whisper(
+                    self.tell(
                         asked, "Jackline does not answer. Your request is kept, and starts when it does."
                     )
                 await anyio.sleep(_AGAIN_S)
@@ -195,14 +221,14 @@ class Orders:
                 button("stop_first", "Stop that one first", taken.id, style="danger"),
             )
             await self.whisper(asked, text, [section(text), choices])
-        elif isinstance(error, Refused) and error.status == HTTPStatus.NOT_FOUND and thread is not None:
+        elif isinstance(error, Refused) and says_gone(error) and thread is not None:
             await self.whisper(
                 asked,
                 "The conversation of this thread belongs to somebody else, or is deleted. Begin a new one: "
                 "mention me outside of this thread.",
             )
         else:
-            await self.whisper(asked, f"Not started: {_explain(error)}")
+            await self.whisper(asked, f"Not started: {explain(error)}")
 
     async def _busy(self, taken: Taken, asked: Asked, client: Client) -> None:
         """The answer to whether to wait or to stop the active run first."""
@@ -214,6 +240,12 @@ class Orders:
             await self.whisper(asked, "That is somebody else's request.")
             return
         origin = Asked(**first.body["asked"])
+        earlier = self._mouth.ledger.before(taken)
+        if any((e.body["of"], e.body["asked"]["user"]) == (first.id, asked.user) for e in earlier):
+            await self.whisper(
+                origin, "You have answered that already. If your request has not begun, say it once more."
+            )
+            return
         text = request(str(first.body["text"]), self._bot)
         await self._start(first, origin, client, text, "queue" if taken.body["choice"] == "queue" else "stop")
 
@@ -222,7 +254,11 @@ class Orders:
     async def _stop(self, asked: Asked, client: Client, *, run_id: str | None, key: str) -> None:
         """A run; or what is active of the thread's conversation, and what waits behind it."""
         conversation_id = None
-        if run_id is None:
+        if run_id is None and not asked.within:
+            conversation_id = await self._meant(asked, client)
+            if conversation_id is None:
+                return
+        elif run_id is None:
             thread = self._mouth.ledger.thread_at(asked.channel, asked.thread or "")
             if thread is None:
                 await self.whisper(asked, "There is no run in this thread.")
@@ -233,10 +269,49 @@ class Orders:
                 run_id, conversation_id=conversation_id, reason=f"{asked.name} in Slack", key=key
             )
         except ClientError as error:
-            await self.whisper(asked, f"Not stopped: {_explain(error)}")
+            await self.whisper(asked, f"Not stopped: {explain(error)}")
         else:
-            if stopped.state in ("completed", "failed"):
+            if stopped.state in ENDED:
                 await self.whisper(asked, f"There is nothing to stop: the run is {stopped.state} already.")
+            elif not asked.within:
+                await self.whisper(asked, f"Stopping run {escape(stopped.run_id)}; its thread says the rest.")
+
+    async def _meant(self, asked: Asked, client: Client) -> str | None:
+        """The conversation to stop where somebody says so outside of any thread. Between one person and the
+        bot the only one that goes on is meant. Elsewhere it may be somebody else's: they choose."""
+        try:
+            runs = await self._going_on(asked.channel, client)
+        except ClientError as error:
+            await self.whisper(asked, f"Not stopped: {explain(error)}")
+            return None
+        conversations = {str(run["conversation_id"]) for run in runs}
+        if len(conversations) == 1 and asked.channel.startswith("D"):
+            return conversations.pop()
+        if not runs:
+            await self.whisper(asked, "Nothing goes on here that you could stop.")
+            return None
+        text = "Which one is to be stopped?"
+        if len(runs) > _LISTED:
+            text += f" These are the newest of {len(runs)}; `stop` in a thread stops what goes on in it."
+        blocks = [section(text)]
+        for run in runs[:_LISTED]:
+            what = f"{run['state']}: {escape(one_line(str(run.get('title', '')), 200))}"
+            blocks += [
+                section(f"{what}\nrun {escape(str(run['run_id']))}"),
+                buttons(button("stop", "Stop", str(run["run_id"]), style="danger")),
+            ]
+        await self.whisper(asked, text, blocks)
+        return None
+
+    async def _going_on(self, channel: str, client: Client) -> list[dict[str, Any]]:
+        """The runs of a channel's threads that have not ended and that this person may see, newest first."""
+        here = [of.conversation_id for _, of in self._mouth.ledger.open_runs() if of.channel == channel]
+        found: list[dict[str, Any]] = []
+        for conversation_id in dict.fromkeys(reversed(here)):
+            page = await client.runs(conversation_id=conversation_id)
+            runs = [members(each) or {} for each in items(page.get("runs"))]
+            found += [run for run in runs if run.get("state") not in ENDED]
+        return found
 
     # -- deciding ------------------------------------------------------------------------------
 
@@ -257,14 +332,14 @@ class Orders:
             else:
                 await client.decide_all(decisions, key=_key(taken.id))
         except ClientError as error:
-            await self.whisper(asked, f"Not decided: {_explain(error)}")
+            await self.whisper(asked, f"Not decided: {explain(error)}")
 
     async def submit(self, client: Client, decision: Decision) -> str | None:
         """A decision from a form; why it was not taken, in words for the form."""
         try:
             await client.decide(decision)
         except ClientError as error:
-            return _explain(error, slack=False)
+            return explain(error, slack=False)
         return None
 
     async def open_view(self, trigger: str, view: dict[str, Any]) -> None:
@@ -273,43 +348,46 @@ class Orders:
 
     # -- telling -------------------------------------------------------------------------------
 
+    def tell(self, asked: Asked, text: str) -> None:
+        """The same as `whisper`, without waiting for it."""
+        self._begin(partial(self.whisper, asked, text))
+
     async def whisper(self, asked: Asked, text: str, blocks: list[dict[str, Any]] | None = None) -> None:
-        """Tell one person. Not told if Slack does not want it: it is not worth holding anything up for."""
-        try:
-            if asked.answer is not None:
-                await self._mouth.web.respond(asked.answer, text)
+        """Tell one person, as soon as Slack takes it. Not told if it wants it at no time: that is no reason
+        to undo anything."""
+        gates = self._mouth.gates
+        reason = ""
+        for _ in range(_TRIES):
+            await gates.enter("whisper", asked.channel)
+            try:
+                await self._whisper(asked, text, blocks)
+            except RateLimited as error:
+                reason = str(error)
+                gates.hold("whisper", asked.channel, error.seconds)
+            except SlackError as error:
+                reason = str(error)
+                break
             else:
-                await self._mouth.web.whisper(
-                    asked.channel, asked.user, text, thread=asked.thread, blocks=blocks
-                )
-        except SlackError as error:
-            _log.warning("somebody was not told", user=asked.user, reason=str(error))
+                return
+        _log.warning("somebody was not told", user=asked.user, reason=reason)
+
+    async def _whisper(self, asked: Asked, text: str, blocks: list[dict[str, Any]] | None) -> None:
+        if asked.answer is not None:
+            await self._mouth.web.respond(asked.answer, text)
+        else:
+            # In a thread that has no reply yet Slack shows it to nobody, and says nothing of that.
+            thread = asked.thread if asked.within else None
+            await self._mouth.web.whisper(asked.channel, asked.user, text, thread=thread, blocks=blocks)
 
 
-def because(name: str, reason: str = "") -> str:
-    """The reason of a decision: who pressed, as the key may be that of several people, and why."""
-    return f"{name} in Slack" + (f": {reason}" if reason else "")
+async def question_now(client: Client, call_id: str) -> Question | None:
+    """The newest question about a call as the server has it; None if it does not say."""
+    story = Story(run_id="")
+    with contextlib.suppress(ClientError):
+        story.take({"approvals": [await client.approval(call_id)]})
+    return story.question(call_id)
 
 
 def _key(*parts: str) -> str:
     """The key of idempotency of what Slack sent: the same however often it sends it."""
     return "slack-" + hashlib.sha256(json.dumps(parts).encode()).hexdigest()[:40]
-
-
-def _explain(error: ClientError, *, slack: bool = True) -> str:
-    """Why it was not done, and what to do."""
-    match error:
-        case Unreachable():
-            text = "Jackline does not answer. See what the thread says, and try again."
-        case Refused(status=HTTPStatus.UNAUTHORIZED):
-            text = "Jackline does not take your key; ask its operator to map you to another (slack_users)."
-        case Refused(status=HTTPStatus.NOT_FOUND):
-            text = "not found, or not yours to decide."
-        case Refused() if error.problem.get("by"):
-            at = f" at {error.problem['at']}" if error.problem.get("at") else ""
-            text = f"already {error.problem.get('state', 'decided')} by {error.problem['by']}{at}."
-        case Refused():
-            text = "; ".join(f"{field}: {wanted}" for field, wanted in error.fields) or error.detail
-        case _:
-            text = str(error)
-    return escape(text) if slack else text

@@ -23,20 +23,29 @@ _CALLS: Final = 48
 """Calls that are named in one message."""
 
 
-def in_words(receipt: Mapping[str, Any], page: str) -> list[list[str]]:
+def in_words(receipt: Mapping[str, Any], page: str, why: str = "") -> list[list[str]]:
     """A line for the stop, and one for each call of the step in progress; in parts, each for one section of a
-    message. `page` has those for which there is no room, those that somebody must look at last of all."""
+    message. `why`: the reason of the stop, if it had one. `page` has those for which there is no room, those
+    that somebody must look at last of all."""
     calls = [members(each) or {} for each in items(receipt.get("tools"))]
     if len(calls) > _CALLS:
         calls.sort(key=lambda call: call.get("outcome") in _OUTCOMES and call.get("outcome") != "unknown")
-    lines = [_stopped(receipt, none=not calls), *map(_call, calls[:_CALLS])]
+    lines = [_call(call) for call in calls[:_CALLS]]
     if len(calls) > _CALLS:
         lines.append(f"… and {len(calls) - _CALLS} more: {link(page, 'see the page')}")
-    return [lines[at : at + _LINES] for at in range(0, len(lines), _LINES)]
+    # Who stopped it, and why, takes no room from what became of the calls.
+    first = [_stopped(receipt, why, none=not calls)]
+    return [first, *(lines[at : at + _LINES] for at in range(0, len(lines), _LINES))]
 
 
-def _stopped(receipt: Mapping[str, Any], *, none: bool) -> str:
-    first = f"⏹️ *Stopped*: asked for by {escape(one_line(str(receipt.get('by', 'somebody')), 100))}"
+def asked_for_by(by: str, why: str) -> str:
+    """Who stopped it, and why."""
+    said = f"asked for by {escape(one_line(by, 100))}"
+    return f"{said} ({escape(one_line(why, 200))})" if why else said
+
+
+def _stopped(receipt: Mapping[str, Any], why: str, *, none: bool) -> str:
+    first = f"⏹️ *Stopped*: {asked_for_by(str(receipt.get('by', 'somebody')), why)}"
     quiet = receipt.get("quiet_ms")
     if isinstance(quiet, int | float):
         first += f"; quiet {quiet / 1000:.1f} s later"

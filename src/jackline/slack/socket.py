@@ -18,10 +18,11 @@ from slack_bolt.app.async_app import AsyncApp
 from slack_bolt.authorization import AuthorizeResult
 
 from jackline.client.api import Decision
-from jackline.client.shape import members
+from jackline.client.shape import is_stand_in, members
 from jackline.slack import forms
+from jackline.slack.answers import because
 from jackline.slack.mrkdwn import request
-from jackline.slack.orders import Asked, because
+from jackline.slack.orders import Asked, question_now
 from jackline.slack.web import SlackError
 
 if TYPE_CHECKING:
@@ -36,8 +37,13 @@ _log = structlog.get_logger()
 
 _FORM_S: Final = 2.5
 """Slack gives an answer to a form three seconds."""
+_ASK_S: Final = 1.5
+"""How long a form may wait for its question: Slack opens it within three seconds, or never."""
 _PING_S: Final = 5.0
 _OVER: Final = "That question is answered."
+_SAID: Final = frozenset({None, "thread_broadcast", "file_share"})
+"""Subtypes of what people write: as it is, "also sent to the channel", with a file. Others tell of edits,
+of who joins, of other bots."""
 _TICKET: Final = re.compile(r"(ticket=)[^&'\"\s]+")
 
 
@@ -74,6 +80,8 @@ class Intake:
         self._begin = begin
         self._question = question
         self._bot = bot
+        self._names: dict[str, str] = {}
+        """What people are called. What they press says it, what they write does not."""
 
     def take(self, id_: str, kind: str, body: dict[str, Any]) -> None:
         """Take it in; what came before is not begun again."""
@@ -87,7 +95,7 @@ class Intake:
         if not self._doors.open(str(body.get("team_id", "")), str(event["channel"])) or "edited" in event:
             return
         thread = str(event.get("thread_ts") or event["ts"])
-        asked = _asked(event.get("user"), "", event["channel"], thread)
+        asked = self._asked(event.get("user"), event["channel"], thread, within="thread_ts" in event)
         self.take(str(body["event_id"]), "mention", {"asked": asked, "text": event.get("text", "")})
 
     async def message(self, body: dict[str, Any]) -> None:
@@ -95,7 +103,7 @@ class Intake:
         ours counts, nothing else."""
         event = body["event"]
         thread = event.get("thread_ts")
-        if event.get("subtype") or "bot_id" in event or "user" not in event:
+        if event.get("subtype") not in _SAID or "bot_id" in event or "user" not in event:
             return
         if event.get("channel_type") == "im":
             await self.mention(body)
@@ -108,20 +116,20 @@ class Intake:
         if text != "stop" or f"<@{self._bot}" in str(event.get("text", "")):
             return
         if self._ledger.thread_at(str(event["channel"]), str(thread)) is not None:
-            asked = _asked(event["user"], "", event["channel"], thread)
+            asked = self._asked(event["user"], event["channel"], thread, within=True)
             self.take(str(body["event_id"]), "stop", {"asked": asked, "run_id": None})
 
     async def command(self, body: dict[str, Any]) -> None:
         """Somebody types the command."""
-        asked = _asked(
-            body["user_id"], body.get("user_name"), body["channel_id"], None, body.get("response_url")
-        )
+        self._meet(body["user_id"], body.get("user_name"))
+        answer = body.get("response_url")
+        asked = self._asked(body["user_id"], body["channel_id"], None)
+        asked["answer"] = None if answer is None else str(answer)
         if self._doors.open(str(body.get("team_id", "")), str(body["channel_id"])):
-            self.take(
-                f"command.{body['trigger_id']}", "command", {"asked": asked, "text": body.get("text", "")}
-            )
+            said = {"text": body.get("text", ""), "command": body["command"]}
+            self.take(f"command.{body['trigger_id']}", "command", {"asked": asked, **said})
         else:
-            await self._orders.whisper(Asked(**asked), "Jackline does not listen in this channel.")
+            self._orders.tell(Asked(**asked), "Jackline does not listen in this channel.")
 
     async def action(self, body: dict[str, Any]) -> None:
         """Somebody presses a button."""
@@ -131,8 +139,9 @@ class Intake:
             return
         message = members(body.get("message")) or members(body.get("container")) or {}
         user = body["user"]
-        name = user.get("username") or user.get("name")
-        asked = _asked(user["id"], name, channel, message.get("thread_ts") or message.get("ts"))
+        self._meet(user["id"], user.get("username") or user.get("name"))
+        thread = message.get("thread_ts") or message.get("ts")
+        asked = self._asked(user["id"], channel, thread, within="thread_ts" in message)
         id_, value = f"action.{body['trigger_id']}", str(action.get("value", ""))
         match action["action_id"]:
             case "stop":
@@ -154,7 +163,7 @@ class Intake:
         self, id_: str, asked: dict[str, Any], rounds: list[tuple[str, int]], decision: dict[str, Any]
     ) -> None:
         if any(self._over(call_id, number) for call_id, number in rounds):
-            await self._orders.whisper(Asked(**asked), _OVER)
+            self._orders.tell(Asked(**asked), _OVER)
             return
         self.take(id_, "decide", {"asked": asked, "rounds": rounds, **decision})
 
@@ -165,31 +174,40 @@ class Intake:
 
     async def _open(self, kind: str, value: str, asked: Asked, trigger: str) -> None:
         """Open a form at once: its trigger is short-lived, and nothing is lost if it does not open."""
-        if self._people.client(asked.user) is None:
-            await self._orders.whisper(asked, forms.stranger(asked.user))
+        client = self._people.client(asked.user)
+        if client is None:
+            self._orders.tell(asked, forms.stranger(asked.user))
             return
         call_id, number = json.loads(value)
         question = self._question(call_id)
-        if question is None or not question.pending or question.round != number:
-            await self._orders.whisper(asked, _OVER)
+        if question is None and kind == "edit":
+            # The bridge has just begun, and has not read its thread yet.
+            with anyio.move_on_after(_ASK_S):
+                question = await question_now(client, call_id)
+        if question is not None and (not question.pending or question.round != number):
+            self._orders.tell(asked, _OVER)
             return
         view: dict[str, Any] | None
         match kind:
             case "deny":
-                view = forms.deny(call_id, number, question.name)
-            case "edit":
-                view = forms.edit(call_id, number, question)
+                view = forms.deny(call_id, number, "the call" if question is None else question.name)
+            case "done":
+                view = forms.done(call_id, number, "the call" if question is None else question.name)
+            case _ if question is None:
+                self._orders.tell(asked, "That question has not been read yet; press again in a moment.")
+                return
+            case _ if is_stand_in(question.args):
+                self._orders.tell(asked, "The arguments are too large to be edited here.")
+                return
             case _:
-                view = forms.done(call_id, number, question.name)
+                view = forms.edit(call_id, number, question)
         if view is None:
-            await self._orders.whisper(
-                asked, "The arguments are too long for a form; edit them on the run's page."
-            )
+            self._orders.tell(asked, "The arguments are too long for a form; edit them on the run's page.")
             return
         try:
             await self._orders.open_view(trigger, view)
         except SlackError as error:
-            await self._orders.whisper(asked, "The form did not open; press again.")
+            self._orders.tell(asked, "The form did not open; press again.")
             _log.warning("a form did not open", reason=str(error))
 
     async def submission(self, body: dict[str, Any]) -> str | None:
@@ -197,13 +215,15 @@ class Intake:
         view, user = body["view"], body["user"]
         if not self._doors.open(_team(body), ""):
             return "Jackline does not listen in this workspace."
+        self._meet(user["id"], user.get("username") or user.get("name"))
+        who = self._called(str(user["id"]))
         client = self._people.client(str(user["id"]))
         if client is None:
             return forms.stranger(str(user["id"]))
         call_id, number = json.loads(view["private_metadata"])
         if self._over(call_id, number):
             return _OVER
-        text, who = forms.value_of(view), str(user.get("username") or user.get("name") or user["id"])
+        text = forms.value_of(view)
         match view["callback_id"]:
             case "deny":
                 decision = Decision(call_id=call_id, round=number, approve=False, reason=because(who, text))
@@ -235,6 +255,25 @@ class Intake:
         with anyio.move_on_after(_FORM_S):
             return await self._orders.submit(client, decision)
         return "Jackline does not answer in time. Look at the thread, and try again."
+
+    def _meet(self, user: object, name: object) -> None:
+        if name:
+            self._names[str(user)] = str(name)
+
+    def _called(self, user: str) -> str:
+        """Somebody's name, or their id: as plain text, since a mention would ping them."""
+        return self._names.get(user, user)
+
+    def _asked(
+        self, user: object, channel: object, thread: object, *, within: bool = False
+    ) -> dict[str, Any]:
+        return {
+            "user": str(user),
+            "name": self._called(str(user)),
+            "channel": str(channel),
+            "thread": None if thread is None else str(thread),
+            "within": within,
+        }
 
 
 class Socket:
@@ -307,18 +346,6 @@ def _listen(app: Any, intake: Intake) -> None:
     app.command(every)(command)
     app.action(every)(action)
     app.view(every)(submission)
-
-
-def _asked(
-    user: object, name: object, channel: object, thread: object, answer: object = None
-) -> dict[str, Any]:
-    return {
-        "user": str(user),
-        "name": str(name or user),
-        "channel": str(channel),
-        "thread": None if thread is None else str(thread),
-        "answer": None if answer is None else str(answer),
-    }
 
 
 def _team(body: dict[str, Any]) -> str:

@@ -102,6 +102,8 @@ class Story:
     attempt: int = 0
     reason: str = ""
     stopped_by: str = ""
+    stopped_why: str = ""
+    """The reason of the stop: who pressed, where several people share a key."""
     output: object = None
     error: dict[str, Any] | None = None
     receipt: dict[str, Any] | None = None
@@ -156,6 +158,7 @@ class Story:
         self.missing = True
         self.seq = int(snapshot.get("seq") or 0)
         self._workflow(snapshot)
+        self._stopping(members(snapshot.get("stop")) or {})
         for each in map(members, items(snapshot.get("transcript"))):
             if each and each.get("role") == "assistant" and each.get("kind") == "text":
                 self._say(str(each.get("message_id", "")), str(each.get("text", "")), int(each["seq"]))
@@ -256,7 +259,7 @@ class Story:
             slack = members((members(data.get("metadata")) or {}).get("slack")) or {}
             self.thread = str(slack.get("thread", self.thread))
         if self.state == "stopping":
-            self.stopped_by = str(data.get("by") or self.stopped_by)
+            self._stopping(data)
         usage = members(data.get("usage")) or {}
         for name in ("input_tokens", "output_tokens"):
             count = usage.get(name)
@@ -266,6 +269,10 @@ class Story:
             if isinstance(item, Say) and item.message_id in superseded and not item.gone:
                 item.gone = True
                 item.version += 1
+
+    def _stopping(self, data: dict[str, Any]) -> None:
+        self.stopped_by = str(data.get("by") or self.stopped_by)
+        self.stopped_why = str(data.get("reason") or self.stopped_why)
 
 
 def _text(value: object) -> str | None:

@@ -146,6 +146,8 @@ class SlackWeb:
         try:
             async with self._session.post(url, json={"response_type": "ephemeral", "text": text}) as answer:
                 await answer.read()
+                if answer.status == _TOO_MANY:
+                    raise RateLimited("an answer", _seconds(dict(answer.headers)))
         except (aiohttp.ClientError, TimeoutError) as error:
             raise Unsure(f"no answer from Slack: {error or type(error).__name__}") from error
 
