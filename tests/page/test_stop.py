@@ -51,6 +51,35 @@ async def test_the_list_stops_what_is_not_in_front(server: World, visitors: Visi
     await expect(row(page, run_id)).to_contain_text("stopped")
 
 
+async def test_a_conversations_row_shows_and_stops_the_run_that_acts(
+    own_server: World, visitors: Visitors
+) -> None:
+    """G4: what is queued behind it is newer, and hides neither the run that acts nor its stop. It has its own."""
+    first = own_server.api.start(LONG)
+    conversation_id = first.rsplit(".", 1)[0]
+    second, third = [
+        own_server.api.start(LONG, conversation_id=conversation_id, on_busy="queue") for _ in range(2)
+    ]
+    page = await (await visitors.come(own_server.server.url)).open()
+    await expect(row(page, first)).to_contain_text("running")
+    await expect(row(page, first)).to_contain_text("2 more wait")
+    await expect(page.locator(".run-row")).to_have_count(1)
+    await page.get_by_label("Show").select_option("Running")
+    await expect(row(page, first)).to_contain_text("running")
+    await row(page, first).get_by_role("link").click()
+    nested = page.get_by_role("list", name="Runs of this conversation")
+    await expect(nested.get_by_role("listitem")).to_have_count(3)
+    await shot(page, "conversation-with-queued-runs")
+    await nested.locator(f'[data-run="{third}"]').get_by_role("button").click()
+    await expect(row(page, first)).to_contain_text("1 more waits")
+    assert own_server.api.ended(third)["state"] == "stopped"
+    await row(page, first).locator(".run-row-main").get_by_role("button", name="Stop").click()
+    assert own_server.api.ended(first)["state"] == "stopped"
+    await expect(row(page, second)).to_contain_text("running")
+    await page.get_by_label("Show").select_option("Stopped")
+    await expect(page.locator(".run-row")).to_contain_text("stopped")
+
+
 async def test_a_stop_after_the_step_lets_the_step_end(server: World, visitors: Visitors) -> None:
     """G4: the second choice; what runs is finished, nothing begins after it."""
     page = await (await visitors.come(server.server.url)).open()

@@ -72,7 +72,7 @@ export function listenToKeys(app) {
 
 /** The focused row of the list, else what a stop means anywhere. @param {App} app */
 function stopTargets(app) {
-  const row = document.activeElement?.closest('.run-row')?.getAttribute('data-run');
+  const row = document.activeElement?.closest('.list [data-run]')?.getAttribute('data-run');
   const going = new Set(app.list.index.going().map((run) => run.run_id));
   return row && going.has(row) ? [row] : app.stoppable();
 }

@@ -9,7 +9,12 @@ import {isEnded, isGoing} from './words.js';
  * @property {string} created_at @property {string} updated_at @property {string} worker
  * @property {string[]} waiting_for @property {{for: string, detail: string} | null} waiting
  */
-/** @typedef {{conversationId: string, title: string, newest: RunItem, runs: RunItem[]}} Conversation `runs`: newest first */
+/**
+ * @typedef {object} Conversation
+ * @property {string} conversationId @property {string} title @property {RunItem} newest
+ * @property {RunItem} shown what its row shows, and stops @property {number} behind how many runs wait for `shown` to end
+ * @property {RunItem[]} runs newest first
+ */
 /** @typedef {'all' | 'going' | 'waiting' | 'completed' | 'failed' | 'stopped'} Filter */
 
 /** @type {Readonly<Record<Filter, (run: RunItem) => boolean>>} */
@@ -106,17 +111,30 @@ export class RunIndex {
       if (row === undefined) grouped.set(run.conversation_id, [run]);
       else row.push(run);
     }
-    const passes = FILTERS[filter];
     /** @type {Conversation[]} */ const found = [];
-    for (const [conversationId, runs] of grouped) {
-      if (!runs.some(passes)) continue;
+    for (const runs of grouped.values()) {
       runs.sort(newestFirst);
-      const newest = /** @type {RunItem} */ (runs[0]);
-      const first = /** @type {RunItem} */ (runs[runs.length - 1]);
-      found.push({conversationId, title: first.title || first.run_id, newest, runs});
+      const passing = runs.filter(FILTERS[filter]);
+      // What is queued is newer than what runs: a row that showed it would hide the run that acts, and its stop.
+      const shown = passing.findLast((run) => isGoing(run.state)) ?? passing[0];
+      if (shown !== undefined) found.push(conversationOf(runs, shown));
     }
     return found.sort((one, other) => newestFirst(one.newest, other.newest));
   }
+}
+
+/** @param {RunItem[]} runs all of them, newest first @param {RunItem} shown one of them @returns {Conversation} */
+export function conversationOf(runs, shown) {
+  const going = runs.filter((run) => isGoing(run.state));
+  const first = /** @type {RunItem} */ (runs.at(-1));
+  return {
+    conversationId: shown.conversation_id,
+    title: first.title || first.run_id,
+    newest: /** @type {RunItem} */ (runs[0]),
+    shown,
+    behind: going.at(-1) === shown ? going.length - 1 : 0,
+    runs,
+  };
 }
 
 /** @param {RunItem} one @param {RunItem} other */
