@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import time
+from collections.abc import Awaitable, Callable
+
 import pytest
 from playwright.async_api import Page, expect
 
@@ -13,6 +16,20 @@ pytestmark = pytest.mark.anyio
 
 LONG = steps({"say": "here I am ", "silent": 600})
 LONG_CALL = steps(call("slow", seconds=600))
+
+
+async def escs(page: Page) -> Callable[..., Awaitable[None]]:
+    """Presses Esc as the keyboard does, so many seconds after now by the event's own clock: however long the
+    test itself takes from one to the next."""
+    began = time.time()
+    session = await page.context.new_cdp_session(page)
+
+    async def press(at: float, *, repeat: bool = False) -> None:
+        key = {"key": "Escape", "code": "Escape", "windowsVirtualKeyCode": 27, "timestamp": began + at}
+        await session.send("Input.dispatchKeyEvent", {"type": "rawKeyDown", "autoRepeat": repeat, **key})
+        await session.send("Input.dispatchKeyEvent", {"type": "keyUp", **key})
+
+    return press
 
 
 async def test_the_button_stops_and_the_receipt_follows(server: World, visitors: Visitors) -> None:
@@ -106,6 +123,28 @@ async def test_where_several_go_on_esc_asks_which(own_server: World, visitors: V
     for run_id in runs:
         assert own_server.api.ended(run_id)["state"] == "stopped"
     await expect(dock(page)).to_have_count(0)
+
+
+async def test_who_hammers_on_esc_finds_the_choice_open(own_server: World, visitors: Visitors) -> None:
+    """G4: a third and a fourth Esc do not close what the second has opened; after a pause one closes it."""
+    runs = [own_server.api.start(LONG) for _ in range(2)]
+    page = await (await visitors.come(own_server.server.url)).open()
+    await expect(dock(page)).to_contain_text("2 runs go on")
+    esc = await escs(page)
+    for at in (0, 0.12, 0.24, 0.36):
+        await esc(at)
+    stop_all = page.get_by_role("dialog").get_by_role("button", name="Stop all 2")
+    await expect(stop_all).to_be_focused()
+    await esc(0.4, repeat=True)
+    await expect(stop_all).to_be_visible()
+    await esc(3)
+    await expect(stop_all).to_be_hidden()
+    await esc(6)
+    await esc(6.1)
+    await expect(stop_all).to_be_focused()
+    await page.keyboard.press("Enter")
+    for run_id in runs:
+        assert own_server.api.ended(run_id)["state"] == "stopped"
 
 
 async def test_a_stop_that_does_not_arrive_says_so_and_arrives_later(

@@ -94,7 +94,7 @@ export function StopChoice({app}) {
     </ul>
     <div class="dialog-buttons">
       <button type="button" onClick=${() => app.choose(false)}>Close</button>
-      <button type="button" class="stop" onClick=${() => going.forEach((run) => app.stop(run.run_id))}>Stop all ${going.length}</button>
+      <button type="button" autofocus class="stop" onClick=${() => going.forEach((run) => app.stop(run.run_id))}>Stop all ${going.length}</button>
     </div>
   </dialog>`;
 }
