@@ -6,7 +6,7 @@ import time
 from collections.abc import Awaitable, Callable
 
 import pytest
-from playwright.async_api import Page, expect
+from playwright.async_api import Page, Route, expect
 
 from tests.blackbox.api import call, steps
 from tests.blackbox.conftest import World
@@ -71,7 +71,7 @@ async def test_the_list_stops_what_is_not_in_front(server: World, visitors: Visi
 async def test_a_conversations_row_shows_and_stops_the_run_that_acts(
     own_server: World, visitors: Visitors
 ) -> None:
-    """G4: what is queued behind it is newer, and hides neither the run that acts nor its stop. It has its own."""
+    """G4: what is queued behind it is newer, and hides neither that nor its stop."""
     first = own_server.api.start(LONG)
     conversation_id = first.rsplit(".", 1)[0]
     second, third = [
@@ -107,6 +107,52 @@ async def test_a_stop_after_the_step_lets_the_step_end(server: World, visitors: 
     server.open_gate("step")
     await expect(state(page)).to_have_text("stopped")
     assert "note never" not in server.effects
+
+
+async def test_anothers_stop_after_the_step_can_be_made_one_at_once(
+    own_server: World, visitors: Visitors
+) -> None:
+    """G4: from the list, for a stop that the page saw and for one from before it was opened."""
+    runs = [own_server.api.start(LONG_CALL) for _ in range(2)]
+    for run_id in runs:
+        own_server.api.until_tool(run_id, "slow", "started")
+    own_server.api.stop(runs[0], mode="after_step")
+    page = await (await visitors.come(own_server.server.url)).open()
+    await expect(row(page, runs[0])).to_contain_text("stopping")
+    own_server.api.stop(runs[1], mode="after_step")
+    await expect(row(page, runs[1])).to_contain_text("stopping")
+    await row(page, runs[0]).get_by_role("button", name="Stop").click()
+    assert own_server.api.ended(runs[0])["state"] == "stopped"
+    await expect(row(page, runs[0])).to_contain_text("stopped")
+    await expect(dock(page)).to_contain_text("Stopping after this step")
+    await row(page, runs[1]).get_by_role("button", name="Stop").click()
+    assert own_server.api.ended(runs[1])["state"] == "stopped"
+
+
+async def test_a_stop_that_the_store_has_lost_is_sent_again(server: World, visitors: Visitors) -> None:
+    """G4: it was accepted, and the log does not tell of it: the page says so, and a press sends another."""
+    page = await (await visitors.come(server.server.url)).open()
+    run_id = await send(page, LONG)
+    sent: list[str] = []
+
+    async def lose(route: Route) -> None:
+        sent.append(route.request.url)
+        await route.fulfill(status=202, json={"run_id": run_id, "state": "stopping"})
+
+    await page.route("**/stop", lose)
+    await dock(page).get_by_role("button", name="Stop", exact=True).click()
+    await expect(dock(page)).to_contain_text("Stopping")
+    esc = await escs(page)
+    await esc(0)
+    await esc(0.1)
+    await expect(dock(page).get_by_role("button", name="Stop again")).to_be_visible()
+    assert len(sent) == 2, "each press is a stop"
+    await expect(dock(page)).to_contain_text("the run does not tell of it")
+    await expect(row(page, run_id).get_by_role("button")).to_have_text("Stop again")
+    await shot(page, "stop-lost")
+    await page.unroute("**/stop", lose)
+    await dock(page).get_by_role("button", name="Stop again").click()
+    await expect(state(page)).to_have_text("stopped")
 
 
 async def test_where_several_go_on_esc_asks_which(own_server: World, visitors: Visitors) -> None:

@@ -7,6 +7,7 @@ import {isEnded, isGoing} from './words.js';
  * @property {string} run_id @property {string} conversation_id @property {string} state @property {string} agent
  * @property {string} by @property {string} title @property {number} seq the newest entry that is told of here
  * @property {string} created_at @property {string} updated_at @property {string} worker
+ * @property {'immediate' | 'after_step' | null} [stop_mode] of a stop that was told of; the list of runs has none
  * @property {string[]} waiting_for @property {{for: string, detail: string} | null} waiting
  */
 /**
@@ -72,6 +73,7 @@ export class RunIndex {
     } else if (type === 'workflow') {
       next.state = String(data.state ?? known.state);
       next.waiting = null;
+      if (next.state === 'stopping') next.stop_mode = data.mode ?? 'immediate';
       if (isEnded(next.state)) next.waiting_for = [];
     }
     this.runs.set(runId, next);
@@ -183,6 +185,7 @@ export function itemOf(snapshot) {
     created_at: snapshot.created_at,
     updated_at: snapshot.updated_at,
     worker: 'none',
+    stop_mode: snapshot.stop?.mode ?? null,
     waiting_for: pending.map((/** @type {Data} */ approval) => String(approval.call_id)),
     waiting: snapshot.waiting ?? null,
   };
