@@ -26,7 +26,7 @@ export class App extends Observable {
   /** Whether single letters do something: they get in the way of those who speak to their computer. */
   singleKeys = recall('localStorage', 'single-keys') !== 'off';
   /** @type {Set<() => void>} */ #jumps = new Set();
-  /** @type {Set<(text: string, agent: string) => void>} */ #drafts = new Set();
+  /** @type {Set<(draft: import('./drafts.js').Draft) => void>} */ #drafts = new Set();
   /** @type {Theme} */ theme = /** @type {Theme} */ (recall('localStorage', 'theme') ?? 'system');
   /** @type {ReturnType<typeof setTimeout> | undefined} */ #hintTimer;
   /** Decisions sent, by their content: the same again goes under the same key. @type {Map<string, string>} */ #keys = new Map();
@@ -139,14 +139,14 @@ export class App extends Observable {
 
   jump() { this.#jumps.forEach((listener) => listener()); }
 
-  /** Be told to take a text to be sent. @param {(text: string, agent: string) => void} listener */
+  /** Be told to take a text to be sent. @param {(draft: import('./drafts.js').Draft) => void} listener */
   onDraft(listener) {
     this.#drafts.add(listener);
     return () => void this.#drafts.delete(listener);
   }
 
-  /** Put a text where it can be sent. @param {string} text @param {string} agent */
-  draft(text, agent) { this.#drafts.forEach((listener) => listener(text, agent)); }
+  /** Put a text where it can be sent. @param {import('./drafts.js').Draft} draft */
+  draft(draft) { this.#drafts.forEach((listener) => listener(draft)); }
 
   /** @param {Theme} theme */
   setTheme(theme) {

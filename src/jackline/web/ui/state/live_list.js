@@ -47,7 +47,7 @@ export class LiveList extends Observable {
     this.#asked = new Set();
     Object.assign(this, {loaded: false, older: null, fault: null, phase: 'connecting', reason: '', retryAt: null});
     this.changed();
-    if (this.#session.wants === 'nothing') void this.#open(this.#generation);
+    if (this.#session.wants === 'nothing') this.#open(this.#generation);
   }
 
   /** Try again after a fault. */
@@ -57,10 +57,8 @@ export class LiveList extends Observable {
   }
 
   /** @param {number} generation */
-  async #open(generation) {
-    const name = await digest(this.#session.key);
-    if (generation !== this.#generation) return;
-    this.#feed = new SharedFeed(this.#session.watching, name, {
+  #open(generation) {
+    this.#feed = new SharedFeed(this.#session.watching, this.#session.who || 'local', {
       onReady: () => void this.#list(generation),
       onFrame: (frame) => {
         if (frame.kind === 'entry') this.#apply(frame);
@@ -190,11 +188,4 @@ export class LiveList extends Observable {
     for (const runId of runIds) this.index.remove(runId);
     this.changed();
   }
-}
-
-/** A name for the feed of whoever has this key, which does not tell the key. @param {string} key */
-async function digest(key) {
-  if (key === '' || !globalThis.crypto?.subtle) return 'local';
-  const bytes = new Uint8Array(await crypto.subtle.digest('SHA-256', new TextEncoder().encode(key)));
-  return Array.from(bytes.slice(0, 8), (byte) => byte.toString(16).padStart(2, '0')).join('');
 }

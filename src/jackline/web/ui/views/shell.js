@@ -1,8 +1,9 @@
 /** The page's frame: the bar, the list, the run or what is shown without one. @module */
 import {Component, html, useEffect, useState} from '../html.js';
+import {Unreachable} from '../client.js';
+import {keepDraft, keyedDraft, readDraft, wishOf} from '../state/drafts.js';
 import {useObservables} from '../state/hooks.js';
 import {runHref} from '../state/route.js';
-import {newKey} from '../state/storage.js';
 import {explain} from '../state/words.js';
 import {Composer} from './composer.js';
 import {Help} from './help.js';
@@ -46,7 +47,7 @@ function Signed({app}) {
             ? html`<${NoConversation} app=${app} />`
             : html`<div class="home">
                 <div class="home-scroll"><${Welcome} agents=${agents} keyless=${app.session.key === ''}
-                  onTask=${(/** @type {string} */ prompt, /** @type {string} */ agent) => begin(app, prompt, agent)} /></div>
+                  onTask=${(/** @type {string} */ prompt, /** @type {string} */ agent) => begin(app, prompt, agent, defaultAgent)} /></div>
                 <${Composer} key="new" app=${app} conversationId=${null} agents=${agents} defaultAgent=${defaultAgent} />
               </div>`}
       <//>
@@ -89,15 +90,26 @@ function NoConversation({app}) {
   </section>`;
 }
 
-/** Start an offered task; where that fails it stands where it can be sent again. @param {App} app @param {string} prompt @param {string} agent */
-async function begin(app, prompt, agent) {
+/**
+ * Start an offered task. Where that fails it stands where it can be sent again: under the same key, so that a task that has
+ * arrived all the same is not started twice, be it from there or by its card.
+ * @param {App} app @param {string} prompt @param {string} agent @param {string | null} defaultAgent
+ */
+async function begin(app, prompt, agent, defaultAgent) {
+  const {who} = app.session;
+  const text = prompt.trim();
+  const wish = wishOf(null, agent, defaultAgent);
+  const before = readDraft(who, null);
+  const draft = {...keyedDraft(before, text, wish), text, agent};
   try {
-    const {run_id: runId} = await app.session.jackline.start(prompt, {agent, key: newKey()});
+    const {run_id: runId} = await app.session.jackline.start(text, {...wish, key: draft.key});
+    if (before.key === draft.key) keepDraft(who, null, null);
     app.route.go(runHref(runId));
   } catch (error) {
-    if (app.session.refused(error)) return;
-    app.draft(prompt, agent);
-    app.say(`Not started. ${explain(error)}`, 10_000);
+    if (app.session.refused(error) || app.session.who !== who) return;
+    app.draft(draft);
+    const said = error instanceof Unreachable ? 'It may have arrived: then the list shows it. Sent again it is the same run.' : 'Not started.';
+    app.say(`${said} ${explain(error)}`, 10_000);
   }
 }
 
