@@ -94,6 +94,7 @@ export class LiveList extends Observable {
   async #list(generation) {
     const {watching} = this.#session;
     const known = [...this.index.runs.keys()];
+    const {moment} = this.index;
     try {
       const page = await watching.runs({limit: PAGE});
       const going = [];
@@ -110,7 +111,7 @@ export class LiveList extends Observable {
       const there = new Set(listed.map((item) => item.run_id));
       // What was known before and is not listed now has gone with its store, or is for "older" to bring.
       this.index.forget(known.filter((runId) => !there.has(runId)));
-      for (const item of listed) this.index.put(item);
+      for (const item of listed) this.index.put(item, moment);
       this.older = page.next;
       this.loaded = true;
       this.fault = null;
@@ -123,12 +124,13 @@ export class LiveList extends Observable {
   async loadOlder() {
     if (this.older === null || this.loadingOlder === 'loading') return;
     const generation = this.#generation;
+    const {moment} = this.index;
     this.loadingOlder = 'loading';
     this.changed();
     try {
       const page = await this.#session.jackline.runs({limit: PAGE, cursor: this.older});
       if (generation !== this.#generation) return;
-      for (const item of page.runs) this.index.put(item);
+      for (const item of page.runs) this.index.put(item, moment);
       this.older = page.next;
       this.loadingOlder = 'no';
     } catch (error) {
@@ -149,10 +151,11 @@ export class LiveList extends Observable {
     if (this.#asked.has(runId)) return;
     const generation = this.#generation;
     const asked = this.#asked;
+    const {moment} = this.index;
     asked.add(runId);
     try {
       const item = itemOf(await this.#session.jackline.run(runId));
-      if (generation === this.#generation) this.index.put(item);
+      if (generation === this.#generation) this.index.put(item, moment);
     } catch (error) {
       // It is gone meanwhile; or nobody answers, and its next entry asks again.
       if (generation === this.#generation && error instanceof Refused && error.status === 404) this.index.remove(runId);

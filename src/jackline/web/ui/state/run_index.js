@@ -35,14 +35,20 @@ export class RunIndex {
   /** @type {Map<string, RunItem>} */ runs = new Map();
   /** Of runs that were removed: an entry that comes late must not bring one back. @type {Set<string>} */ #removed = new Set();
 
+  /** When the feed last told of a run, by `moment`. @type {Map<string, number>} */ #told = new Map();
+  /** Grows with each entry of the feed. */ moment = 0;
   /** What the feed told of runs of which nothing else is known yet. @type {Map<string, {type: string, seq: number, data: Data}[]>} */ #early = new Map();
 
-  /** Take what the server told of a run, unless something newer is known. @param {RunItem} item */
-  put(item) {
+  /**
+   * Take what the server told of a run, unless the feed has told newer things meanwhile. A smaller `seq` alone is no sign of
+   * age: a store may have come back without the end of a log.
+   * @param {RunItem} item @param {number} asked the `moment` when the server was asked
+   */
+  put(item, asked) {
     const {run_id: runId} = item;
     if (this.#removed.has(runId)) return;
     const known = this.runs.get(runId);
-    if (known === undefined || item.seq >= known.seq) this.runs.set(runId, item);
+    if (known === undefined || item.seq >= known.seq || (this.#told.get(runId) ?? 0) <= asked) this.runs.set(runId, item);
     // The server may have told it before it wrote what the feed has brought meanwhile.
     const early = this.#early.get(runId) ?? [];
     this.#early.delete(runId);
@@ -50,12 +56,14 @@ export class RunIndex {
   }
 
   /**
-   * Take an entry of the feed; it may come twice. False where the run must be asked for, since nothing was
-   * known of it.
+   * Take an entry of the feed; it may come twice. False where the run must be asked for: nothing was known of it, or its
+   * log was cut.
    * @param {string} type @param {string} runId @param {number} seq @param {Data} data
    */
   apply(type, runId, seq, data) {
     if (this.#removed.has(runId)) return true;
+    this.moment += 1;
+    this.#told.set(runId, this.moment);
     const known = this.runs.get(runId);
     if (known === undefined) {
       if (type !== 'workflow' || seq !== 1) {
@@ -65,7 +73,9 @@ export class RunIndex {
       this.runs.set(runId, started(runId, data));
       return true;
     }
-    if (seq <= known.seq) return true;
+    // Written later than all that is known, and yet no further: the store came back without the log's end.
+    const cut = seq <= known.seq && String(data.ts ?? '') > known.updated_at;
+    if (seq <= known.seq && !cut) return true;
     const next = {...known, seq, updated_at: String(data.ts ?? known.updated_at)};
     if (type === 'approval') {
       const others = known.waiting_for.filter((callId) => callId !== data.call_id);
@@ -77,13 +87,14 @@ export class RunIndex {
       if (isEnded(next.state)) next.waiting_for = [];
     }
     this.runs.set(runId, next);
-    return true;
+    return !cut;
   }
 
   /** @param {string} runId */
   remove(runId) {
     this.#removed.add(runId);
     this.#early.delete(runId);
+    this.#told.delete(runId);
     this.runs.delete(runId);
   }
 
