@@ -26,8 +26,8 @@ async def escs(page: Page) -> Callable[..., Awaitable[None]]:
 
     async def press(at: float, *, repeat: bool = False) -> None:
         key = {"key": "Escape", "code": "Escape", "windowsVirtualKeyCode": 27, "timestamp": began + at}
-        await session.send("Input.dispatchKeyEvent", {"type": "rawKeyDown", "autoRepeat": repeat, **key})
-        await session.send("Input.dispatchKeyEvent", {"type": "keyUp", **key})
+        for event in ({"type": "rawKeyDown", "autoRepeat": repeat, **key}, {"type": "keyUp", **key}):
+            await session.send("Input.dispatchKeyEvent", event)  # pyright: ignore[reportUnknownMemberType]
 
     return press
 

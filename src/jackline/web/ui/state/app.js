@@ -39,7 +39,6 @@ export class App extends Observable {
     this.session.subscribe(() => this.#signed());
     this.list.subscribe(() => {
       this.#title();
-      this.#conversation();
       for (const run of this.list.index.runs.values()) if (isEnded(run.state)) this.stops.settled(run.run_id);
     });
     this.#place();
@@ -59,17 +58,8 @@ export class App extends Observable {
         if (followed.missing) this.list.gone(followed.runId);
       });
     }
-    this.#conversation();
     this.#title();
     this.changed();
-  }
-
-  /** The address of a conversation is that of its newest run. */
-  #conversation() {
-    const {place} = this.route;
-    if (place.name !== 'conversation') return;
-    const [newest] = this.list.index.ofConversation(place.conversationId);
-    if (newest !== undefined) this.route.go(`#/runs/${encodeURIComponent(newest.run_id)}`, {replace: true});
   }
 
   #signed() {

@@ -23,6 +23,9 @@ const FILTERS = [
   ['stopped', 'Stopped'],
 ];
 
+/** Up to so many runs of a conversation are counted before it is deleted. */
+const COUNTED = 1000;
+
 /** @param {{app: App}} props */
 export function RunList({app}) {
   const {list} = app;
@@ -119,9 +122,17 @@ function Removal({app, run, onClose}) {
   const dialog = useRef(/** @type {HTMLDialogElement | null} */ (null));
   const [said, setSaid] = useState('');
   const [trying, setTrying] = useState(false);
-  const runs = app.list.index.ofConversation(run.conversation_id);
-  const whole = runs.length > 1;
-  useEffect(() => dialog.current?.showModal(), []);
+  const listed = app.list.index.ofConversation(run.conversation_id).length;
+  /** How many runs the conversation has on the server: the list may know only some. */
+  const [count, setCount] = useState(/** @type {{least: number, more: boolean}} */ ({least: listed, more: true}));
+  useEffect(() => {
+    dialog.current?.showModal();
+    app.session.jackline.runs({conversation_id: run.conversation_id, limit: COUNTED}).then(
+      (page) => setCount({least: page.runs.length, more: page.next !== null}),
+      // Then it is not known how many more there are, as before.
+      (error) => void app.session.refused(error),
+    );
+  }, []);
 
   /** @param {boolean} all */
   const remove = async (all) => {
@@ -138,14 +149,17 @@ function Removal({app, run, onClose}) {
       setTrying(false);
     }
   };
+  // Its button stands first: where it goes once the runs are counted, the others stay under the pointer.
   return html`<dialog ref=${dialog} class="dialog" aria-labelledby="delete-title" onClose=${onClose}>
     <h2 id="delete-title">Delete for good?</h2>
     <p>“${run.title || run.run_id}” is removed everywhere, with all that was said and done. There is no way back.</p>
     <p class="said" role="alert">${said}</p>
     <div class="dialog-buttons">
+      ${(count.more || count.least > 1) && html`<button type="button" class="danger" disabled=${trying} onClick=${() => void remove(true)}>
+        Delete the conversation (${count.more ? 'all its runs' : `${count.least} runs`})
+      </button>`}
       <button type="button" autofocus onClick=${onClose}>Keep it</button>
       <button type="button" class="danger" disabled=${trying} onClick=${() => void remove(false)}>Delete this run</button>
-      ${whole && html`<button type="button" class="danger" disabled=${trying} onClick=${() => void remove(true)}>Delete the conversation (${runs.length} runs)</button>`}
     </div>
   </dialog>`;
 }
