@@ -10,7 +10,7 @@ from playwright.async_api import Page, expect
 from tests.blackbox.api import steps
 from tests.blackbox.conftest import World, world
 from tests.blackbox.test_auth import ANA, BOB, key
-from tests.page.conftest import Visitor, Visitors, row, send, shot, state
+from tests.page.conftest import Visitor, Visitors, composer, row, send, shot, state
 
 pytestmark = pytest.mark.anyio
 
@@ -108,3 +108,23 @@ async def test_two_people_in_one_browser_see_their_own_alone(locked: World, visi
     await expect(row(bob, own)).to_contain_text("completed")
     await expect(row(bob, run_id)).to_have_count(0)
     await expect(row(ana, own)).to_have_count(0)
+
+
+async def test_what_was_typed_is_for_who_typed_it(locked: World, visitors: Visitors) -> None:
+    """G12: a draft outlives a reload; whoever logs in after a log-out, or in another tab, does not find it.
+    The browser's storage does not tell the key."""
+    visitor = await come(visitors, locked)
+    page, other = await visitor.open(), await visitor.open()
+    await log_in(page, ANA)
+    await composer(page).fill("between me and my agent")
+    await page.reload()
+    await expect(composer(page)).to_have_value("between me and my agent")
+    await log_in(other, BOB)
+    await expect(composer(other)).to_have_value("")
+    stored = await page.evaluate("JSON.stringify(localStorage)")
+    assert "between me" in stored
+    assert ANA not in stored
+    await page.get_by_role("button", name="Log out").click()
+    await log_in(page, BOB)
+    await expect(composer(page)).to_have_value("")
+    assert "between me" not in await page.evaluate("JSON.stringify(localStorage)")

@@ -7,7 +7,7 @@ import re
 from pathlib import Path
 
 import pytest
-from playwright.async_api import expect
+from playwright.async_api import Route, expect
 
 from tests.blackbox.api import ROOT as API
 from tests.blackbox.conftest import World, world
@@ -49,6 +49,35 @@ async def test_two_presses_in_a_row_start_one_run(visitors: Visitors, demo: Worl
     await page.wait_for_url(re.compile("#/runs/"))
     await expect(state(page)).to_have_text("completed")
     assert len(demo.api.run_ids() - before) == 1
+
+
+async def test_an_offered_task_without_an_answer_is_the_same_run_when_it_is_sent_again(
+    visitors: Visitors, demo: World
+) -> None:
+    """The answer is lost: the page does not say that it was not started, and neither the card nor the draft
+    starts a second one."""
+    visitor = await visitors.come(demo.server.url)
+    visitor.cuts = True
+    before = demo.api.run_ids()
+
+    async def lose(route: Route) -> None:
+        await route.fetch()
+        await route.abort()
+
+    page = await visitor.open()
+    await page.route("**/api/v1/agent/chat", lose)
+    await page.locator(".welcome-task").first.click()
+    await expect(page.get_by_text("It may have arrived")).to_be_visible()
+    await shot(page, "offered-task-without-an-answer")
+    other = await visitor.open()
+    await other.locator(".welcome-task").first.click()
+    await page.unroute("**/api/v1/agent/chat", lose)
+    await composer(page).press("Enter")
+    for tab in (page, other):
+        await tab.wait_for_url(re.compile("#/runs/"))
+    assert {tab.url.rsplit("/", 1)[-1] for tab in (page, other)} == demo.api.run_ids() - before
+    await page.goto(f"{demo.server.url}/#/")
+    await expect(composer(page)).to_have_value("")
 
 
 async def test_it_says_how_to_go_on_with_the_address_that_it_has(visitors: Visitors, demo: World) -> None:

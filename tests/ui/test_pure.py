@@ -9,6 +9,7 @@ from random import Random
 from typing import Any
 
 import jsonschema
+import pytest
 
 from tests.support.node import NODE
 
@@ -36,10 +37,9 @@ VALUES: tuple[Any, ...] = (
 )
 
 
-def test_the_pure_modules_do_what_their_tests_say() -> None:
-    done = subprocess.run(
-        [NODE, "--test", HERE / "pure.test.mjs"], capture_output=True, text=True, check=False
-    )
+@pytest.mark.parametrize("tests", ["pure.test.mjs", "state.test.mjs"])
+def test_the_modules_do_what_their_tests_say(tests: str) -> None:
+    done = subprocess.run([NODE, "--test", HERE / tests], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stdout + done.stderr
 
 

@@ -26,7 +26,7 @@ export class App extends Observable {
   /** Whether single letters do something: they get in the way of those who speak to their computer. */
   singleKeys = recall('localStorage', 'single-keys') !== 'off';
   /** @type {Set<() => void>} */ #jumps = new Set();
-  /** @type {Set<(text: string, agent: string) => void>} */ #drafts = new Set();
+  /** @type {Set<(draft: import('./drafts.js').Draft) => void>} */ #drafts = new Set();
   /** @type {Theme} */ theme = /** @type {Theme} */ (recall('localStorage', 'theme') ?? 'system');
   /** @type {ReturnType<typeof setTimeout> | undefined} */ #hintTimer;
   /** Decisions sent, by their content: the same again goes under the same key. @type {Map<string, string>} */ #keys = new Map();
@@ -39,7 +39,6 @@ export class App extends Observable {
     this.session.subscribe(() => this.#signed());
     this.list.subscribe(() => {
       this.#title();
-      this.#conversation();
       for (const run of this.list.index.runs.values()) if (isEnded(run.state)) this.stops.settled(run.run_id);
     });
     this.#place();
@@ -59,17 +58,8 @@ export class App extends Observable {
         if (followed.missing) this.list.gone(followed.runId);
       });
     }
-    this.#conversation();
     this.#title();
     this.changed();
-  }
-
-  /** The address of a conversation is that of its newest run. */
-  #conversation() {
-    const {place} = this.route;
-    if (place.name !== 'conversation') return;
-    const [newest] = this.list.index.ofConversation(place.conversationId);
-    if (newest !== undefined) this.route.go(`#/runs/${encodeURIComponent(newest.run_id)}`, {replace: true});
   }
 
   #signed() {
@@ -139,14 +129,14 @@ export class App extends Observable {
 
   jump() { this.#jumps.forEach((listener) => listener()); }
 
-  /** Be told to take a text to be sent. @param {(text: string, agent: string) => void} listener */
+  /** Be told to take a text to be sent. @param {(draft: import('./drafts.js').Draft) => void} listener */
   onDraft(listener) {
     this.#drafts.add(listener);
     return () => void this.#drafts.delete(listener);
   }
 
-  /** Put a text where it can be sent. @param {string} text @param {string} agent */
-  draft(text, agent) { this.#drafts.forEach((listener) => listener(text, agent)); }
+  /** Put a text where it can be sent. @param {import('./drafts.js').Draft} draft */
+  draft(draft) { this.#drafts.forEach((listener) => listener(draft)); }
 
   /** @param {Theme} theme */
   setTheme(theme) {

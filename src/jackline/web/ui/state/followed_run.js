@@ -33,6 +33,7 @@ export class FollowedRun extends Observable {
   /** When the next try is. @type {number | null} */ retryAt = null;
   /** The newest entry there was when the stream opened. */ newest = 0;
   /** When anything was last heard of the server. @type {number | null} */ heardAt = null;
+  /** The time between two heartbeats of the server, null until it is known. @type {number | null} */ heartbeatMs = null;
   /** @type {Heartbeat | null} */ heartbeat = null;
   /** When an entry last came that was new. @type {number | null} */ entryAt = null;
   /** Why it does not go on, as the snapshot has it. @type {{for: string, detail: string} | null} */ waiting = null;
@@ -145,6 +146,7 @@ export class FollowedRun extends Observable {
     try {
       for await (const frame of follow) {
         this.heardAt = follow.heardAt;
+        this.heartbeatMs = follow.heartbeatMs ?? this.heartbeatMs;
         this.#take(frame);
         this.#cursor = follow.cursor;
         await this.#breathe();

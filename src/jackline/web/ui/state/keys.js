@@ -25,7 +25,10 @@ export function listenToKeys(app) {
   addEventListener(
     'keydown',
     (event) => {
-      if (event.key !== 'Escape' || event.repeat || event.isComposing) return;
+      if (event.key !== 'Escape' || event.isComposing) return;
+      // The Escs that opened the choice, and go on, must not close it: nothing would be stopped.
+      if (app.choosing && event.timeStamp - stopped.at <= QUIET_MS) event.preventDefault();
+      if (event.repeat) return;
       const targets = stopTargets(app);
       const at = event.timeStamp;
       const runs = targets.join(' ');
@@ -34,6 +37,7 @@ export function listenToKeys(app) {
         stopped.at = at;
         return;
       }
+      if (app.choosing) return; // it closes
       // What was named may have ended since: another run is named first, before it can be stopped.
       const twice = at - named.at <= TWICE_MS && named.runs === runs;
       named = twice ? {at: -Infinity, runs: ''} : {at, runs};
@@ -41,7 +45,7 @@ export function listenToKeys(app) {
       if (!twice) return app.say(targets.length > 1 ? `Press Esc again to stop: ${targets.length} runs go on` : `Press Esc again to stop${nameOf(app, targets[0])}`, TWICE_MS);
       app.say('');
       stopped = {at, runs};
-      // A second Esc must not close the dialog that it opens.
+      // This Esc must not close the dialog that it opens.
       event.preventDefault();
       if (targets.length > 1) app.choose(true);
       else if (targets[0] !== undefined) app.stop(targets[0]);
@@ -72,7 +76,7 @@ export function listenToKeys(app) {
 
 /** The focused row of the list, else what a stop means anywhere. @param {App} app */
 function stopTargets(app) {
-  const row = document.activeElement?.closest('.run-row')?.getAttribute('data-run');
+  const row = document.activeElement?.closest('.list [data-run]')?.getAttribute('data-run');
   const going = new Set(app.list.index.going().map((run) => run.run_id));
   return row && going.has(row) ? [row] : app.stoppable();
 }

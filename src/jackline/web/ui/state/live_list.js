@@ -47,7 +47,7 @@ export class LiveList extends Observable {
     this.#asked = new Set();
     Object.assign(this, {loaded: false, older: null, fault: null, phase: 'connecting', reason: '', retryAt: null});
     this.changed();
-    if (this.#session.wants === 'nothing') void this.#open(this.#generation);
+    if (this.#session.wants === 'nothing') this.#open(this.#generation);
   }
 
   /** Try again after a fault. */
@@ -57,10 +57,8 @@ export class LiveList extends Observable {
   }
 
   /** @param {number} generation */
-  async #open(generation) {
-    const name = await digest(this.#session.key);
-    if (generation !== this.#generation) return;
-    this.#feed = new SharedFeed(this.#session.watching, name, {
+  #open(generation) {
+    this.#feed = new SharedFeed(this.#session.watching, this.#session.who || 'local', {
       onReady: () => void this.#list(generation),
       onFrame: (frame) => {
         if (frame.kind === 'entry') this.#apply(frame);
@@ -96,6 +94,7 @@ export class LiveList extends Observable {
   async #list(generation) {
     const {watching} = this.#session;
     const known = [...this.index.runs.keys()];
+    const {moment} = this.index;
     try {
       const page = await watching.runs({limit: PAGE});
       const going = [];
@@ -112,7 +111,7 @@ export class LiveList extends Observable {
       const there = new Set(listed.map((item) => item.run_id));
       // What was known before and is not listed now has gone with its store, or is for "older" to bring.
       this.index.forget(known.filter((runId) => !there.has(runId)));
-      for (const item of listed) this.index.put(item);
+      for (const item of listed) this.index.put(item, moment);
       this.older = page.next;
       this.loaded = true;
       this.fault = null;
@@ -125,12 +124,13 @@ export class LiveList extends Observable {
   async loadOlder() {
     if (this.older === null || this.loadingOlder === 'loading') return;
     const generation = this.#generation;
+    const {moment} = this.index;
     this.loadingOlder = 'loading';
     this.changed();
     try {
       const page = await this.#session.jackline.runs({limit: PAGE, cursor: this.older});
       if (generation !== this.#generation) return;
-      for (const item of page.runs) this.index.put(item);
+      for (const item of page.runs) this.index.put(item, moment);
       this.older = page.next;
       this.loadingOlder = 'no';
     } catch (error) {
@@ -151,10 +151,11 @@ export class LiveList extends Observable {
     if (this.#asked.has(runId)) return;
     const generation = this.#generation;
     const asked = this.#asked;
+    const {moment} = this.index;
     asked.add(runId);
     try {
       const item = itemOf(await this.#session.jackline.run(runId));
-      if (generation === this.#generation) this.index.put(item);
+      if (generation === this.#generation) this.index.put(item, moment);
     } catch (error) {
       // It is gone meanwhile; or nobody answers, and its next entry asks again.
       if (generation === this.#generation && error instanceof Refused && error.status === 404) this.index.remove(runId);
@@ -190,11 +191,4 @@ export class LiveList extends Observable {
     for (const runId of runIds) this.index.remove(runId);
     this.changed();
   }
-}
-
-/** A name for the feed of whoever has this key, which does not tell the key. @param {string} key */
-async function digest(key) {
-  if (key === '' || !globalThis.crypto?.subtle) return 'local';
-  const bytes = new Uint8Array(await crypto.subtle.digest('SHA-256', new TextEncoder().encode(key)));
-  return Array.from(bytes.slice(0, 8), (byte) => byte.toString(16).padStart(2, '0')).join('');
 }

@@ -24,8 +24,6 @@ function decoded(id) {
 
 /** @param {string} runId */
 export const runHref = (runId) => `#/runs/${encodeURIComponent(runId)}`;
-/** @param {string} conversationId */
-export const conversationHref = (conversationId) => `#/conversations/${encodeURIComponent(conversationId)}`;
 
 export class Route extends Observable {
   place = parsePlace(location.hash);

@@ -7,9 +7,15 @@ import {isEnded, isGoing} from './words.js';
  * @property {string} run_id @property {string} conversation_id @property {string} state @property {string} agent
  * @property {string} by @property {string} title @property {number} seq the newest entry that is told of here
  * @property {string} created_at @property {string} updated_at @property {string} worker
+ * @property {'immediate' | 'after_step' | null} [stop_mode] of a stop that was told of; the list of runs has none
  * @property {string[]} waiting_for @property {{for: string, detail: string} | null} waiting
  */
-/** @typedef {{conversationId: string, title: string, newest: RunItem, runs: RunItem[]}} Conversation `runs`: newest first */
+/**
+ * @typedef {object} Conversation
+ * @property {string} conversationId @property {string} title @property {RunItem} newest
+ * @property {RunItem} shown what its row shows, and stops @property {number} behind how many runs wait for `shown` to end
+ * @property {RunItem[]} runs newest first
+ */
 /** @typedef {'all' | 'going' | 'waiting' | 'completed' | 'failed' | 'stopped'} Filter */
 
 /** @type {Readonly<Record<Filter, (run: RunItem) => boolean>>} */
@@ -29,14 +35,20 @@ export class RunIndex {
   /** @type {Map<string, RunItem>} */ runs = new Map();
   /** Of runs that were removed: an entry that comes late must not bring one back. @type {Set<string>} */ #removed = new Set();
 
+  /** When the feed last told of a run, by `moment`. @type {Map<string, number>} */ #told = new Map();
+  /** Grows with each entry of the feed. */ moment = 0;
   /** What the feed told of runs of which nothing else is known yet. @type {Map<string, {type: string, seq: number, data: Data}[]>} */ #early = new Map();
 
-  /** Take what the server told of a run, unless something newer is known. @param {RunItem} item */
-  put(item) {
+  /**
+   * Take what the server told of a run, unless the feed has told newer things meanwhile. A smaller `seq` alone is no sign of
+   * age: a store may have come back without the end of a log.
+   * @param {RunItem} item @param {number} asked the `moment` when the server was asked
+   */
+  put(item, asked) {
     const {run_id: runId} = item;
     if (this.#removed.has(runId)) return;
     const known = this.runs.get(runId);
-    if (known === undefined || item.seq >= known.seq) this.runs.set(runId, item);
+    if (known === undefined || item.seq >= known.seq || (this.#told.get(runId) ?? 0) <= asked) this.runs.set(runId, item);
     // The server may have told it before it wrote what the feed has brought meanwhile.
     const early = this.#early.get(runId) ?? [];
     this.#early.delete(runId);
@@ -44,12 +56,14 @@ export class RunIndex {
   }
 
   /**
-   * Take an entry of the feed; it may come twice. False where the run must be asked for, since nothing was
-   * known of it.
+   * Take an entry of the feed; it may come twice. False where the run must be asked for: nothing was known of it, or its
+   * log was cut.
    * @param {string} type @param {string} runId @param {number} seq @param {Data} data
    */
   apply(type, runId, seq, data) {
     if (this.#removed.has(runId)) return true;
+    this.moment += 1;
+    this.#told.set(runId, this.moment);
     const known = this.runs.get(runId);
     if (known === undefined) {
       if (type !== 'workflow' || seq !== 1) {
@@ -59,7 +73,9 @@ export class RunIndex {
       this.runs.set(runId, started(runId, data));
       return true;
     }
-    if (seq <= known.seq) return true;
+    // Written later than all that is known, and yet no further: the store came back without the log's end.
+    const cut = seq <= known.seq && String(data.ts ?? '') > known.updated_at;
+    if (seq <= known.seq && !cut) return true;
     const next = {...known, seq, updated_at: String(data.ts ?? known.updated_at)};
     if (type === 'approval') {
       const others = known.waiting_for.filter((callId) => callId !== data.call_id);
@@ -67,16 +83,18 @@ export class RunIndex {
     } else if (type === 'workflow') {
       next.state = String(data.state ?? known.state);
       next.waiting = null;
+      if (next.state === 'stopping') next.stop_mode = data.mode ?? 'immediate';
       if (isEnded(next.state)) next.waiting_for = [];
     }
     this.runs.set(runId, next);
-    return true;
+    return !cut;
   }
 
   /** @param {string} runId */
   remove(runId) {
     this.#removed.add(runId);
     this.#early.delete(runId);
+    this.#told.delete(runId);
     this.runs.delete(runId);
   }
 
@@ -106,17 +124,30 @@ export class RunIndex {
       if (row === undefined) grouped.set(run.conversation_id, [run]);
       else row.push(run);
     }
-    const passes = FILTERS[filter];
     /** @type {Conversation[]} */ const found = [];
-    for (const [conversationId, runs] of grouped) {
-      if (!runs.some(passes)) continue;
+    for (const runs of grouped.values()) {
       runs.sort(newestFirst);
-      const newest = /** @type {RunItem} */ (runs[0]);
-      const first = /** @type {RunItem} */ (runs[runs.length - 1]);
-      found.push({conversationId, title: first.title || first.run_id, newest, runs});
+      const passing = runs.filter(FILTERS[filter]);
+      // What is queued is newer than what runs: a row that showed it would hide the run that acts, and its stop.
+      const shown = passing.findLast((run) => isGoing(run.state)) ?? passing[0];
+      if (shown !== undefined) found.push(conversationOf(runs, shown));
     }
     return found.sort((one, other) => newestFirst(one.newest, other.newest));
   }
+}
+
+/** @param {RunItem[]} runs all of them, newest first @param {RunItem} shown one of them @returns {Conversation} */
+export function conversationOf(runs, shown) {
+  const going = runs.filter((run) => isGoing(run.state));
+  const first = /** @type {RunItem} */ (runs.at(-1));
+  return {
+    conversationId: shown.conversation_id,
+    title: first.title || first.run_id,
+    newest: /** @type {RunItem} */ (runs[0]),
+    shown,
+    behind: going.at(-1) === shown ? going.length - 1 : 0,
+    runs,
+  };
 }
 
 /** @param {RunItem} one @param {RunItem} other */
@@ -165,6 +196,7 @@ export function itemOf(snapshot) {
     created_at: snapshot.created_at,
     updated_at: snapshot.updated_at,
     worker: 'none',
+    stop_mode: snapshot.stop?.mode ?? null,
     waiting_for: pending.map((/** @type {Data} */ approval) => String(approval.call_id)),
     waiting: snapshot.waiting ?? null,
   };

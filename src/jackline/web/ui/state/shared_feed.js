@@ -23,12 +23,14 @@ import {OWN} from './storage.js';
  * @property {(note: Data) => void} onNote what another tab of this browser told
  */
 /**
- * @typedef {{kind: 'hello'} | {kind: 'welcome', cursor: string, hidden: boolean, phase: Phase, reason: string,
+ * @typedef {{kind: 'hello'} | {kind: 'here'} | {kind: 'welcome', cursor: string, hidden: boolean, phase: Phase, reason: string,
  *   retryInMs: number | null} | {kind: 'frame', frame: FeedFrame, cursor: string | null}
  *   | {kind: 'state', phase: Phase, reason: string, retryInMs: number | null} | {kind: 'note', note: Data}} Message
  */
 
-/** After which silence of the leader another tab takes over: it may be frozen. Above two heartbeats of the server. */
+/** How often the leader says that it is there. The server may say nothing for longer: its heartbeat is a setting. */
+const HERE_MS = 10_000;
+/** After which silence of the leader another tab takes over: it may be frozen. */
 const SILENT_MS = 45_000;
 /** How long to wait for a leader's first word: a dead one would have lost its lock at once, only a frozen one says nothing. */
 const WELCOME_MS = 15_000;
@@ -130,6 +132,8 @@ export class SharedFeed {
     if (this.#closing.signal.aborted) return;
     this.#leading = leading;
     this.#closing.signal.addEventListener('abort', () => leading.abort(), {signal: leading.signal});
+    const here = setInterval(() => this.#send({kind: 'here'}), HERE_MS);
+    leading.signal.addEventListener('abort', () => clearInterval(here));
     await this.#read(leading.signal);
     leading.abort();
     this.#heardAt = Date.now();
@@ -145,6 +149,7 @@ export class SharedFeed {
     if (this.leads) return undefined; // the last words of the one whose lead this tab has taken
     this.#heardAt = Date.now();
     this.#heard = true;
+    if (message.kind === 'here') return undefined;
     if (message.kind === 'welcome') {
       this.#cursor = message.cursor || this.#cursor;
       this.#tellState(message);

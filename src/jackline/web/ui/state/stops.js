@@ -14,10 +14,13 @@ import {isEnded} from './words.js';
  * @property {'sent' | 'slow' | 'accepted' | 'failed'} status `slow`: no answer yet, it is tried again
  * @property {string} key
  * @property {unknown} error why it failed
+ * @property {boolean} late it was accepted so long ago that the log should tell of it
  */
 
 /** After which time without an answer it is said that there is none. */
 const SLOW_MS = 2_000;
+/** When the log must have told of a stop that was accepted: else the store may have lost it, and it is to be sent again. */
+const LATE_MS = 5_000;
 
 export class Stops extends Observable {
   #session;
@@ -32,13 +35,14 @@ export class Stops extends Observable {
   /** The last stop that was asked for of a run. @param {string} runId */
   of(runId) { return this.#stops.get(runId) ?? null; }
 
-  /** Stop a run; again after a failure. @param {string} runId @param {Mode} [mode] */
+  /** Stop a run. Sent as often as it is asked for, but for one that has no answer yet: a stop may be lost with its store,
+   * and one too many does nothing. @param {string} runId @param {Mode} [mode] */
   async stop(runId, mode = 'immediate') {
     const before = this.of(runId);
     const same = before?.mode === mode;
-    if (same && before.status !== 'failed') return;
+    if (same && (before.status === 'sent' || before.status === 'slow')) return;
     /** @type {Stop} */
-    const stop = {runId, mode, status: 'sent', key: same ? before.key : newKey(), error: null};
+    const stop = {runId, mode, status: 'sent', key: same ? before.key : newKey(), error: null, late: false};
     this.#put(stop);
     const slow = setTimeout(() => stop.status === 'sent' && this.#put(stop, 'slow'), SLOW_MS);
     try {
@@ -46,6 +50,10 @@ export class Stops extends Observable {
       const {state} = await this.#session.watching.stop(runId, {mode, key: stop.key});
       this.#put(stop, 'accepted');
       if (isEnded(state)) this.settled(runId);
+      setTimeout(() => {
+        stop.late = true;
+        this.changed();
+      }, LATE_MS);
     } catch (error) {
       stop.error = error;
       this.#put(stop, 'failed');

@@ -27,6 +27,15 @@ export function keep(where, name, value) {
   }
 }
 
+/** Remove all whose names begin like this. @param {Where} where @param {string} prefix */
+export function forget(where, prefix) {
+  try {
+    for (const name of Object.keys(globalThis[where])) if (name.startsWith(OWN + prefix)) globalThis[where].removeItem(name);
+  } catch {
+    // Refused: then nothing was kept either.
+  }
+}
+
 /** Be told that another tab has removed what was kept. @param {string} name @param {(before: string | null) => void} listener */
 export function onRemoved(name, listener) {
   addEventListener('storage', (event) => event.key === OWN + name && event.newValue === null && listener(event.oldValue));

@@ -1,7 +1,7 @@
 /** Where a task is written: of a new conversation, or as the next of this one. @module */
 import {html, useEffect, useLayoutEffect, useRef, useState} from '../html.js';
 import {Refused} from '../client.js';
-import {keepDraft, keyedDraft, readDraft} from '../state/drafts.js';
+import {keepDraft, keyedDraft, readDraft, wishOf} from '../state/drafts.js';
 import {runHref} from '../state/route.js';
 import {explain} from '../state/words.js';
 
@@ -21,7 +21,8 @@ const SLOW_MS = 2_000;
  * @param {string | null} props.defaultAgent
  */
 export function Composer({app, conversationId, agent = null, agents, defaultAgent}) {
-  const [draft, setDraft] = useState(() => readDraft(conversationId));
+  const {who} = app.session;
+  const [draft, setDraft] = useState(() => readDraft(who, conversationId));
   const [sending, setSending] = useState(/** @type {'no' | 'sending' | 'slow'} */ ('no'));
   const [error, setError] = useState(/** @type {unknown} */ (null));
   const left = useRef(false);
@@ -35,12 +36,12 @@ export function Composer({app, conversationId, agent = null, agents, defaultAgen
     setError(null);
     setDraft((before) => {
       const after = {...before, ...change};
-      keepDraft(conversationId, after);
+      keepDraft(who, conversationId, after);
       return after;
     });
   };
-  useEffect(() => app.onDraft((text, given) => {
-    edit({text, agent: given});
+  useEffect(() => app.onDraft((given) => {
+    edit(given);
     field.current?.focus();
   }), [conversationId]);
   useLayoutEffect(() => {
@@ -54,20 +55,16 @@ export function Composer({app, conversationId, agent = null, agents, defaultAgen
   const send = async (onBusy) => {
     const text = draft.text.trim();
     if (text === '' || sending !== 'no') return;
-    const wish = {
-      ...(conversationId !== null && {conversationId}),
-      ...(chosen !== '' && chosen !== defaultAgent && {agent: chosen}),
-      ...(onBusy && {onBusy}),
-    };
-    const keyed = keyedDraft(draft, JSON.stringify([text, wish]));
-    keepDraft(conversationId, keyed);
+    const wish = wishOf(conversationId, chosen, defaultAgent, onBusy);
+    const keyed = keyedDraft(draft, text, wish);
+    keepDraft(who, conversationId, keyed);
     setDraft(keyed);
     setError(null);
     setSending('sending');
     const slow = setTimeout(() => setSending('slow'), SLOW_MS);
     try {
       const {run_id: runId} = await app.session.jackline.start(text, {...wish, key: keyed.key});
-      keepDraft(conversationId, null);
+      keepDraft(who, conversationId, null);
       setDraft({text: '', agent: draft.agent, key: '', sent: ''});
       // Who has gone elsewhere meanwhile stays there: the run is in the list.
       if (!left.current) app.route.go(runHref(runId));

@@ -9,8 +9,8 @@ import {explain, secondsUntil} from '../state/words.js';
 /** @typedef {{tone: 'ok' | 'warn' | 'danger' | 'muted', text: string, detail: string, again: boolean}} Standing
  *   `again`: there is something to try now */
 
-/** Without a word of the server for so long, it is said. Its heartbeat is 15 s. */
-const SILENT_MS = 20_000;
+/** Where a heartbeat of the server is late by so much, it is said. How often it comes is a setting of the server. */
+const LATE_MS = 5_000;
 
 /** @param {Standing['tone']} tone @param {string} text @param {string} [detail] @param {boolean} [again] @returns {Standing} */
 const standing = (tone, text, detail = '', again = false) => ({tone, text, detail, again});
@@ -50,7 +50,7 @@ export function standingOf(followed) {
 }
 
 /** @param {FollowedRun} followed @param {string} reason @returns {Standing} */
-function live({heartbeat, waiting, heardAt, entryAt, run}, reason) {
+function live({heartbeat, heartbeatMs, waiting, heardAt, entryAt, run}, reason) {
   if (heartbeat?.store === 'away') {
     return standing('danger', 'The store does not answer', 'Shown is what was known last. It goes on when the store is back.');
   }
@@ -59,7 +59,7 @@ function live({heartbeat, waiting, heardAt, entryAt, run}, reason) {
   }
   if (waiting !== null && waiting.for !== 'approval') return standing('warn', 'Waits', waiting.detail);
   const silent = heardAt === null ? 0 : Date.now() - heardAt;
-  if (silent > SILENT_MS) return standing('warn', 'Live, but silent', `Nothing heard of the server for ${duration(silent)}.`);
+  if (heartbeatMs !== null && silent > heartbeatMs + LATE_MS) return standing('warn', 'Live, but silent', `Nothing heard of the server for ${duration(silent)}.`);
   if (!navigator.onLine) {
     const heard = heardAt === null ? '' : ` Last heard of the server ${Math.round(silent / 1000)} s ago.`;
     return standing('warn', 'This machine says that it is offline', `The connection is still open.${heard}`);

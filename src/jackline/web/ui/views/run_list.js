@@ -2,7 +2,8 @@
 import {html, useEffect, useRef, useState} from '../html.js';
 import {useObservables} from '../state/hooks.js';
 import {useNow} from './tick.js';
-import {conversationHref, runHref} from '../state/route.js';
+import {runHref} from '../state/route.js';
+import {conversationOf} from '../state/run_index.js';
 import {ago, explain, isGoing, stateWord} from '../state/words.js';
 import {ListConnection} from './connection.js';
 import {RowStop} from './stop.js';
@@ -22,6 +23,9 @@ const FILTERS = [
   ['stopped', 'Stopped'],
 ];
 
+/** Up to so many runs of a conversation are counted before it is deleted. */
+const COUNTED = 1000;
+
 /** @param {{app: App}} props */
 export function RunList({app}) {
   const {list} = app;
@@ -32,7 +36,7 @@ export function RunList({app}) {
   const waiting = list.index.waiting();
   // What stands on top is not said a second time.
   const onTop = new Set(waiting.map((run) => run.run_id));
-  const conversations = list.index.conversations(filter).filter(({newest}) => !onTop.has(newest.run_id));
+  const conversations = list.index.conversations(filter).filter(({shown}) => !onTop.has(shown.run_id));
   const selected = app.followed?.runId ?? null;
   return html`<nav class="list" aria-label="Runs">
     <div class="list-head">
@@ -47,7 +51,8 @@ export function RunList({app}) {
       ${waiting.length > 0 && html`<section aria-labelledby="waiting-title" class="waiting">
         <h2 id="waiting-title">Waiting for you <span class="badge">${waiting.length}</span></h2>
         <ul class="plain">
-          ${waiting.map((run) => html`<${RunRow} key=${run.run_id} app=${app} run=${run} title=${run.title} selected=${selected === run.run_id} onRemove=${setRemoving} />`)}
+          ${waiting.map((run) => html`<${ConversationRow} key=${run.run_id} app=${app} conversation=${conversationOf(list.index.ofConversation(run.conversation_id), run)}
+            title=${run.title} selected=${selected} onRemove=${setRemoving} />`)}
         </ul>
       </section>`}
       <section aria-labelledby="conversations-title">
@@ -57,7 +62,7 @@ export function RunList({app}) {
           ${waiting.length > 0 && (filter === 'all' || filter === 'waiting') ? 'No others.' : filter === 'all' ? 'None yet.' : 'None in this state.'}
         </p>`}
         <ul class="plain">
-          ${conversations.map((each) => html`<${ConversationRow} key=${each.conversationId} app=${app} conversation=${each} selected=${selected} onRemove=${setRemoving} />`)}
+          ${conversations.map((each) => html`<${ConversationRow} key=${each.conversationId} app=${app} conversation=${each} title=${each.title} selected=${selected} onRemove=${setRemoving} />`)}
         </ul>
         ${list.older !== null && html`<button type="button" class="older" disabled=${list.loadingOlder === 'loading'} onClick=${() => void list.loadOlder()}>
           ${list.loadingOlder === 'loading' ? 'Loading older runs …' : list.loadingOlder === 'failed' ? 'Older runs did not come. Try again' : 'Load older runs'}
@@ -68,37 +73,38 @@ export function RunList({app}) {
   </nav>`;
 }
 
-/** @param {{app: App, conversation: Conversation, selected: string | null, onRemove: (run: RunItem) => void}} props */
-function ConversationRow({app, conversation, selected, onRemove}) {
-  const {runs, newest, title, conversationId} = conversation;
+/** @param {{app: App, conversation: Conversation, title: string, selected: string | null, onRemove: (run: RunItem) => void}} props */
+function ConversationRow({app, conversation, title, selected, onRemove}) {
+  const {runs, shown, behind} = conversation;
   const open = runs.length > 1 && runs.some((run) => run.run_id === selected);
-  return html`<${RunRow} app=${app} run=${newest} title=${title} onRemove=${onRemove} more=${runs.length} selected=${selected === newest.run_id}
-    href=${runs.length > 1 ? conversationHref(conversationId) : runHref(newest.run_id)}>
+  return html`<${RunRow} app=${app} run=${shown} title=${title} onRemove=${onRemove} count=${runs.length} behind=${behind} selected=${selected === shown.run_id}>
     ${open && html`<ul class="plain nested" aria-label="Runs of this conversation">
-      ${runs.map((run) => html`<li key=${run.run_id} class="nested-run">
+      ${runs.map((run) => html`<li key=${run.run_id} class="nested-run" data-run=${run.run_id}>
         <a href=${runHref(run.run_id)} class="run-link" aria-current=${run.run_id === selected ? 'page' : undefined}>
           <span class="state-dot" data-state=${run.state} aria-hidden="true"></span>
           <span class="grow ellipsis">${run.title}</span><span class="muted">${ago(run.created_at, Date.now() + app.list.skewMs)}</span>
         </a>
+        ${run !== shown && isGoing(run.state) && html`<${RowStop} app=${app} run=${run} />`}
       </li>`)}
     </ul>`}
   <//>`;
 }
 
 /**
- * @param {{app: App, run: RunItem, title: string, selected: boolean, onRemove: (run: RunItem) => void, more?: number,
- *   href?: string, children?: unknown}} props
+ * @param {{app: App, run: RunItem, title: string, selected: boolean, onRemove: (run: RunItem) => void, count: number,
+ *   behind: number, children?: unknown}} props
  */
-function RunRow({app, run, title, selected, onRemove, more = 1, href = runHref(run.run_id), children}) {
+function RunRow({app, run, title, selected, onRemove, count, behind, children}) {
   const asks = run.waiting_for.length;
   const state = run.state === 'awaiting_approval' && asks > 1 ? `asks ${asks} questions` : stateWord(run.state);
   return html`<li class="run-row" data-run=${run.run_id} data-selected=${selected}>
     <div class="run-row-main">
-      <a href=${href} class="run-link run-row-link" aria-current=${selected ? 'page' : undefined}>
+      <a href=${runHref(run.run_id)} class="run-link run-row-link" aria-current=${selected ? 'page' : undefined}>
         <span class="run-row-title ellipsis">${title || run.run_id}</span>
         <span class="run-row-meta">
           <span class="state" data-state=${run.state}>${state}</span>
-          <span class="ellipsis">${run.agent}${more > 1 ? ` · ${more} runs` : ''}</span>
+          ${behind > 0 && html`<span class="behind">${behind === 1 ? '1 more waits' : `${behind} more wait`}</span>`}
+          <span class="ellipsis">${run.agent}${count > 1 ? ` · ${count} runs` : ''}</span>
           <span class="when">${ago(run.updated_at, Date.now() + app.list.skewMs)}</span>
         </span>
         ${run.waiting !== null && run.waiting.for !== 'approval' && isGoing(run.state) && html`<span class="run-row-why">${run.waiting.detail}</span>`}
@@ -116,9 +122,17 @@ function Removal({app, run, onClose}) {
   const dialog = useRef(/** @type {HTMLDialogElement | null} */ (null));
   const [said, setSaid] = useState('');
   const [trying, setTrying] = useState(false);
-  const runs = app.list.index.ofConversation(run.conversation_id);
-  const whole = runs.length > 1;
-  useEffect(() => dialog.current?.showModal(), []);
+  const listed = app.list.index.ofConversation(run.conversation_id).length;
+  /** How many runs the conversation has on the server: the list may know only some. */
+  const [count, setCount] = useState(/** @type {{least: number, more: boolean}} */ ({least: listed, more: true}));
+  useEffect(() => {
+    dialog.current?.showModal();
+    app.session.jackline.runs({conversation_id: run.conversation_id, limit: COUNTED}).then(
+      (page) => setCount({least: page.runs.length, more: page.next !== null}),
+      // Then it is not known how many more there are, as before.
+      (error) => void app.session.refused(error),
+    );
+  }, []);
 
   /** @param {boolean} all */
   const remove = async (all) => {
@@ -135,14 +149,17 @@ function Removal({app, run, onClose}) {
       setTrying(false);
     }
   };
+  // Its button stands first: where it goes once the runs are counted, the others stay under the pointer.
   return html`<dialog ref=${dialog} class="dialog" aria-labelledby="delete-title" onClose=${onClose}>
     <h2 id="delete-title">Delete for good?</h2>
     <p>“${run.title || run.run_id}” is removed everywhere, with all that was said and done. There is no way back.</p>
     <p class="said" role="alert">${said}</p>
     <div class="dialog-buttons">
+      ${(count.more || count.least > 1) && html`<button type="button" class="danger" disabled=${trying} onClick=${() => void remove(true)}>
+        Delete the conversation (${count.more ? 'all its runs' : `${count.least} runs`})
+      </button>`}
       <button type="button" autofocus onClick=${onClose}>Keep it</button>
       <button type="button" class="danger" disabled=${trying} onClick=${() => void remove(false)}>Delete this run</button>
-      ${whole && html`<button type="button" class="danger" disabled=${trying} onClick=${() => void remove(true)}>Delete the conversation (${runs.length} runs)</button>`}
     </div>
   </dialog>`;
 }

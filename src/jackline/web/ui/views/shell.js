@@ -1,8 +1,9 @@
 /** The page's frame: the bar, the list, the run or what is shown without one. @module */
-import {Component, html, useEffect, useState} from '../html.js';
+import {Component, html, useEffect, useRef, useState} from '../html.js';
+import {Refused, Unreachable} from '../client.js';
+import {keepDraft, keyedDraft, readDraft, wishOf} from '../state/drafts.js';
 import {useObservables} from '../state/hooks.js';
 import {runHref} from '../state/route.js';
-import {newKey} from '../state/storage.js';
 import {explain} from '../state/words.js';
 import {Composer} from './composer.js';
 import {Help} from './help.js';
@@ -43,10 +44,10 @@ function Signed({app}) {
         ${followed !== null
           ? html`<${RunPage} key=${followed.runId} app=${app} followed=${followed} agents=${agents} defaultAgent=${defaultAgent} />`
           : place.name === 'conversation'
-            ? html`<${NoConversation} app=${app} />`
+            ? html`<${Conversation} key=${place.conversationId} app=${app} conversationId=${place.conversationId} />`
             : html`<div class="home">
                 <div class="home-scroll"><${Welcome} agents=${agents} keyless=${app.session.key === ''}
-                  onTask=${(/** @type {string} */ prompt, /** @type {string} */ agent) => begin(app, prompt, agent)} /></div>
+                  onTask=${(/** @type {string} */ prompt, /** @type {string} */ agent) => begin(app, prompt, agent, defaultAgent)} /></div>
                 <${Composer} key="new" app=${app} conversationId=${null} agents=${agents} defaultAgent=${defaultAgent} />
               </div>`}
       <//>
@@ -79,51 +80,109 @@ function TopBar({app}) {
   </header>`;
 }
 
-/** @param {{app: App}} props */
-function NoConversation({app}) {
-  useObservables(app.list);
+/**
+ * The address of a conversation is that of its newest run. The server is asked for it: the list does not reach back to all.
+ * @param {{app: App, conversationId: string}} props
+ */
+function Conversation({app, conversationId}) {
+  const [missing, setMissing] = useState(false);
+  const [fault, setFault] = useState(/** @type {unknown} */ (null));
+  const left = useRef(false);
+  const ask = async () => {
+    setFault(null);
+    try {
+      const [newest] = (await app.session.jackline.runs({conversation_id: conversationId, limit: 1})).runs;
+      if (left.current) return;
+      if (newest === undefined) setMissing(true);
+      else app.route.go(runHref(newest.run_id), {replace: true});
+    } catch (error) {
+      if (left.current || app.session.refused(error)) return;
+      if (error instanceof Refused && error.status === 400) setMissing(true); // what is no id
+      else setFault(error);
+    }
+  };
+  useEffect(() => {
+    void ask();
+    return () => void (left.current = true);
+  }, []);
+  if (missing) {
+    return html`<section class="missing">
+      <h1>There is no such conversation</h1><p>It was deleted, or is somebody else’s. <a href="#/">Back to the list</a></p>
+    </section>`;
+  }
   return html`<section class="missing">
-    ${app.list.loaded
-      ? html`<h1>There is no such conversation</h1><p>It was deleted, is somebody else’s, or is older than the list reaches. <a href="#/">Back to the list</a></p>`
-      : html`<p class="muted">Looking for the conversation …</p>`}
+    ${fault === null
+      ? html`<p class="muted">Looking for the conversation …</p>`
+      : html`<p role="alert">${explain(fault)}</p><button type="button" onClick=${() => void ask()}>Try again</button>`}
   </section>`;
 }
 
-/** Start an offered task; where that fails it stands where it can be sent again. @param {App} app @param {string} prompt @param {string} agent */
-async function begin(app, prompt, agent) {
+/**
+ * Start an offered task. Where that fails it stands where it can be sent again: under the same key, so that a task that has
+ * arrived all the same is not started twice, be it from there or by its card.
+ * @param {App} app @param {string} prompt @param {string} agent @param {string | null} defaultAgent
+ */
+async function begin(app, prompt, agent, defaultAgent) {
+  const {who} = app.session;
+  const text = prompt.trim();
+  const wish = wishOf(null, agent, defaultAgent);
+  const before = readDraft(who, null);
+  const draft = {...keyedDraft(before, text, wish), text, agent};
   try {
-    const {run_id: runId} = await app.session.jackline.start(prompt, {agent, key: newKey()});
+    const {run_id: runId} = await app.session.jackline.start(text, {...wish, key: draft.key});
+    if (before.key === draft.key) keepDraft(who, null, null);
     app.route.go(runHref(runId));
   } catch (error) {
-    if (app.session.refused(error)) return;
-    app.draft(prompt, agent);
-    app.say(`Not started. ${explain(error)}`, 10_000);
+    if (app.session.refused(error) || app.session.who !== who) return;
+    app.draft(draft);
+    const said = error instanceof Unreachable ? 'It may have arrived: then the list shows it. Sent again it is the same run.' : 'Not started.';
+    app.say(`${said} ${explain(error)}`, 10_000);
   }
 }
 
-/** The agents that are served; asked for again until there is one. @param {App} app */
+/**
+ * The agents that are served. A worker that comes or goes tells the page nothing: they are asked for again where a new
+ * conversation may begin, when somebody comes back to the page, when the server does, and while there is none.
+ * @param {App} app
+ */
 function useAgents(app) {
   const [found, setFound] = useState(/** @type {{agents: Data[], defaultAgent: string | null}} */ ({agents: [], defaultAgent: null}));
+  const {name: place} = app.route.place;
   useEffect(() => {
-    let left = false;
+    const over = new AbortController();
+    const {signal} = over;
     /** @type {ReturnType<typeof setTimeout> | undefined} */ let timer;
+    let asking = false;
     const ask = async () => {
+      if (asking || document.hidden) return;
+      clearTimeout(timer);
+      asking = true;
+      let again = true;
       try {
         const {agents, default: name} = await app.session.jackline.agents();
-        if (left) return;
-        setFound({agents, defaultAgent: name});
-        if (agents.length > 0) return;
+        if (!signal.aborted) setFound({agents, defaultAgent: name});
+        again = agents.length === 0;
       } catch (error) {
-        if (app.session.refused(error)) return;
+        again = !app.session.refused(error);
       }
-      if (!left) timer = setTimeout(ask, AGENTS_MS);
+      asking = false;
+      if (again && !signal.aborted) timer = setTimeout(ask, AGENTS_MS);
     };
     void ask();
+    addEventListener('focus', ask, {signal});
+    document.addEventListener('visibilitychange', ask, {signal});
+    let cut = false;
+    const end = app.list.subscribe(() => {
+      const {phase} = app.list;
+      if (cut && phase === 'live') void ask();
+      cut = phase === 'reconnecting' || (cut && phase !== 'live');
+    });
     return () => {
-      left = true;
+      over.abort();
       clearTimeout(timer);
+      end();
     };
-  }, []);
+  }, [place]);
   return found;
 }
 

@@ -6,25 +6,34 @@ import {explain} from '../state/words.js';
 /** @typedef {import('../state/app.js').App} App */
 /** @typedef {import('../state/stops.js').Stop} Stop */
 
-/** What is to be said of a stop. @param {Stop | null} stop @param {string | null} state of the run */
-export function stopWords(stop, state) {
+/**
+ * Whether the store seems to have lost a stop that it had accepted: the log, which should tell of it, does not.
+ * @param {Stop} stop @param {string | null} state @param {string | null} mode
+ */
+const isLost = (stop, state, mode) =>
+  stop.status === 'accepted' && stop.late && !(state === 'stopping' && (stop.mode === 'after_step' || mode !== 'after_step'));
+
+/** What is to be said of a stop. @param {Stop | null} stop @param {string | null} state of the run @param {string | null} mode as the log has it */
+export function stopWords(stop, state, mode) {
   if (stop?.status === 'failed') return `Not stopped. ${explain(stop.error)}`;
   if (stop?.status === 'slow') return 'No answer yet: the stop is sent again until there is one.';
   if (stop?.status === 'sent') return 'Stop sent …';
-  if (stop?.status === 'accepted' && stop.mode === 'after_step') return 'Stopping after this step';
-  if (stop?.status === 'accepted' || state === 'stopping') return 'Stopping';
+  if (stop !== null && isLost(stop, state, mode)) return 'Accepted, but the run does not tell of it.';
+  if (stop?.status === 'accepted') return stop.mode === 'after_step' ? 'Stopping after this step' : 'Stopping';
+  if (state === 'stopping') return mode === 'after_step' ? 'Stopping after this step' : 'Stopping';
   return '';
 }
 
-/** Whether to stop it now can still be asked for. @param {Stop | null} stop @param {string | null} state @param {string} mode as the log has it */
+/** Whether to stop it now can still be asked for. @param {Stop | null} stop @param {string | null} state @param {string | null} mode null: not known */
 function isOpen(stop, state, mode) {
-  if (stop !== null && stop.status !== 'failed') return stop.mode === 'after_step' && stop.status === 'accepted';
-  return state !== 'stopping' || mode === 'after_step';
+  if (stop === null || stop.status === 'failed') return state !== 'stopping' || mode !== 'immediate';
+  return stop.status === 'accepted' && (stop.mode === 'after_step' || isLost(stop, state, mode));
 }
 
 /** @param {Stop | null} stop @param {string} words */
 function buttonWord(stop, words) {
   if (stop?.status === 'failed') return 'Try again';
+  if (stop?.status === 'accepted' && stop.mode === 'immediate') return 'Stop again';
   return words ? 'Stop now' : 'Stop';
 }
 
@@ -47,8 +56,8 @@ export function StopDock({app}) {
   const item = app.list.index.runs.get(runId);
   const state = (here ? app.followed?.run.state : null) ?? item?.state ?? null;
   const stop = app.stops.of(runId);
-  const words = stopWords(stop, state);
-  const mode = (here ? app.followed?.run.stop?.mode : null) ?? 'immediate';
+  const mode = (here ? app.followed?.run.stop?.mode : null) ?? item?.stop_mode ?? null;
+  const words = stopWords(stop, state, mode);
   const open = isOpen(stop, state, mode);
   const failed = stop?.status === 'failed';
   return html`<section class="stop-dock" aria-label="Stop">
@@ -68,12 +77,13 @@ export function StopDock({app}) {
 export function RowStop({app, run}) {
   useObservables(app.stops);
   const stop = app.stops.of(run.run_id);
-  const words = stopWords(stop, run.state);
-  const open = isOpen(stop, run.state, 'immediate');
+  const mode = run.stop_mode ?? null;
+  const words = stopWords(stop, run.state, mode);
+  const open = isOpen(stop, run.state, mode);
   if (words && !open) return html`<span class="row-stopping">${words}</span>`;
   return html`<button type="button" class="row-stop" title=${words || 'Stop this run'}
     aria-label=${`${stop?.status === 'failed' ? 'Try again to stop' : 'Stop'}: ${run.title || run.run_id}`} onClick=${() => app.stop(run.run_id)}>
-    ${stop?.status === 'failed' ? 'Try again' : words ? 'Stop now' : 'Stop'}
+    ${buttonWord(stop, words)}
   </button>`;
 }
 
@@ -94,7 +104,7 @@ export function StopChoice({app}) {
     </ul>
     <div class="dialog-buttons">
       <button type="button" onClick=${() => app.choose(false)}>Close</button>
-      <button type="button" class="stop" onClick=${() => going.forEach((run) => app.stop(run.run_id))}>Stop all ${going.length}</button>
+      <button type="button" autofocus class="stop" onClick=${() => going.forEach((run) => app.stop(run.run_id))}>Stop all ${going.length}</button>
     </div>
   </dialog>`;
 }

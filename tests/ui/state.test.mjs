@@ -1,0 +1,168 @@
+// The page's state, as far as it needs no browser. Run by test_pure.py.
+
+import assert from 'node:assert/strict'
+import { registerHooks } from 'node:module'
+import { test } from 'node:test'
+
+// The server serves the client beside the page.
+registerHooks({
+  resolve: (name, context, next) => next(name === '../jackline.js' ? '../static/jackline.js' : name, context),
+})
+
+// What of a browser the modules need: one tab that is looked at, on a page without Web Locks unless a test gives some.
+const quiet = () => {}
+const browser = { locks: undefined, onLine: true }
+Object.defineProperty(globalThis, 'navigator', { value: browser })
+Object.assign(globalThis, {
+  location: { href: 'https://example.org/' }, addEventListener: quiet, requestAnimationFrame: quiet,
+  document: { hidden: false, addEventListener: quiet },
+})
+
+const { FollowedRun } = await import('../../src/jackline/web/ui/state/followed_run.js')
+const { SharedFeed } = await import('../../src/jackline/web/ui/state/shared_feed.js')
+const { standingOf } = await import('../../src/jackline/web/ui/views/connection.js')
+const { RunIndex } = await import('../../src/jackline/web/ui/state/run_index.js')
+
+// -- the list
+
+const at = (second) => `2026-01-01T00:00:${String(second).padStart(2, '0')}.000Z`
+
+const item = (state, seq, second) => ({
+  run_id: 'C.1', conversation_id: 'C', state, agent: 'a', by: 'ana', title: 't', seq, created_at: at(0), updated_at: at(second),
+  worker: 'alive', waiting_for: [], waiting: null,
+})
+
+const stateOf = (index) => index.runs.get('C.1').state
+
+test('a listing corrects a run whose log came back shorter', () => {
+  const index = new RunIndex()
+  index.put(item('executing', 1, 1), index.moment)
+  index.apply('workflow', 'C.1', 50, { state: 'stopping', ts: at(2) })
+  index.put(item('executing', 41, 3), index.moment)
+  assert.equal(stateOf(index), 'executing')
+  assert.equal(index.apply('workflow', 'C.1', 42, { state: 'failed', ts: at(4) }), true)
+  assert.equal(stateOf(index), 'failed')
+})
+
+test('what the feed told since the server was asked is newer than its answer', () => {
+  const index = new RunIndex()
+  index.put(item('executing', 1, 1), index.moment)
+  const asked = index.moment
+  index.apply('workflow', 'C.1', 5, { state: 'completed', ts: at(2) })
+  index.put(item('executing', 4, 1), asked)
+  assert.equal(stateOf(index), 'completed')
+})
+
+test('an entry that is told again changes nothing', () => {
+  const index = new RunIndex()
+  index.put(item('executing', 1, 1), index.moment)
+  index.apply('approval', 'C.1', 5, { state: 'pending', call_id: 'c', ts: at(2) })
+  index.apply('approval', 'C.1', 6, { state: 'granted', call_id: 'c', ts: at(3) })
+  assert.equal(index.apply('approval', 'C.1', 5, { state: 'pending', call_id: 'c', ts: at(2) }), true)
+  assert.deepEqual(index.runs.get('C.1').waiting_for, [])
+})
+
+test('a later entry with an earlier number counts, and has the run asked for', () => {
+  const index = new RunIndex()
+  index.put(item('executing', 50, 1), index.moment)
+  assert.equal(index.apply('workflow', 'C.1', 42, { state: 'stopping', ts: at(2) }), false)
+  assert.equal(index.apply('workflow', 'C.1', 43, { state: 'stopped', ts: at(3) }), true)
+  assert.equal(stateOf(index), 'stopped')
+})
+
+// -- the server's heartbeat, which is a setting
+
+/** Until nothing is left to do but for the clock. */
+const settled = () => new Promise((resolve) => setImmediate(resolve))
+
+test('silence is what is longer than the heartbeat that the server has', async ({ mock }) => {
+  mock.timers.enable({ apis: ['Date', 'setInterval', 'setTimeout'] })
+  const data = { run_id: 'C.1', state: 'executing', seq: 0, newest: 0, worker: 'alive', idle_ms: 0 }
+  const stream = {
+    cursor: '0', heardAt: Date.now(), heartbeatMs: null,
+    async *[Symbol.asyncIterator]() {
+      yield { kind: 'ready', data }
+      this.tell('live', '', null)
+      this.heartbeatMs = this.learns
+      yield { kind: 'heartbeat', data }
+      await new Promise(quiet)
+    },
+  }
+  for (const [learns, within, late] of [[40_000, 44_000, 46_000], [15_000, 19_000, 21_000], [null, 600_000, null]]) {
+    const follow = (_, { onState }) => Object.assign(Object.create(stream), { tell: onState, learns, heardAt: Date.now() })
+    const followed = new FollowedRun({ watching: { follow } }, 'C.1')
+    await settled()
+    const began = Date.now()
+    mock.timers.setTime(began + within)
+    assert.equal(standingOf(followed).text, 'Live')
+    if (late !== null) {
+      mock.timers.setTime(began + late)
+      assert.equal(standingOf(followed).text, 'Live, but silent')
+    }
+    followed.close()
+  }
+})
+
+/** The Web Lock that all tabs want, and the channel between them. */
+function manyTabs() {
+  const waiting = []
+  const tabs = []
+  let holder = null
+  const next = () => {
+    const now = (holder = waiting.shift() ?? null)
+    if (now === null) return
+    void Promise.resolve(now.lead()).then(() => {
+      now.resolve()
+      if (holder === now) next()
+    })
+  }
+  browser.locks = {
+    request: (_, { steal = false }, lead) => new Promise((resolve, reject) => {
+      if (steal) {
+        waiting.unshift({ lead, resolve, reject })
+        holder?.reject(new DOMException('stolen', 'AbortError'))
+        return next()
+      }
+      waiting.push({ lead, resolve, reject })
+      return holder === null ? next() : undefined
+    }),
+  }
+  globalThis.BroadcastChannel = class {
+    muted = false
+    constructor() { tabs.push(this) }
+    postMessage(data) { if (!this.muted) for (const tab of tabs) if (tab !== this) tab.onmessage({ data }) }
+    close() { tabs.splice(tabs.indexOf(this), 1) }
+  }
+  return tabs
+}
+
+test('a tab takes the feed from one that is frozen, and not from one whose server says nothing for long', async (context) => {
+  context.mock.timers.enable({ apis: ['Date', 'setInterval'] })
+  const channels = manyTabs()
+  let opened = 0
+  const jackline = {
+    feed: ({ signal }) => ({
+      cursor: 'c',
+      async *[Symbol.asyncIterator]() {
+        opened += 1
+        yield { kind: 'ready', data: {} }
+        await new Promise((resolve) => signal.addEventListener('abort', resolve))
+      },
+    }),
+  }
+  const listener = { onReady: quiet, onFrame: quiet, onState: quiet, onError: quiet, onNote: quiet }
+  const tabs = [new SharedFeed(jackline, 'ana', listener), new SharedFeed(jackline, 'ana', listener)]
+  await settled()
+  const pass = async (seconds) => {
+    for (let second = 0; second < seconds; second += 1) {
+      context.mock.timers.tick(1000)
+      await settled()
+    }
+  }
+  await pass(300)
+  assert.deepEqual([opened, ...tabs.map((tab) => tab.leads)], [1, true, false])
+  channels[0].muted = true
+  await pass(50)
+  assert.deepEqual([opened, ...tabs.map((tab) => tab.leads)], [2, false, true])
+  tabs.forEach((tab) => tab.close())
+})
