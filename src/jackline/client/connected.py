@@ -114,8 +114,9 @@ class Connected(ABC, Generic[_Frame]):
         """The frame if it is to be handed out; keeps the cursor."""
 
     async def _pollable(self) -> Call:
-        """`_call` for polling, where that takes a request of its own first."""
-        return self._call()
+        """What is asked for instead of a stream; some ask for more before that."""
+        call = self._call()
+        return replace(call, params={**call.params, "poll": 1})
 
     def _answered(self, response: httpx2.Response) -> None:
         """A stream was opened."""
@@ -217,7 +218,6 @@ class Connected(ABC, Generic[_Frame]):
     async def _poll(self) -> None:
         """Ask for what is new; it stands in `_frames`. Raises `Failed`, `Refused`, `ProtocolViolation`."""
         call = await self._pollable()
-        call = replace(call, params={**call.params, "poll": 1})
         page = self._read_page(read_json(await self._server.once(call, self._pulse.limit_s)))
         if not page:
             raise Failed("the server does not wait for news")

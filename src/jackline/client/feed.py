@@ -18,13 +18,15 @@ if TYPE_CHECKING:
     from jackline.sse import ServerSentEvent
 
 _PATH: Final = "/api/v1/agent/feed"
+_NOW: Final = "now"
 _REMEMBERED: Final = 4096
 """Entries, so that each is handed out once: the feed repeats some when it is resumed."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class FeedReady:
-    """Opens every connection, which begins after `cursor`; `newest` is the cursor of the feed's end."""
+    """Opens every connection, which begins after `cursor`; `newest` is the cursor of the feed's end. Polls
+    are one connection together: theirs comes with the first page, and `newest` is that page's end."""
 
     cursor: str
     newest: str
@@ -79,11 +81,21 @@ class Feed(Connected[FeedFrame]):
     def _parse(self, event: ServerSentEvent) -> FeedFrame | None:
         return parse(event.event, event.id or "", event.data)
 
+    async def _pollable(self) -> Call:
+        # Once as a page: a poll is answered when something happens, and lists wait for the beginning. And a
+        # poll that fails must be sent again with the cursor of now, not with that of a later now.
+        return self._call() if self.cursor == _NOW else await super()._pollable()
+
     def _read_page(self, page: dict[str, Any]) -> Sequence[FeedFrame]:
         try:
-            return list(_frames(page))
+            frames, following = list(_frames(page)), str(page["next"])
         except (KeyError, TypeError, ValueError) as error:
             raise ProtocolViolation(f"a page of entries that cannot be read: {error!r}") from error
+        if self.cursor == _NOW:
+            return [_polled_ready(following, following)]
+        if frames and self._polling_since is None:
+            frames.insert(0, _polled_ready(self.cursor or "", following))
+        return frames
 
     def _take(self, frame: FeedFrame) -> FeedFrame | None:
         match frame:
@@ -152,6 +164,11 @@ def _parse(name: str, cursor: str, raw: str) -> FeedFrame | None:
             return None
 
 
+def _polled_ready(cursor: str, newest: str) -> FeedReady:
+    data = {"cursor": cursor, "newest": newest}
+    return FeedReady(cursor=cursor, newest=newest, data=data, raw=_text(data))
+
+
 def _frames(page: Mapping[str, Any]) -> Iterator[FeedFrame]:
     for name in ("gap", "heartbeat"):
         data = members(page.get(name))
@@ -162,9 +179,13 @@ def _frames(page: Mapping[str, Any]) -> Iterator[FeedFrame]:
 
 
 def _frame(name: str, cursor: str, data: object) -> Iterator[FeedFrame]:
-    frame = parse(name, cursor, json.dumps(data, ensure_ascii=False, separators=(",", ":")))
+    frame = parse(name, cursor, _text(data))
     if frame is not None:
         yield frame
+
+
+def _text(data: object) -> str:
+    return json.dumps(data, ensure_ascii=False, separators=(",", ":"))
 
 
 def _object(raw: str) -> dict[str, Any]:

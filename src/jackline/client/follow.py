@@ -85,8 +85,7 @@ class Follow(Connected[Frame]):
             self.run_id, self._accepted = run_id, True
             self.cursor = self.cursor or answer.headers.get("last-event-id", "0")
             self._seq = self._seq if self._seq is not None else int(self.cursor.partition(".")[0])
-            call = self._call()
-        return call
+        return await super()._pollable()
 
     def _call(self) -> Call:
         params = dict(self._source.params)

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import asyncio
+from dataclasses import dataclass, replace
 from functools import partial
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Final
@@ -38,7 +39,7 @@ _PAGE_BYTES: Final = 1 << 20
 """About how large a page gets, as of other pages of entries."""
 _MAX_READS: Final = 50
 """Reads of the store per page: one caller's rare entries among very many of others must not make one
-request read the whole feed."""
+request read the whole feed in one go."""
 
 _COME_BACK: Final = {"Retry-After": "1"}
 
@@ -78,7 +79,15 @@ async def feed(site: Site, request: Request) -> ASGIApp:
     if streaming:
         return FeedStream(site, cursor, sees, tick=tick, poll=poll)
     wish = _Wish(cursor=cursor, sees=sees, limit=limit)
-    return Poll(partial(_polled, site, wish)) if poll else json_response(await _page(site, wish))
+    return Poll(partial(_polled, site, wish)) if poll else json_response((await _page(site, wish)).page)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class _Found:
+    """A page, and whether more was there when it was read, be it for this caller or not."""
+
+    page: FeedEntries
+    more: bool = False
 
 
 class FeedStream:
@@ -147,18 +156,20 @@ async def _read(site: Site, cursor: str) -> FeedPage:
         raise query.bad_feed_cursor() from None
 
 
-async def _page(site: Site, wish: _Wish) -> FeedEntries:
+async def _page(site: Site, wish: _Wish) -> _Found:
     """Up to about `limit` entries: what was appended in one step stays together."""
     cursor = await site.store.feed_end() if wish.cursor == _NOW else wish.cursor
     entries: list[EntryItem] = []
     size = 0
+    more = False
     gap: frames.FeedGap | None = None
     for _ in range(_MAX_READS):
         try:
-            wanted = min(wish.limit - len(entries), PAGE_ITEMS)
-            page = bounded(await site.store.read_feed(cursor, wanted), cursor, _PAGE_BYTES - size)
+            # However few are wanted: those that the caller may not see must not use the reads up.
+            page = bounded(await site.store.read_feed(cursor, PAGE_ITEMS), cursor, _PAGE_BYTES - size)
         except ValueError:
             raise query.bad_feed_cursor() from None
+        page = _cut(page, cursor, wish.sees, wish.limit - len(entries))
         if page.gap and gap is None:
             gap = frames.FeedGap(from_=cursor, to=page.start)
         entries += [
@@ -171,10 +182,23 @@ async def _page(site: Site, wish: _Wish) -> FeedEntries:
             if wish.sees(item.owner)
         ]
         size += sum(len(item.entry.body) for item in page.items if wish.sees(item.owner))
-        stuck, cursor = page.next == page.start, page.next
-        if not page.more or stuck or len(entries) >= wish.limit or size >= _PAGE_BYTES:
+        more, cursor = page.more and page.next != page.start, page.next
+        if not more or len(entries) >= wish.limit or size >= _PAGE_BYTES:
             break
-    return FeedEntries(entries=entries, next=cursor, gap=gap)
+    return _Found(page=FeedEntries(entries=entries, next=cursor, gap=gap), more=more)
+
+
+def _cut(page: FeedPage, cursor: str, sees: Callable[[str], bool], limit: int) -> FeedPage:
+    """The page after `cursor` up to the last entry of the step that has the `limit`th of those who `sees`."""
+    before = cursor
+    for at, item in enumerate(page.items, 1):
+        limit -= sees(item.owner)
+        # All entries of a step but its last may have the cursor of what came before it.
+        ends = item.cursor not in (before, cursor, page.start)
+        before = item.cursor
+        if limit <= 0 and ends and at < len(page.items):
+            return replace(page, items=page.items[:at], next=item.cursor, more=True)
+    return page
 
 
 async def _polled(site: Site, wish: _Wish) -> FeedEntries:
@@ -187,7 +211,9 @@ async def _polled(site: Site, wish: _Wish) -> FeedEntries:
             news = tail.news
             # What others do must not make everybody who polls read the store.
             end = tail.passed_over(wish.cursor, wish.sees)
-            page = await _page(site, wish) if end is None else FeedEntries(entries=[], next=end)
+            nothing = None if end is None else _Found(page=FeedEntries(entries=[], next=end))
+            found = nothing or await _page(site, wish)
+            page = found.page
             if page.entries or page.gap is not None:
                 return page
             if tail.beats != beats and tail.heartbeat is not None:
@@ -196,7 +222,13 @@ async def _polled(site: Site, wish: _Wish) -> FeedEntries:
             if site.tails.draining or not tail.followed:
                 detail = "this process lets go of its viewers; come back"
                 raise Problem(HTTPStatus.SERVICE_UNAVAILABLE, detail, headers=_COME_BACK)
-            wish = _Wish(cursor=page.next, sees=wish.sees, limit=wish.limit)
-            await news.wait()
+            wish = replace(wish, cursor=page.next)
+            if found.more:
+                # An entry may be there already, behind many of others. They are read in turns with whoever
+                # else comes.
+                await asyncio.sleep(0)
+                await site.tails.turns.turn()
+            else:
+                await news.wait()
     finally:
         tail.leave()
