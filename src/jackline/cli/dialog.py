@@ -72,12 +72,13 @@ class Dialog:
         self._menu = False
         self._typing_args = False
         self._all = False
+        self._run = 0
 
     @property
     def topic(self) -> str:
         """What is asked now, as one word: an answer to another topic is no answer. "" for nothing."""
         if self._menu:
-            return "menu"
+            return f"menu {self._run}"
         question = self._current()
         if question is None:
             return ""
@@ -163,9 +164,15 @@ class Dialog:
         self._menu = True
         return None
 
-    def escape(self) -> None:
-        """The person has pressed Esc: back from a menu."""
-        self._menu = self._all = False
+    def escape(self, *, twice: bool) -> None:
+        """The person has pressed Esc: back from a menu; twice asks, as Ctrl-C does."""
+        self._menu, self._all = twice, False
+
+    def over(self) -> None:
+        """The run has ended: nothing of it is asked any more, and no answer to it is one to the next run's."""
+        self._waiting, self._sent = {}, {}
+        self._menu = self._typing_args = self._all = False
+        self._run += 1
 
     def edit_by_line(self) -> None:
         """There is no editor: the next line holds the arguments."""
