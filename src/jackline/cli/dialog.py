@@ -169,7 +169,7 @@ class Dialog:
         self._menu, self._all = twice, False
 
     def over(self) -> None:
-        """The run has ended: nothing of it is asked any more, and no answer to it is one to the next run's."""
+        """The run has ended: nothing of it is asked any more, and an answer to it is none to the next run."""
         self._waiting, self._sent = {}, {}
         self._menu = self._typing_args = self._all = False
         self._run += 1
