@@ -75,11 +75,11 @@ async def test_edited_arguments_as_a_line(server: Server, toy: Toy) -> None:
     async with terminal("chat", "restart web", "--url", server.url) as screen:
         await screen.until("approve restart?")
         screen.type("e\n")
-        await screen.until("arguments as one JSON object")
+        await screen.until("restart: arguments as one JSON object")
         screen.type('{"service": \n')
         await screen.until("not JSON")
         screen.type("e\n")
-        await screen.until("arguments as one JSON object", times=2)
+        await screen.until("restart: arguments as one JSON object", times=2)
         screen.type('{"service": "db"}\n')
         await screen.until("approve restart with these arguments?")
         screen.type("y\n")

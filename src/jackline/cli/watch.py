@@ -383,7 +383,7 @@ class _Watch:
         assert self._dialog is not None
         command = editor()
         if command is None:
-            self._dialog.edit_by_line()
+            self._dialog.edit_by_line(action)
             return
         self._view.away()
         self._keyboard.pause()
@@ -391,12 +391,12 @@ class _Watch:
             text = await edit(command, pretty(dict(action.args)))
         except OSError as error:
             self._notice(f"the editor does not start ({error})")
-            self._dialog.edit_by_line()
+            self._dialog.edit_by_line(action)
             return
         finally:
             self._keyboard.listen()
             self._view.show(anew=True)
-        said = self._dialog.edited(text)
+        said = self._dialog.edited(action, text)
         if isinstance(said, Say):
             self._notice(said.text)
 
