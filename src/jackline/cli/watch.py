@@ -68,6 +68,7 @@ class _Watch:
         self._errands = 0
         """Requests of the person's that are being sent. They are not waited for: the person can do something
         else when the server does not answer."""
+        self._editing = False
         self._saying = 0
         """Those of them that will start a run."""
         self._asks_why = False
@@ -92,7 +93,7 @@ class _Watch:
     async def run(self) -> int:
         code: int | ClientError = exits.FAILED
         calls = {
-            signal.SIGINT: lambda: self._put.send_nowait(Interrupt()),
+            signal.SIGINT: self._pressed_ctrl_c,
             signal.SIGWINCH: lambda: self._put.send_nowait(Touch(anew=False)),
             signal.SIGCONT: self._continued,
         }
@@ -122,6 +123,12 @@ class _Watch:
         if isinstance(code, ClientError):
             raise code
         return code
+
+    def _pressed_ctrl_c(self) -> None:
+        # A terminal sends Ctrl-C to the editor and to us. It is the editor's: taken here too, it would leave
+        # the run when the editor is left, and throw the edit away.
+        if not self._editing:
+            self._put.send_nowait(Interrupt())
 
     def _continued(self) -> None:
         if self._keys is not None:
@@ -387,6 +394,7 @@ class _Watch:
             return
         self._view.away()
         self._keyboard.pause()
+        self._editing = True
         try:
             text = await edit(command, pretty(dict(action.args)))
         except OSError as error:
@@ -394,6 +402,7 @@ class _Watch:
             self._dialog.edit_by_line(action)
             return
         finally:
+            self._editing = False
             self._keyboard.listen()
             self._view.show(anew=True)
         said = self._dialog.edited(action, text)
