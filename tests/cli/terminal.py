@@ -94,6 +94,10 @@ class Terminal:
         except TimeoutError:
             raise AssertionError(f"no {text!r} in {self.text!r}") from None
 
+    async def more(self) -> None:
+        """Wait until something more was written."""
+        await self._more.wait()
+
     def type(self, text: str) -> None:
         os.write(self.master, text.encode())
 

@@ -373,7 +373,7 @@ async def test_a_terminal_is_given_back_as_it_was(server: Server, toy: Toy) -> N
 
 
 async def test_it_comes_back_after_having_been_stopped(server: Server, toy: Toy) -> None:
-    """Ctrl-Z and fg."""
+    """Ctrl-Z and fg: the question is there again, and a paste of several lines is still one message."""
     toy.begin()
     toy.ask()
     toy.on_decision = lambda _: toy.finish()
@@ -382,8 +382,22 @@ async def test_it_comes_back_after_having_been_stopped(server: Server, toy: Toy)
         screen.process.send_signal(signal.SIGSTOP)
         screen.process.send_signal(signal.SIGCONT)
         await screen.until("approve restart?", times=2)
+        assert screen.raw.count(b"\x1b[?2004h") == 2
         screen.type("y\n")
         assert await screen.end() == 0
+
+
+async def test_ctrl_d_is_no_end_where_no_message_is_asked_for(server: Server, toy: Toy) -> None:
+    """G4: a stray key does not take the stop away."""
+    toy.begin()
+    async with terminal("chat", "x", "--url", server.url) as screen:
+        await screen.until("executing")
+        screen.type("\x04")
+        screen.type("\x1b\x1b")
+        await screen.until("[s]top the run")
+        screen.type("\x04s")
+        assert await screen.end() == 3
+    assert "terminal is closed" not in screen.seen
 
 
 async def test_an_outcome_that_is_not_known_is_explained(server: Server, toy: Toy) -> None:

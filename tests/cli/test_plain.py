@@ -94,8 +94,10 @@ def approval(state: str, call_id: str = "c.1.1", **data: Any) -> Entry:
 def test_a_decision_from_elsewhere_ends_what_was_being_typed() -> None:
     dialog = Dialog()
     dialog.frame(approval("pending", args={"a": 1}))
-    assert dialog.line("e") == Edit(args={"a": 1})
-    dialog.edit_by_line()
+    edit = dialog.line("e")
+    assert isinstance(edit, Edit)
+    assert edit == Edit(call_id="c.1.1", round="1", args={"a": 1})
+    dialog.edit_by_line(edit)
     dialog.frame(approval("granted"))
     assert dialog.prompt is None
     dialog.frame(approval("pending", "c.1.2"))
@@ -106,8 +108,9 @@ def test_a_decision_from_elsewhere_ends_what_was_being_typed() -> None:
 def test_unchanged_arguments_are_not_sent() -> None:
     dialog = Dialog()
     dialog.frame(approval("pending", args={"a": 1}))
-    dialog.line("e")
-    assert isinstance(dialog.edited('{"a": 1}'), Say)
+    edit = dialog.line("e")
+    assert isinstance(edit, Edit)
+    assert isinstance(dialog.edited(edit, '{"a": 1}'), Say)
     sent = dialog.line("y")
     assert isinstance(sent, Send)
     assert sent.decision.args is None
@@ -119,6 +122,60 @@ def test_arguments_that_are_stored_aside_are_not_edited() -> None:
     dialog.frame(approval("pending", args={"artifact": "a1", "bytes": 40_000, "preview": '{"path": "xx'}))
     assert dialog.line("e") == Say(text="the arguments are too large to be edited here")
     assert isinstance(dialog.line("y"), Send)
+
+
+def two_asked() -> tuple[Dialog, Edit]:
+    """The first of two is decided, the second is being edited when the first is asked again."""
+    dialog = Dialog()
+    dialog.frame(approval("pending", args={"a": 1}))
+    dialog.frame(approval("pending", "c.1.2", name="wipe", args={"b": 1}))
+    dialog.line("y")
+    edit = dialog.line("e")
+    assert isinstance(edit, Edit)
+    return dialog, edit
+
+
+def test_edited_arguments_are_those_of_the_call_that_was_edited() -> None:
+    """G5: whatever question stands first when the editor is left."""
+    dialog, edit = two_asked()
+    dialog.refused("c.1.1", final=False)
+    dialog.edited(edit, '{"b": 2}')
+    assert dialog.prompt is not None
+    assert dialog.prompt.startswith("approve x?")
+    first = dialog.line("y")
+    second = dialog.line("y")
+    assert isinstance(first, Send)
+    assert isinstance(second, Send)
+    assert (first.decision.call_id, first.decision.args) == ("c.1.1", None)
+    assert (second.decision.call_id, second.decision.args) == ("c.1.2", {"b": 2})
+
+
+def test_arguments_typed_as_a_line_are_those_of_the_call_that_the_prompt_names() -> None:
+    """G5"""
+    dialog, edit = two_asked()
+    dialog.edit_by_line(edit)
+    assert dialog.prompt == "wipe: arguments as one JSON object (empty: as they were): "
+    dialog.refused("c.1.1", final=False)
+    assert dialog.prompt is not None
+    assert dialog.prompt.startswith("approve x?")
+    dialog.line("y")
+    assert dialog.prompt.startswith("wipe: arguments")
+    dialog.line('{"b": 2}')
+    second = dialog.line("y")
+    assert isinstance(second, Send)
+    assert second.decision.args == {"b": 2}
+
+
+@pytest.mark.parametrize("now", [approval("granted", "c.1.2"), approval("pending", "c.1.2", round=2)])
+def test_an_edit_of_a_question_that_is_gone_is_not_used(now: Entry) -> None:
+    """G5: nor for the next question about the same call."""
+    dialog, edit = two_asked()
+    dialog.frame(now)
+    said = dialog.edited(edit, '{"b": 2}')
+    assert isinstance(said, Say)
+    assert "not used" in said.text
+    sent = dialog.line("y")
+    assert sent is None or (isinstance(sent, Send) and sent.decision.args is None)
 
 
 def test_a_final_refusal_is_not_asked_again() -> None:
@@ -145,8 +202,9 @@ def test_a_gaps_snapshot_says_what_is_asked() -> None:
 def test_arguments_that_are_none_are_not_taken(text: str) -> None:
     dialog = Dialog()
     dialog.frame(approval("pending", args={"a": 1}))
-    dialog.line("e")
-    assert isinstance(dialog.edited(text), Say)
+    edit = dialog.line("e")
+    assert isinstance(edit, Edit)
+    assert isinstance(dialog.edited(edit, text), Say)
     assert dialog.prompt is not None
     assert dialog.prompt.startswith("approve x?")
 

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from pathlib import Path
 from typing import Any
 
+import anyio
+import anyio.to_thread
 import pytest
 
 from tests.cli.terminal import terminal
@@ -75,11 +78,11 @@ async def test_edited_arguments_as_a_line(server: Server, toy: Toy) -> None:
     async with terminal("chat", "restart web", "--url", server.url) as screen:
         await screen.until("approve restart?")
         screen.type("e\n")
-        await screen.until("arguments as one JSON object")
+        await screen.until("restart: arguments as one JSON object")
         screen.type('{"service": \n')
         await screen.until("not JSON")
         screen.type("e\n")
-        await screen.until("arguments as one JSON object", times=2)
+        await screen.until("restart: arguments as one JSON object", times=2)
         screen.type('{"service": "db"}\n')
         await screen.until("approve restart with these arguments?")
         screen.type("y\n")
@@ -102,6 +105,34 @@ async def test_edited_arguments_in_an_editor(server: Server, toy: Toy, tmp_path:
         screen.type("e\n")
         await screen.until("approve restart with these arguments?")
         assert '{"service": "mail"}' in screen.text
+        screen.type("y\n")
+        assert await screen.end() == 0
+    assert toy.decisions == [{"call_id": CALL, "approve": True, "args": {"service": "mail"}}]
+
+
+async def test_ctrl_c_in_the_editor_is_the_editors(server: Server, toy: Toy, tmp_path: Path) -> None:
+    """G5: as with git, the edit is not thrown away and the run is not left."""
+    asking(toy)
+    gate = tmp_path / "gate"
+    os.mkfifo(gate)
+    script = tmp_path / "editor.py"
+    script.write_text(
+        "import pathlib, signal, sys\n"
+        "signal.signal(signal.SIGINT, lambda *_: print('heard', flush=True))\n"
+        f"open({str(gate)!r}).read()\n"
+        "path = pathlib.Path(sys.argv[1])\n"
+        "path.write_text(path.read_text().replace('web', 'mail'))\n"
+    )
+    editor = f"{sys.executable} {script}"
+    async with terminal("chat", "restart web", "--url", server.url, EDITOR=editor) as screen:
+        await screen.until("approve restart?")
+        screen.type("e\n")
+        with await anyio.to_thread.run_sync(gate.open, "w"):
+            for times in (1, 2):
+                screen.type(CTRL_C)
+                await screen.until("heard", times=times)
+        await screen.until("approve restart with these arguments?")
+        assert "[s]top the run" not in screen.text
         screen.type("y\n")
         assert await screen.end() == 0
     assert toy.decisions == [{"call_id": CALL, "approve": True, "args": {"service": "mail"}}]
@@ -248,7 +279,7 @@ async def test_ctrl_c_in_tail_only_leaves(server: Server, toy: Toy) -> None:
 
 async def test_a_closed_terminal_input_goes_on_watching(server: Server, toy: Toy) -> None:
     asking(toy)
-    async with terminal("chat", "restart web", "--url", server.url) as screen:
+    async with terminal("chat", "restart web", "--url", server.url, TERM="dumb") as screen:
         await screen.until("approve restart?")
         screen.type("\x04")
         await screen.until("answer with jackline approve")

@@ -47,6 +47,7 @@ async def test_it_has_the_workflow_and_approval_entries_as_their_runs_have_them(
         page = await setup.client.get(FEED, **JSON)
         assert [entry["id"] for entry in page.json()["entries"]] == [event.id for event in events]
         assert page.json()["next"] == events[-1].id == data_of(ready)["newest"]
+        assert (await setup.client.get(f"{FEED}?after=0", **JSON)).json() == page.json(), "0 is before all"
 
 
 async def test_it_goes_on_after_a_cursor_and_lives() -> None:

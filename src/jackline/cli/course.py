@@ -63,6 +63,7 @@ class _Conversation:
     """A conversation's runs from one on, for ever; without one whichever run comes first."""
 
     speaks = False
+    started: tuple[str, ...] = ()
 
     def __init__(
         self, client: Client, *, conversation_id: str | None, run_id: str | None, opens: Opens | None

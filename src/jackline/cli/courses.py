@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
     from jackline.cli.news import Tell
     from jackline.client.follow import Follow, FollowState
@@ -26,6 +26,11 @@ class Course(Protocol):
     @property
     def speaks(self) -> bool:
         """Whether a message can be typed at any time."""
+        ...
+
+    @property
+    def started(self) -> Sequence[str]:
+        """Runs that are watched next, each until its stream is opened: the person knows that they run."""
         ...
 
     def first(self) -> Opens | None:
@@ -48,6 +53,7 @@ class One:
 
     opens: Opens
     speaks: bool = False
+    started: tuple[str, ...] = ()
 
     def first(self) -> Opens | None:
         """See `Course`."""

@@ -33,8 +33,10 @@ class SendAll:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Edit:
-    """Let the person edit these arguments, then call `edited`."""
+    """Let the person edit these arguments of this very question, then call `edited`."""
 
+    call_id: str
+    round: str
     args: Mapping[str, Any]
 
 
@@ -56,6 +58,7 @@ class _Question:
     round: str
     args: dict[str, Any]
     edited: dict[str, Any] | None = None
+    typing_args: bool = False
     asks_result: bool = False
 
     def outcome(self, outcome: Literal["retry", "done", "abort"], result: object = None) -> Decision:
@@ -70,20 +73,20 @@ class Dialog:
         self._waiting: dict[str, _Question] = {}
         self._sent: dict[str, _Question] = {}
         self._menu = False
-        self._typing_args = False
         self._all = False
+        self._run = 0
 
     @property
     def topic(self) -> str:
         """What is asked now, as one word: an answer to another topic is no answer. "" for nothing."""
         if self._menu:
-            return "menu"
+            return f"menu {self._run}"
         question = self._current()
         if question is None:
             return ""
         if self._all:
             return f"all {' '.join(each.call_id for each in self._calls())}"
-        return f"{question.call_id} {question.round} {self._typing_args} {question.asks_result}"
+        return f"{question.call_id} {question.round} {question.typing_args} {question.asks_result}"
 
     @property
     def single(self) -> str:
@@ -103,8 +106,8 @@ class Dialog:
         if self._all:
             names = ", ".join(each.name for each in self._calls())
             return f"approve all {len(self._calls())} of this step ({names})? [y]es / [n]o: "
-        if self._typing_args:
-            return "arguments as one JSON object (empty: as they were): "
+        if question.typing_args:
+            return f"{question.name}: arguments as one JSON object (empty: as they were): "
         more = len(self._calls())
         every = f" / [a]ll {more} of this step" if more > 1 else ""
         if question.edited is not None:
@@ -133,7 +136,7 @@ class Dialog:
             return None
         if question.kind == "outcome":
             return self._answer_outcome(question, text)
-        if self._typing_args:
+        if question.typing_args:
             return self._type_args(question, text)
         if self._all:
             return self._answer_all(text)
@@ -154,7 +157,8 @@ class Dialog:
             case "e" | "edit" if is_stand_in(question.args):
                 return Say(text="the arguments are too large to be edited here")
             case "e" | "edit":
-                return Edit(args=question.args if question.edited is None else question.edited)
+                args = question.args if question.edited is None else question.edited
+                return Edit(call_id=question.call_id, round=question.round, args=args)
             case _:
                 return Say(text="y, n, e or a" if len(self._calls()) > 1 else "y, n or e")
 
@@ -165,18 +169,29 @@ class Dialog:
         self._menu = True
         return None
 
-    def escape(self) -> None:
-        """The person has pressed Esc: back from a menu."""
+    def escape(self, *, twice: bool) -> None:
+        """The person has pressed Esc: back from a menu; twice asks, as Ctrl-C does."""
+        self._menu, self._all = twice, False
+
+    def over(self) -> None:
+        """The run has ended: nothing of it is asked any more, and an answer to it is none to the next run."""
+        self._waiting, self._sent = {}, {}
         self._menu = self._all = False
+        self._run += 1
 
-    def edit_by_line(self) -> None:
+    def edit_by_line(self, edit: Edit) -> None:
         """There is no editor: the next line holds the arguments."""
-        self._typing_args = True
+        question = self._question(edit)
+        if question is not None:
+            question.typing_args = True
 
-    def edited(self, text: str) -> Action:
-        """The arguments as the person left them."""
-        question = self._current()
-        return None if question is None else self._type_args(question, text.strip())
+    def edited(self, edit: Edit, text: str) -> Action:
+        """The arguments as the person left them. By now another question may stand first: it must not get
+        what was meant for this one."""
+        question = self._question(edit)
+        if question is None:
+            return Say(text=f"{edit.call_id} is not asked any more; what you edited is not used")
+        return self._type_args(question, text.strip())
 
     def refused(self, call_id: str, *, final: bool) -> None:
         """A decision was not taken. Unless that is final the question is asked again."""
@@ -188,6 +203,10 @@ class Dialog:
 
     def _current(self) -> _Question | None:
         return next(iter(self._waiting.values()), None)
+
+    def _question(self, edit: Edit) -> _Question | None:
+        found = self._waiting.get(edit.call_id)
+        return found if found is not None and found.round == edit.round else None
 
     def _calls(self) -> list[_Question]:
         return [each for each in self._waiting.values() if each.kind == "call"]
@@ -209,11 +228,8 @@ class Dialog:
 
     def _learn(self, data: Mapping[str, Any]) -> None:
         call_id = str(data.get("call_id", ""))
-        asked_now = next(iter(self._waiting), None) == call_id
         self._waiting.pop(call_id, None)
         self._sent.pop(call_id, None)
-        if asked_now:
-            self._typing_args = False
         self._all = False  # what was to be approved together is not the same any more
         if data.get("state") == "pending":
             self._waiting[call_id] = _Question(
@@ -265,7 +281,7 @@ class Dialog:
                 return Say(text="r, d or a")
 
     def _type_args(self, question: _Question, text: str) -> Action:
-        self._typing_args = False
+        question.typing_args = False
         if not text:
             return Say(text="the arguments stay as they were")
         try:

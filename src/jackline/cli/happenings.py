@@ -38,12 +38,14 @@ class Next:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Interrupt:
-    """Ctrl-C, or Esc twice."""
+    """Ctrl-C."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Escape:
-    """Esc, once."""
+    """Esc; `twice`: for the second time at once."""
+
+    twice: bool
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -174,10 +174,13 @@ class Keys:
         if self._before is not None:
             return
         self._before = termios.tcgetattr(self._file)
+        self._begin()
+        asyncio.get_running_loop().add_reader(self._file, self._read)
+
+    def _begin(self) -> None:
         tty.setcbreak(self._file, termios.TCSADRAIN)
         sys.stdout.write(_PASTE_ON)
         sys.stdout.flush()
-        asyncio.get_running_loop().add_reader(self._file, self._read)
 
     def pause(self) -> None:
         """See `Typing`."""
@@ -195,7 +198,7 @@ class Keys:
     def again(self) -> None:
         """The process was stopped and goes on: the shell has set the terminal its own way meanwhile."""
         if self._before is not None:
-            tty.setcbreak(self._file, termios.TCSADRAIN)
+            self._begin()
 
     def turn(self, topic: str, single: str) -> None:
         """See `Typing`. What was typed as a message is kept for when a message is asked for again."""
@@ -237,7 +240,9 @@ class Keys:
                         self._editor.remember(key.text)
                     self._on_line(key.text)
                 case "end":
-                    self._on_line(None)
+                    # A key like any other where no message is asked for: the terminal is not at its end.
+                    if self._topic == "message":
+                        self._on_line(None)
                 case "escape":
                     self._escape()
                 case "redraw":

@@ -81,9 +81,9 @@ def _talk(
 
     async def order(client: Client) -> int:
         view, editor = _seen(target, asks=True, full=full, speaks=True)
-        with Talk(client, conversation_id=conversation_id, agent=agent, on_busy=on_busy) as talk:
-            await talk.greet(view)
-            return await watch(client, talk, view, ask=True, editor=editor)
+        talk = Talk(client, conversation_id=conversation_id, agent=agent, on_busy=on_busy)
+        await talk.greet(view)
+        return await watch(client, talk, view, ask=True, editor=editor)
 
     return _run(target, order, ENDLESS)
 

@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
-import math
-from functools import partial
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING
 from uuid import uuid4
 
 import anyio
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
     from jackline.cli.courses import Opens
     from jackline.cli.news import Tell
     from jackline.cli.view import View
     from jackline.client.api import Client, OnBusy
+    from jackline.client.follow import Follow, FollowState
 
 
 class Talk:
@@ -29,17 +30,11 @@ class Talk:
         self._conversation_id = conversation_id
         self._agent = agent
         self._on_busy: OnBusy = "stop" if on_busy == "stop" else "queue"
-        self._put, self._take = anyio.create_memory_object_stream[str](math.inf)
+        self._started: list[str] = []
+        self._more = anyio.Event()
         self._unsent: tuple[str, str] | None = None
         self._saying = anyio.Lock()
         """Messages go in the order in which they were typed, and the first makes the conversation."""
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._put.close()
-        self._take.close()
 
     async def greet(self, view: View) -> None:
         """Say what this is; raises `ClientError` where the server or the conversation is not there."""
@@ -51,6 +46,11 @@ class Talk:
             count = len(history.get("runs") or ())
             view.notice(f"conversation {self._conversation_id}, {count} runs so far; Ctrl-D leaves")
 
+    @property
+    def started(self) -> Sequence[str]:
+        """See `Course`."""
+        return self._started
+
     def first(self) -> Opens | None:
         """See `Course`."""
         return None
@@ -58,7 +58,13 @@ class Talk:
     async def next(self, tell: Tell) -> Opens | None:
         """See `Course`."""
         del tell
-        return partial(self._client.follow, await self._take.receive())
+        while not self._started:
+            self._more = anyio.Event()
+            await self._more.wait()
+        return self._open
+
+    def _open(self, *, on_state: Callable[[FollowState, str], None]) -> Follow:
+        return self._client.follow(self._started.pop(0), on_state=on_state)
 
     async def say(self, text: str) -> None:
         """See `Course`. The same text again after a failure is the same message, and starts no second run."""
@@ -70,4 +76,5 @@ class Talk:
             )
             self._unsent = None
             self._conversation_id = started.conversation_id
-            await self._put.send(started.run_id)
+            self._started.append(started.run_id)
+            self._more.set()

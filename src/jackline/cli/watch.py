@@ -68,6 +68,9 @@ class _Watch:
         self._errands = 0
         """Requests of the person's that are being sent. They are not waited for: the person can do something
         else when the server does not answer."""
+        self._editing = False
+        self._saying = 0
+        """Those of them that will start a run."""
         self._asks_why = False
         self._follow: Follow | None = None
         self._keys: Keys | None = None
@@ -79,7 +82,7 @@ class _Watch:
         self._keys = Keys(
             editor,
             on_line=self._entered,
-            on_escape=lambda twice: self._put.send_nowait(Interrupt() if twice else Escape()),
+            on_escape=lambda twice: self._put.send_nowait(Escape(twice=twice)),
             on_touch=lambda anew: self._put.send_nowait(Touch(anew=anew)),
         )
         return self._keys
@@ -90,7 +93,7 @@ class _Watch:
     async def run(self) -> int:
         code: int | ClientError = exits.FAILED
         calls = {
-            signal.SIGINT: lambda: self._put.send_nowait(Interrupt()),
+            signal.SIGINT: self._pressed_ctrl_c,
             signal.SIGWINCH: lambda: self._put.send_nowait(Touch(anew=False)),
             signal.SIGCONT: self._continued,
         }
@@ -110,6 +113,7 @@ class _Watch:
                     except ClientError as error:
                         code = error
                     await self._send_off()
+                    self._name_the_next()
                     group.cancel_scope.cancel()
         finally:
             if self._follow is not None:
@@ -119,6 +123,12 @@ class _Watch:
         if isinstance(code, ClientError):
             raise code
         return code
+
+    def _pressed_ctrl_c(self) -> None:
+        # A terminal sends Ctrl-C to the editor and to us. It is the editor's: taken here too, it would leave
+        # the run when the editor is left, and throw the edit away.
+        if not self._editing:
+            self._put.send_nowait(Interrupt())
 
     def _continued(self) -> None:
         if self._keys is not None:
@@ -210,9 +220,21 @@ class _Watch:
             self._view.show(anew=isinstance(happening, Touch) and happening.anew)
 
     async def _let_go(self) -> None:
+        self._over()
         follow, self._follow = self._follow, None
         if follow is not None:
             await follow.aclose()
+
+    def _over(self) -> None:
+        """What was asked about a run that is gone must not reach the next one."""
+        self._stop_when_known = False
+        if self._dialog is not None:
+            self._dialog.over()
+
+    @property
+    def _runs(self) -> bool:
+        """Whether there is a run that can be stopped, or will be as soon as the server has answered."""
+        return self._follow is not None or self._saying > 0 or bool(self._course.started)
 
     async def _frame(self, frame: Frame) -> None:
         self._pushed |= self._view.frame(frame)
@@ -274,21 +296,16 @@ class _Watch:
         self._pushed = True
         match happening:
             case Escape():
-                self._dialog.escape()
+                self._dialog.escape(twice=happening.twice and self._runs)
                 return None
             case Interrupt():
-                return await self._interrupted(self._dialog)
+                return await self._act(self._dialog.interrupt()) if self._runs else "leave"
             case Line(text=None):
                 return self._closed()
             case Line(text=str() as text, topic=topic):
                 return await self._line(self._dialog, text, topic)
             case _:
                 return None
-
-    async def _interrupted(self, dialog: Dialog) -> Action:
-        if self._follow is None:
-            return "leave"  # nothing runs that could be stopped
-        return await self._act(dialog.interrupt())
 
     def _closed(self) -> Action:
         if self._course.speaks:
@@ -302,7 +319,9 @@ class _Watch:
     async def _line(self, dialog: Dialog, text: str, topic: str) -> Action:
         self._view.entered()
         if topic == "message":
-            self._errand(self._say(text))
+            if text.strip():
+                self._saying += 1
+                self._errand(self._say(text))
             return None
         if topic != dialog.topic:
             # It was entered for a question that somebody else has answered in the same moment.
@@ -312,13 +331,15 @@ class _Watch:
         return await self._act(dialog.line(text))
 
     async def _say(self, text: str) -> None:
-        if not text.strip():
-            return
         try:
             await self._course.say(text)
         except ClientError as error:
             self._notice(f"not sent: {exits.explain(error)[0]}")
             self._keyboard.put(text)
+        finally:
+            self._saying -= 1
+        if not self._runs:
+            self._over()  # what was to be stopped has not begun
 
     async def _act(self, action: Action) -> Action:
         match action:
@@ -369,30 +390,34 @@ class _Watch:
         assert self._dialog is not None
         command = editor()
         if command is None:
-            self._dialog.edit_by_line()
+            self._dialog.edit_by_line(action)
             return
         self._view.away()
         self._keyboard.pause()
+        self._editing = True
         try:
             text = await edit(command, pretty(dict(action.args)))
         except OSError as error:
             self._notice(f"the editor does not start ({error})")
-            self._dialog.edit_by_line()
+            self._dialog.edit_by_line(action)
             return
         finally:
+            self._editing = False
             self._keyboard.listen()
             self._view.show(anew=True)
-        said = self._dialog.edited(text)
+        said = self._dialog.edited(action, text)
         if isinstance(said, Say):
             self._notice(said.text)
 
     def _stop(self) -> None:
         run_id = self._follow.run_id if self._follow is not None else None
-        if run_id is None:
+        if not self._runs:
+            self._notice("nothing runs")
+        elif run_id is None:
             self._stop_when_known = True
             self._notice("the stop is sent as soon as the run is known")
-            return
-        self._errand(self._send_stop(run_id))
+        else:
+            self._errand(self._send_stop(run_id))
 
     async def _send_stop(self, run_id: str) -> None:
         try:
@@ -404,6 +429,7 @@ class _Watch:
 
     async def _send_off(self) -> None:
         """What the person has entered is still sent; not for ever, and not when they leave once more."""
+        self._view.show()
         with anyio.move_on_after(_GRACE_S):
             while self._errands:
                 if isinstance(await self._take.receive(), Interrupt):
@@ -419,6 +445,11 @@ class _Watch:
         else:
             self._come_back()
         return exits.INTERRUPTED
+
+    def _name_the_next(self) -> None:
+        """Whoever leaves is told of every run that goes on, also of those that were only just started."""
+        for run_id in self._course.started:
+            self._notice(f"run {run_id} goes on; watch it with: jackline tail {run_id}")
 
     def _come_back(self) -> None:
         follow = self._follow

@@ -55,9 +55,11 @@ def cursor(request: Request) -> Cursor | None:
 
 
 def feed_cursor(request: Request) -> str:
-    """The same of the feed, whose cursors are opaque words; `now` is one of what comes from now on. "" for
-    none. Raises a 400 problem for what cannot be one."""
+    """The same of the feed, whose cursors are opaque words; `now` is one of what comes from now on, `0` one
+    of all, as on a run's stream. "" for none, and for all. Raises a 400 problem for what cannot be one."""
     text = request.headers.get("last-event-id") or request.query_params.get("after") or ""
+    if text == "0":
+        return ""
     if text and not _FEED_CURSOR.fullmatch(text):
         raise bad_feed_cursor()
     return text
