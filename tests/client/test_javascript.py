@@ -106,6 +106,19 @@ async def test_what_was_written_before_is_told_apart_from_what_is_new(server: Se
     assert follow.state == "completed"
 
 
+async def test_the_learned_heartbeat_can_be_read(server: Server, js: Any) -> None:
+    """G9: a page that judges silence by itself knows as much as the watchdog, and not more."""
+    ticks = [f"2026-11-22T12:00:{second:02}.000Z" for second in (0, 7, 10)]
+    server.answer(stream(ready(), *map(heartbeat, ticks), end(0)))
+    async with js(server.url) as client:
+        follow = client.follow(RUN)
+        learned: list[float | None] = []
+        with anyio.fail_after(60):
+            async for _ in follow:
+                learned.append(follow.heartbeat_ms)
+    assert learned == [None, None, 7000, 7000, 7000]
+
+
 async def test_an_aborted_follow_ends_with_the_signals_reason(server: Server, js: Any) -> None:
     """G2: the connection is gone, and nothing else."""
     gone = anyio.Event()

@@ -292,6 +292,8 @@ class Pulse {
 
   get limitMs() { return this.#interval * this.#factor; }
 
+  get learnedMs() { return this.#seen.length === 0 ? null : this.#interval; }
+
   opened() { this.#last = null; }
 
   /** @param {number} sent when, by the server's clock: a slow network changes nothing between two of them */
@@ -666,6 +668,9 @@ class Connected {
     this.#leaving.signal.addEventListener('abort', () => this.#hangUp());
     this.#frames = this.#iterate();
   }
+
+  /** The server's heartbeat as it was learned from this stream, null until two of them were compared. */
+  get heartbeatMs() { return this.#pulse.learnedMs; }
 
   [Symbol.asyncIterator]() {
     return this.#frames;
