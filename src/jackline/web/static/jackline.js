@@ -20,7 +20,7 @@
  * @typedef {{signal?: AbortSignal, key?: string}} Sending
  *   `key`: the Idempotency-Key of a POST, to send the same again later; made by chance if it is missing.
  * @typedef {object} FollowOptions
- * @property {string | number} [after] the cursor to begin after: a `seq`, or an entry's `id`
+ * @property {string | number | null} [after] the cursor to begin after: a `seq`, or an entry's `id`
  * @property {'pause'} [until] end also where the run waits for a person
  * @property {boolean} [compact] false: never merge tokens
  * @property {'fetch' | 'eventsource'} [via] how streams are read
@@ -46,9 +46,10 @@
 
 /**
  * The client's times. A stream silent for `silentHeartbeats` of the server's heartbeats, learned from the
- * stream, is taken for dead, an answer of which nothing came for `requestMs` too. `firstBudgetMs` is how long a request, or a stream that never opened, keeps being
- * tried, `followBudgetMs` the same for a stream that was open once. A stream without a first frame after
- * `readyMs` may be held back on its way: the run is then followed by polling.
+ * stream, is taken for dead; so is an answer of which nothing came for `requestMs`. `firstBudgetMs` is how long a
+ * request, or a stream that never opened, keeps being tried, `followBudgetMs` the same for a stream that was open
+ * once. A stream without a first frame after `readyMs` may be held back on its way: the run is then followed by
+ * polling.
  */
 export const PACE = Object.freeze({
   heartbeatMs: 15_000,
@@ -1095,7 +1096,7 @@ export class Follow extends Connected {
  * @typedef {{kind: 'entry', type: string, runId: string, seq: number, id: string, data: Data}} FeedEntry
  * @typedef {{kind: 'ready' | 'heartbeat' | 'shutdown', data: Data} | {kind: 'gap', id: string | null, data: Data} | FeedEntry} FeedFrame
  * @typedef {object} FeedOptions
- * @property {string} [after] a cursor; `now`: only what comes from now on. From the oldest entry held if missing
+ * @property {string | null} [after] a cursor; `now`: only what comes from now on. From the oldest entry held if missing
  * @property {'fetch' | 'eventsource'} [via] how streams are read
  * @property {OnState} [onState]
  * @property {AbortSignal} [signal]
