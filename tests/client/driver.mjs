@@ -96,8 +96,8 @@ export class Driver {
     return {...this.#told(follow, states), done: result.done, frame: result.value ?? null}
   }
 
-  #told({runId, conversationId, state, cursor, phase}, states) {
-    return {runId, conversationId, state, cursor, phase, states: states.splice(0)}
+  #told({runId, conversationId, state, cursor, phase, heartbeatMs}, states) {
+    return {runId, conversationId, state, cursor, phase, heartbeatMs, states: states.splice(0)}
   }
 
   abort({handle, reason}) {

@@ -280,6 +280,7 @@ class JsFollow:
         self.state: str | None = None
         self.cursor: str | None = None
         self.phase = "connecting"
+        self.heartbeat_ms: float | None = None
         self.states: list[tuple[str, str, float | None]] = []
         self._driver = driver
         self._command = command
@@ -313,6 +314,7 @@ class JsFollow:
         self._pending = None
         self.run_id, self.conversation_id = told.get("runId"), told.get("conversationId")
         self.state, self.cursor, self.phase = told.get("state"), told["cursor"], told["phase"]
+        self.heartbeat_ms = told["heartbeatMs"]
         for phase, reason, retry in told["states"]:
             self.states.append((phase, reason, retry))
             if self._on_state is not None:
@@ -464,6 +466,7 @@ async def connected(
         options["pace"] = {
             "heartbeatMs": pace.heartbeat_s * 1000,
             "silentHeartbeats": pace.silent_heartbeats,
+            "requestMs": pace.request_s * 1000,
             "firstBudgetMs": first_s * 1000,
             "followBudgetMs": pace.follow_budget_s * 1000,
             "readyMs": pace.ready_s * 1000,

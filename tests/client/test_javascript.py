@@ -14,9 +14,11 @@ import pytest
 from jackline.client import Client, Entry, Refused
 from jackline.sse import encode
 from tests.client.conftest import FAST, Connect, Kind
-from tests.client.javascript import JsClient, JsFollow, PageDriver
+from tests.client.javascript import JsClient, JsFollow, PageDriver, SleepyClock
 from tests.client.server import (
     RUN,
+    Connection,
+    Request,
     Server,
     end,
     heartbeat,
@@ -106,6 +108,17 @@ async def test_what_was_written_before_is_told_apart_from_what_is_new(server: Se
     assert follow.state == "completed"
 
 
+async def test_the_learned_heartbeat_can_be_read(server: Server, js: Any) -> None:
+    """G9: a page that judges silence by itself knows as much as the watchdog, and not more."""
+    ticks = [f"2026-11-22T12:00:{second:02}.000Z" for second in (0, 7, 10)]
+    server.answer(stream(ready(), *map(heartbeat, ticks), end(0)))
+    async with js(server.url) as client:
+        follow = client.follow(RUN)
+        with anyio.fail_after(60):
+            learned = [follow.heartbeat_ms async for _ in follow]
+    assert learned == [None, None, 7000, 7000, 7000]
+
+
 async def test_an_aborted_follow_ends_with_the_signals_reason(server: Server, js: Any) -> None:
     """G2: the connection is gone, and nothing else."""
     gone = anyio.Event()
@@ -138,6 +151,29 @@ async def test_cuts_anywhere_leave_one_sequence(server: Server, js: Any, cuts: l
     server.answer(honest(cuts))
     async with js(server.url) as client:
         assert await seqs_of(client.follow(RUN)) == list(range(1, 9))
+
+
+async def test_an_answer_may_take_longer_than_silence_may(server: Server, js: Any) -> None:
+    """A large artifact over a slow line: 80 s altogether, never more than 20 s without a part of it."""
+    clock = SleepyClock()
+    client: JsClient
+
+    async def trickle(_: Request, connection: Connection) -> None:
+        await connection.open_stream(**{"Content-Type": "application/octet-stream"})
+        for part in range(1, 5):
+            await connection.frames(b"slow")
+            await connection.until_received()
+            await client.driver.run("clock", now=(clock.now + 20 * part) * 1000)
+            await client.call("wake")  # it looks at the clock
+        await connection.end_stream()
+
+    server.answer(trickle)
+    async with js(server.url, clock=clock) as client:
+        server.received = lambda number: client.driver.run("received", number=number)
+        with anyio.fail_after(60):
+            artifact = await client.artifact(RUN, "a1")
+    assert (artifact.media_type, artifact.data) == ("application/octet-stream", b"slow" * 4)
+    assert len(server.requests) == 1
 
 
 # -- over EventSource ----------------------------------------------------------------------------

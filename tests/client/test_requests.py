@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import asyncio
+from collections.abc import AsyncIterator
 from dataclasses import replace
 from typing import Any
 
 import anyio
+import httpx2
 import pytest
 
 from jackline.client import Client, Decision, Entry, Follow, Frame, Refused, Unreachable
+from jackline.client.http import whole
 from tests.client.conftest import FAST, Connect, Kind
 from tests.client.server import (
     CONVERSATION,
@@ -256,6 +260,43 @@ async def test_a_silent_server_is_told_when_the_budget_is_over(server: Server, c
     async with connect(server.url, pace=pace) as client:
         with pytest.raises(Unreachable, match="no answer"):
             await frames_of(client.chat("hello"))
+
+
+async def test_an_answer_that_stops_in_its_body_is_told_too(server: Server, connect: Connect) -> None:
+    """G8: that an answer may take long is no licence to hang."""
+
+    async def stops(_: Request, connection: Connection) -> None:
+        await connection.send(b"HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\n{")
+        await connection.until_gone()
+
+    server.answer(stops)
+    async with connect(server.url, pace=replace(FAST, request_s=0.2, first_budget_s=0)) as client:
+        with anyio.fail_after(60), pytest.raises(Unreachable, match=r"silent for|no answer"):
+            await client.runs()
+
+
+class _Slow(httpx2.AsyncByteStream):
+    """A body whose parts are 20 s apart, by the event loop's clock, which stands still meanwhile."""
+
+    def __init__(self, parts: int, monkeypatch: pytest.MonkeyPatch) -> None:
+        self._parts = parts
+        self._now = anyio.current_time()
+        monkeypatch.setattr(asyncio.get_running_loop(), "time", lambda: self._now)
+
+    async def __aiter__(self) -> AsyncIterator[bytes]:
+        for _ in range(self._parts):
+            self._now += 20
+            for _ in range(3):
+                await asyncio.sleep(0)  # what is due by now happens
+            yield b"slow"
+
+
+async def test_an_answer_may_take_longer_than_silence_may(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A large artifact over a slow line: 80 s altogether, never more than 20 s without a part of it."""
+    response = httpx2.Response(200, stream=_Slow(4, monkeypatch))
+    with anyio.fail_after(30) as scope:
+        await whole(response, scope, 30)
+    assert response.content == b"slow" * 4
 
 
 async def test_pages_are_entries(server: Server, client: Client) -> None:

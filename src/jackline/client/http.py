@@ -19,14 +19,13 @@ from jackline.client.pace import Backoff, Pace, retry_after
 from jackline.client.shape import members
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import AsyncIterator, Callable, Mapping
 
 Method = Literal["GET", "POST", "DELETE"]
 
 # What a proxy, a full server or one that starts anew answers. A 4xx not named here, and 501 and 505,
 # would say the same the next time.
 _TRY_AGAIN: Final = frozenset({408, 425, 429, *range(500, 600)} - {501, 505})
-_REQUEST_S: Final = 30.0
 _STREAM: Final = "text/event-stream"
 
 
@@ -87,7 +86,7 @@ class Server:
             headers=headers,
             trust_env=trust_env,
             verify=verify or _tls(self.url),
-            timeout=httpx2.Timeout(_REQUEST_S, connect=self.pace.connect_s, read=None, pool=None),
+            timeout=httpx2.Timeout(self.pace.request_s, connect=self.pace.connect_s, read=None, pool=None),
             # Every followed stream holds a connection; a limit would make the next one wait for ever.
             limits=httpx2.Limits(max_connections=None, max_keepalive_connections=10),
         )
@@ -101,21 +100,15 @@ class Server:
     ) -> httpx2.Response:
         """The whole answer. Tries again within the pace's first budget; raises `Refused`, `Unreachable`.
 
-        `wait_s`: how much longer than usual the server may take, because it was asked to wait.
+        `wait_s`: how much longer than usual the server may be silent, because it was asked to wait.
         """
         backoff = Backoff(self.pace, self.chance)
         since = self.clock()
         while True:
             try:
-                with anyio.fail_after(_REQUEST_S + wait_s):
-                    response = await self._send(call, accept)
-                    await self._whole(response)
-            except TimeoutError:
-                failed = Failed(f"no answer within {_REQUEST_S + wait_s:g} s")
+                return await self.once(call, self.pace.request_s + wait_s, accept=accept)
             except Failed as error:
                 failed = error
-            else:
-                return response
             budget = self.pace.first_budget(failed.connected)
             await anyio.sleep(self.wait_s(failed, backoff, since, budget))
 
@@ -138,14 +131,19 @@ class Server:
             )
         return response
 
-    async def once(self, call: Call, patience_s: float) -> httpx2.Response:
-        """One try for a whole answer in JSON. Raises `Failed` and `Refused`."""
+    async def once(
+        self, call: Call, patience_s: float, *, accept: str = "application/json"
+    ) -> httpx2.Response:
+        """One try for a whole answer, however long that takes. Raises `Failed`, also once nothing came for
+        `patience_s`, and `Refused`."""
+        response = None
         try:
-            with anyio.fail_after(patience_s):
-                response = await self._send(call, "application/json")
-                await self._whole(response)
+            with anyio.fail_after(patience_s) as scope:
+                response = await self._send(call, accept)
+                await whole(response, scope, patience_s)
         except TimeoutError:
-            raise Failed(f"no answer within {patience_s:g} s", silent=True) from None
+            how = "no answer within" if response is None else "silent for"
+            raise Failed(f"{how} {patience_s:g} s", silent=True) from None
         return response
 
     def wait_s(self, failed: Failed, backoff: Backoff, since: float, budget_s: float) -> float:
@@ -182,7 +180,7 @@ class Server:
     async def _refusal(self, response: httpx2.Response) -> Failed | Refused:
         wait = retry_after(response.headers.get("retry-after"), self.clock())
         try:
-            await self._whole(response)
+            await _read(response)
         except Failed:
             problem: dict[str, Any] = {"title": response.reason_phrase}
         else:
@@ -192,13 +190,44 @@ class Server:
             return Failed(f"it answers {refused}", wait or 0.0)
         return refused
 
-    async def _whole(self, response: httpx2.Response) -> None:
-        try:
-            await response.aread()
-        except (httpx2.TransportError, httpx2.DecodingError) as error:
-            raise Failed(f"the answer was cut: {_why(error)}") from error
-        finally:
-            await response.aclose()
+
+class _Listened(httpx2.AsyncByteStream):
+    """A body that calls `heard` with each part of it."""
+
+    def __init__(self, body: httpx2.AsyncByteStream, heard: Callable[[], None]) -> None:
+        self._body = body
+        self._heard = heard
+
+    async def __aiter__(self) -> AsyncIterator[bytes]:
+        async for part in self._body:
+            self._heard()
+            yield part
+
+    async def aclose(self) -> None:
+        await self._body.aclose()
+
+
+async def whole(response: httpx2.Response, scope: anyio.CancelScope, patience_s: float) -> None:
+    """Read the body. `scope` ends once nothing of it came for `patience_s`: what is large, or comes slowly,
+    may take longer altogether. Raises `Failed`."""
+
+    def heard() -> None:
+        scope.deadline = anyio.current_time() + patience_s
+
+    heard()
+    body = response.stream
+    assert isinstance(body, httpx2.AsyncByteStream)
+    response.stream = _Listened(body, heard)
+    await _read(response)
+
+
+async def _read(response: httpx2.Response) -> None:
+    try:
+        await response.aread()
+    except (httpx2.TransportError, httpx2.DecodingError) as error:
+        raise Failed(f"the answer was cut: {_why(error)}") from error
+    finally:
+        await response.aclose()
 
 
 def check_url(url: str) -> str:

@@ -27,6 +27,8 @@ class Pace:
 
     heartbeat_s: float = 15.0
     silent_heartbeats: float = 2.5
+    request_s: float = 30.0
+    """For how long nothing may come of an answer to a request that is no stream."""
     first_budget_s: float = 30.0
     connect_budget_s: float = 30.0
     follow_budget_s: float = 300.0

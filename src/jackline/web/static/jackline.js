@@ -20,7 +20,7 @@
  * @typedef {{signal?: AbortSignal, key?: string}} Sending
  *   `key`: the Idempotency-Key of a POST, to send the same again later; made by chance if it is missing.
  * @typedef {object} FollowOptions
- * @property {string | number} [after] the cursor to begin after: a `seq`, or an entry's `id`
+ * @property {string | number | null} [after] the cursor to begin after: a `seq`, or an entry's `id`
  * @property {'pause'} [until] end also where the run waits for a person
  * @property {boolean} [compact] false: never merge tokens
  * @property {'fetch' | 'eventsource'} [via] how streams are read
@@ -46,13 +46,15 @@
 
 /**
  * The client's times. A stream silent for `silentHeartbeats` of the server's heartbeats, learned from the
- * stream, is taken for dead. `firstBudgetMs` is how long a request, or a stream that never opened, keeps being
- * tried, `followBudgetMs` the same for a stream that was open once. A stream without a first frame after
- * `readyMs` may be held back on its way: the run is then followed by polling.
+ * stream, is taken for dead; so is an answer of which nothing came for `requestMs`. `firstBudgetMs` is how long a
+ * request, or a stream that never opened, keeps being tried, `followBudgetMs` the same for a stream that was open
+ * once. A stream without a first frame after `readyMs` may be held back on its way: the run is then followed by
+ * polling.
  */
 export const PACE = Object.freeze({
   heartbeatMs: 15_000,
   silentHeartbeats: 2.5,
+  requestMs: 30_000,
   firstBudgetMs: 30_000,
   followBudgetMs: 300_000,
   readyMs: 10_000,
@@ -67,7 +69,6 @@ export const PACE = Object.freeze({
 const API = '/api/v1/agent';
 const STREAM = 'text/event-stream';
 const JSON_TYPE = 'application/json';
-const REQUEST_MS = 30_000;
 const SAME_HOLE = 3; // a hole may come from one bad connection; the same one three times stands in the log
 const REMEMBERED = 4096; // entries of the feed, so that each is handed out once: some 300 KB
 const LONGEST_RETRY_MS = 300_000;
@@ -407,16 +408,20 @@ class Server {
   }
 
   /**
-   * What `work` comes to, which `trying` aborts. Throws Failed once nothing came of it for `limitMs`, or when it
-   * is not to be trusted any more. This goes by the wall clock, looked at often: timers sleep with a laptop,
-   * and in the tabs that nobody looks at.
-   * @template T @param {Promise<T>} work @param {number} limitMs @param {AbortController} trying
+   * What `work` comes to, which `trying` aborts. Throws Failed once nothing came of it for `limitMs`, counted anew
+   * whenever it calls `heard`, or when it is not to be trusted any more. This goes by the wall clock, looked at
+   * often: timers sleep with a laptop, and in the tabs that nobody looks at.
+   * @template T @param {(heard: () => void) => Promise<T>} work @param {number} limitMs @param {AbortController} trying
    * @param {string} silent the reason
    * @returns {Promise<T>}
    */
   watch(work, limitMs, trying, silent = 'no answer within') {
     let began = this.clock();
-    work.catch(() => {}); // what is given up may still fail
+    const working = work(() => {
+      began = this.clock();
+      silent = 'silent for';
+    });
+    working.catch(() => {}); // what is given up may still fail
     return settled(trying.signal, (resolve, reject, over) => {
       /** @param {Failed} failed */
       const giveUp = (failed) => {
@@ -433,7 +438,7 @@ class Server {
       this.#wakes.addEventListener('wake', look, {signal: over});
       const dropped = () => giveUp(new Failed(ANOTHER_NETWORK, {atOnce: true}));
       this.#wakes.addEventListener('drop', dropped, {signal: over});
-      work.then(resolve, reject);
+      working.then(resolve, reject);
     });
   }
 
@@ -474,29 +479,32 @@ class Server {
   }
 
   /**
-   * One try for a whole answer: the response, and its body read by `how`. Throws Failed, Refused.
+   * One try for a whole answer, however long that takes: the response, and its body read by `how`. Throws Failed,
+   * also once nothing came for `limitMs`, and Refused.
    * @template T @param {Call} call @param {number} limitMs @param {AbortController} trying
-   * @param {string} accept @param {(response: Response) => Promise<T>} how
+   * @param {string} accept @param {(response: Response, url: string) => Promise<T>} how
    */
   once(call, limitMs, trying, accept, how) {
-    const work = async () => {
+    /** @param {() => void} heard */
+    const work = async (heard) => {
       const response = await this.send(call, accept, trying.signal);
+      heard();
       try {
-        return {response, body: await how(response)};
+        return {response, body: await how(listened(response, heard), response.url)};
       } catch (error) {
         if (error instanceof JacklineError) throw error;
         throw new Failed(`the answer was cut: ${error}`);
       }
     };
-    return this.watch(work(), limitMs, trying);
+    return this.watch(work, limitMs, trying);
   }
 
   /**
    * The whole answer, tried again within the budget. Throws Refused, Unreachable, ProtocolViolation.
    * @template T @param {Call} call
    * @param {{signal?: AbortSignal | undefined, waitMs?: number, accept?: string}} options
-   *   `waitMs`: how much longer than usual it may take
-   * @param {(response: Response) => Promise<T>} how
+   *   `waitMs`: how much longer than usual it may be silent
+   * @param {(response: Response, url: string) => Promise<T>} how
    */
   async request(call, {signal, waitMs = 0, accept = JSON_TYPE}, how) {
     const backoff = new Backoff(this);
@@ -505,7 +513,7 @@ class Server {
     try {
       for (;;) {
         try {
-          return await this.once(call, REQUEST_MS + waitMs, chained(whole.signal), accept, how);
+          return await this.once(call, this.pace.requestMs + waitMs, chained(whole.signal), accept, how);
         } catch (error) {
           whole.signal.throwIfAborted();
           if (!(error instanceof Failed)) throw error;
@@ -529,17 +537,30 @@ function chained(signal) {
   return own;
 }
 
-/** @param {Response} response @returns {Promise<Data>} */
-async function readObject(response) {
+/** The same, telling `heard` of each part of its body. @param {Response} response @param {() => void} heard */
+function listened(response, heard) {
+  if (response.body === null) return response;
+  /** @type {Transformer<Uint8Array<ArrayBuffer>, Uint8Array<ArrayBuffer>>} */
+  const telling = {
+    transform(part, controller) {
+      heard();
+      controller.enqueue(part);
+    },
+  };
+  return new Response(response.body.pipeThrough(new TransformStream(telling)), response);
+}
+
+/** @param {Response} response @param {string} url @returns {Promise<Data>} */
+async function readObject(response, url) {
   const text = await response.text();
   let data;
   try {
     data = JSON.parse(text);
   } catch {
-    throw new ProtocolViolation(`${response.url} answers what is not JSON`);
+    throw new ProtocolViolation(`${url} answers what is not JSON`);
   }
   if (data === null || typeof data !== 'object' || Array.isArray(data)) {
-    throw new ProtocolViolation(`${response.url} answers JSON that is not an object`);
+    throw new ProtocolViolation(`${url} answers JSON that is not an object`);
   }
   return data;
 }
@@ -860,7 +881,7 @@ class Connected {
     } else {
       this.#askWhy = false;
       const response = await this.#server.watch(
-        this.#server.send(call, STREAM, trying.signal), this.#patienceMs, trying,
+        () => this.#server.send(call, STREAM, trying.signal), this.#patienceMs, trying,
       );
       if (response.status === 204) {
         this.#over = true;
@@ -899,7 +920,7 @@ class Connected {
     const trying = chained(this.#leaving.signal);
     let events;
     try {
-      events = await this.#server.watch(stream.read(), this.#patienceMs, trying, 'silent for');
+      events = await this.#server.watch(() => stream.read(), this.#patienceMs, trying, 'silent for');
     } catch (error) {
       this.#leaving.signal.throwIfAborted();
       if (!(error instanceof Failed)) throw error;
@@ -1075,7 +1096,7 @@ export class Follow extends Connected {
  * @typedef {{kind: 'entry', type: string, runId: string, seq: number, id: string, data: Data}} FeedEntry
  * @typedef {{kind: 'ready' | 'heartbeat' | 'shutdown', data: Data} | {kind: 'gap', id: string | null, data: Data} | FeedEntry} FeedFrame
  * @typedef {object} FeedOptions
- * @property {string} [after] a cursor; `now`: only what comes from now on. From the oldest entry held if missing
+ * @property {string | null} [after] a cursor; `now`: only what comes from now on. From the oldest entry held if missing
  * @property {'fetch' | 'eventsource'} [via] how streams are read
  * @property {OnState} [onState]
  * @property {AbortSignal} [signal]
