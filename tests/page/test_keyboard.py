@@ -30,14 +30,15 @@ async def test_a_run_is_started_asked_about_and_approved_by_keyboard(
     assert await focus_is_in(page, "#composer")
     await page.keyboard.type(steps(call("delete", path="/k"), {"say": "gone"}))
     await page.keyboard.press("Enter")
-    await expect(pending(page)).to_contain_text("delete")
+    approve = pending(page).get_by_role("button", name="Approve", exact=True)
+    await expect(approve).to_be_enabled()  # not in the moment in which it comes
     await composer(page).blur()
     await page.keyboard.press("a")  # no question has the focus: nothing happens
     await page.keyboard.press("Enter")
     await expect(state(page)).to_have_text("waits for you")
     await page.keyboard.press("q")
     await page.keyboard.press("a")
-    await expect(pending(page).get_by_role("button", name="Approve", exact=True)).to_be_focused()
+    await expect(approve).to_be_focused()
     await expect(state(page)).to_have_text("waits for you")
     assert own_server.effects.count("delete /k") == 0
     await page.keyboard.press("Enter")

@@ -66,9 +66,9 @@ const lost = [
   ['workflow', 30, { state: 'awaiting_approval', attempt: 2 }],
 ]
 const answered = (fields) => [...asking(), ['approval', 60, { ...call(1, 'restart_service'), round: 1, kind: 'call', args, by: 'user:bob', ...fields }]]
-const several = [
+const several = (numbers) => [
   ...begin,
-  ...[1, 2, 3].flatMap((number) => [
+  ...numbers.flatMap((number) => [
     ['tool', 6, { ...call(number, 'delete_file'), state: 'requested', args: { path: `/var/tmp/dump-${number}.sql.gz` }, effect: 'writes' }],
     ['approval', 6, { ...call(number, 'delete_file'), round: 1, kind: 'call', state: 'pending', args: { path: `/var/tmp/dump-${number}.sql.gz` }, choices: ['approve', 'deny'] }],
   ]),
@@ -182,7 +182,10 @@ const scenes = {
   huge: () => approvalOf(folded(asking({ args: { id: 12345678901234567890 } }))),
   answered: (fields) => approvalOf(folded(answered(fields))),
   lost: () => approvalOf(folded(lost)),
-  several: () => html`<${StepApprovals} approvals=${folded(several).pending} calls=${folded(several).calls} onDecideAll=${onDecideAll} />`,
+  several: (numbers = [1, 2, 3]) => {
+    const run = folded(several(numbers))
+    return html`<${StepApprovals} approvals=${run.pending} calls=${run.calls} onDecideAll=${onDecideAll} />`
+  },
   receipt: () => html`<${Receipt} receipt=${receipt} run=${{ stop: { reason: 'the wrong host' } }} />`,
   error: (type) => html`<${ErrorNote} error=${{ type: type ?? 'model_error', message: 'model gpt-5.2: the provider refused the credentials (401); check the worker’s API key' }} />`,
   side: () => sideOf(running(folded(tools))),
@@ -199,6 +202,9 @@ window.show = (name, ...given) => {
   render(null, app)
   render(around(scenes[name](...given)), app)
 }
+
+/** Show it as something has changed: the part stays the one that it was. */
+window.change = (name, ...given) => render(around(scenes[name](...given)), app)
 
 /** Show this text as it grows, piece by piece; what there is after each. */
 window.stream = (pieces, done) => {

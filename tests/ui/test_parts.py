@@ -342,6 +342,65 @@ async def test_all_calls_of_a_step_are_answered_together_after_a_second_look(bro
         assert await it.said() == [decisions]
 
 
+@pytest.mark.parametrize("waiting", [[2, 3], [4, 5]], ids=["one-less", "next-step"])
+async def test_what_was_confirmed_for_some_calls_is_not_said_of_others(
+    browser: Browser, waiting: list[int]
+) -> None:
+    """G5: another has answered one, or the next step asks: what waits now is listed before it is answered."""
+    async with parts(browser) as it:
+        await it.show("several")
+        await it.page.get_by_role("button", name="Approve all").click()
+        await it.page.get_by_label("Reason").fill("I have read these three")
+        await it.page.evaluate("numbers => change('several', numbers)", waiting)
+        await it.page.get_by_role("button", name="Approve all").click()
+        await expect(it.page.get_by_label("Reason")).to_have_value("")
+        await it.page.get_by_role("button", name="Approve 2 calls").click()
+        decisions = [{"call_id": f"{RUN}.{n}", "round": 1, "approve": True} for n in waiting]
+        assert await it.said() == [decisions]
+
+
+async def test_calls_that_come_later_are_not_answered_with_those_that_were_listed(browser: Browser) -> None:
+    """G5: only what was read."""
+    async with parts(browser) as it:
+        await it.show("several", [1, 2])
+        await it.page.get_by_role("button", name="Approve all").click()
+        await it.page.evaluate("change('several', [1, 2, 3])")
+        await expect(it.page.get_by_role("heading")).to_have_text("3 calls of this step wait for you")
+        await it.page.get_by_role("button", name="Approve 2 calls").click()
+        [decisions] = await it.said()
+        assert [each["call_id"] for each in decisions] == [f"{RUN}.1", f"{RUN}.2"]
+
+
+async def test_the_next_step_can_be_answered_as_one_too(browser: Browser) -> None:
+    """G5: however late the server confirms the answer to the step before."""
+    async with parts(browser) as it:
+        await it.show("several")
+        await it.page.evaluate("answer = () => new Promise(resolve => { window.confirm = resolve })")
+        await it.page.get_by_role("button", name="Approve all").click()
+        await it.page.get_by_role("button", name="Approve 3 calls").click()
+        await expect(it.page.get_by_role("status")).to_have_text("Sending …")
+        await it.page.evaluate("change('several', [4, 5])")
+        await it.page.evaluate("window.confirm()")
+        await it.page.get_by_role("button", name="Deny all").click()
+        await it.page.get_by_role("button", name="Deny 2 calls").click()
+        assert [len(decisions) for decisions in await it.said()] == [3, 2]
+
+
+async def test_an_answer_to_a_step_that_came_too_late_says_so(browser: Browser) -> None:
+    """G5: also where what waits has changed by then."""
+    async with parts(browser) as it:
+        await it.show("several")
+        await it.page.evaluate("refuse(409, {detail: 'x', by: 'user:bob'})")
+        await it.page.get_by_role("button", name="Approve all").click()
+        await it.page.get_by_role("button", name="Approve 3 calls").click()
+        await expect(it.page.get_by_role("alert")).to_contain_text("answered meanwhile by user:bob")
+        await it.page.evaluate("change('several', [2, 3])")
+        await expect(it.page.get_by_role("button", name="Approve all")).to_be_visible()
+        await expect(it.page.get_by_role("alert")).to_contain_text("answered meanwhile by user:bob")
+        await it.page.evaluate("change('several', [4, 5])")
+        await expect(it.page.get_by_role("alert")).to_have_count(0)
+
+
 async def test_a_call_shows_what_it_was_given_and_what_it_came_to(browser: Browser) -> None:
     async with parts(browser) as it:
         await it.show("tools")

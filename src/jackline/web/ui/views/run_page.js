@@ -9,6 +9,7 @@ import {Composer} from './composer.js';
 import {Connection} from './connection.js';
 import {JsonTree} from './json_tree.js';
 import {EarlierRow, RunRow} from './run_rows.js';
+import {onlyPressed, onlySettled, useSettling} from './settling.js';
 import {StepApprovals} from './step_approvals.js';
 import {useNow} from './tick.js';
 import {Timeline} from './timeline.js';
@@ -116,15 +117,21 @@ function Rows({app, followed, earlier, feed, onShow}) {
 /** The questions that wait, where they cannot be overlooked. @param {{app: App, followed: FollowedRun}} props */
 function Pending({app, followed}) {
   const {run} = followed;
+  const region = useRef(/** @type {HTMLElement | null} */ (null));
+  const over = isEnded(run.state) || run.state === 'stopping';
   useToldElsewhere(app, run);
-  if (run.pending.length === 0 || isEnded(run.state) || run.state === 'stopping') return null;
-  return html`<section class="pending" aria-label="Questions of this run">
+  useSettling(region, over ? '' : run.pending.map(keyOf).join(' '));
+  if (run.pending.length === 0 || over) return null;
+  return html`<section class="pending" aria-label="Questions of this run" ref=${region} onClickCapture=${onlySettled} onKeyDownCapture=${onlyPressed}>
     <h2 class="visually-hidden">Questions of this run</h2>
     ${run.pending.length > 1 && html`<${StepApprovals} approvals=${run.pending} calls=${run.calls} onDecideAll=${(/** @type {any} */ decisions) => app.decideAll(decisions)} />`}
-    ${run.pending.map((approval) => html`<${ApprovalCard} key=${`${approval.callId}-${approval.round}`} approval=${approval} call=${run.calls.get(approval.callId)} now=${Date.now() + run.skewMs}
+    ${run.pending.map((approval) => html`<${ApprovalCard} key=${keyOf(approval)} approval=${approval} call=${run.calls.get(approval.callId)} now=${Date.now() + run.skewMs}
       onDecide=${(/** @type {string} */ callId, /** @type {any} */ decision) => app.decide(callId, {...decision, round: approval.round})} />`)}
   </section>`;
 }
+
+/** @param {import('../model/run.js').Round} round */
+const keyOf = ({callId, round}) => `${callId}-${round}`;
 
 /** A question goes once it is answered: who had it before their eyes is told by whom. @param {App} app @param {import('../model/run.js').Run} run */
 function useToldElsewhere(app, run) {
