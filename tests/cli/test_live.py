@@ -407,6 +407,23 @@ async def test_a_terminal_is_given_back_as_it_was(server: Server, toy: Toy) -> N
     assert screen.raw.endswith(b"\x1b[?2004l")
 
 
+async def test_sigterm_gives_the_terminal_back_and_says_that_the_run_goes_on(
+    server: Server, toy: Toy
+) -> None:
+    """G2"""
+    import termios
+
+    toy.begin()
+    toy.ask()
+    async with terminal("chat", "x", "--url", server.url) as screen:
+        await screen.until("approve restart?")
+        screen.process.send_signal(signal.SIGTERM)
+        assert await screen.end() == 143
+        modes = termios.tcgetattr(screen.master)[3]
+    assert modes & (termios.ICANON | termios.ECHO) == termios.ICANON | termios.ECHO
+    assert f"run {RUN} goes on" in screen.seen
+
+
 async def test_it_comes_back_after_having_been_stopped(server: Server, toy: Toy) -> None:
     """Ctrl-Z and fg: the question is there again, and a paste of several lines is still one message."""
     toy.begin()

@@ -24,8 +24,7 @@ _PAGE: Final = 1000
 
 class Talk:
     """The runs of one conversation: what is active there already, and then one for each message. What is said
-    while one is active waits
-    for its turn on the server, where it is safe."""
+    while one is active waits for its turn on the server, where it is safe."""
 
     speaks = True
 

@@ -10,7 +10,18 @@ import anyio
 
 from jackline.cli import exits
 from jackline.cli.dialog import Action, Dialog, Edit, Say, Send, SendAll
-from jackline.cli.happenings import Escape, Happening, Interrupt, Line, Next, NoReader, Over, Phase, Touch
+from jackline.cli.happenings import (
+    Escape,
+    Happening,
+    Interrupt,
+    Line,
+    Next,
+    NoReader,
+    Over,
+    Phase,
+    Terminated,
+    Touch,
+)
 from jackline.cli.keyboard import Keyboard, Keys, Typing, edit, editor, left_alone, signals
 from jackline.cli.plain import one_line, pretty
 from jackline.client.errors import ClientError, Refused, Unreachable
@@ -94,6 +105,9 @@ class _Watch:
         code: int | ClientError = exits.FAILED
         calls = {
             signal.SIGINT: self._pressed_ctrl_c,
+            # Not the end at once: the shell would be left without echo, and nothing said of the run. An
+            # editor is waited for: killed, it would leave the terminal as it needs it.
+            signal.SIGTERM: lambda: self._put.send_nowait(Terminated()),
             signal.SIGWINCH: lambda: self._put.send_nowait(Touch(anew=False)),
             signal.SIGCONT: self._continued,
         }
@@ -187,9 +201,10 @@ class _Watch:
                     self._begin(opens)
                 case Phase(phase=phase, reason=reason, again_s=again_s):
                     self._pushed |= self._view.phase(phase, reason, again_s)
-                case Escape() | Interrupt() | Line():
+                case Escape() | Interrupt() | Terminated() | Line():
                     if await self._person(happening) == "leave":
-                        return self._leave()
+                        code = self._leave()
+                        return exits.TERMINATED if isinstance(happening, Terminated) else code
                 case Ready() | Entry() | Heartbeat() | Gap() | End() | Shutdown():
                     self._room.release()
                     await self._frame(happening)
@@ -290,7 +305,9 @@ class _Watch:
 
     # -- the person ----------------------------------------------------------------------------
 
-    async def _person(self, happening: Line | Escape | Interrupt) -> Action:
+    async def _person(self, happening: Line | Escape | Interrupt | Terminated) -> Action:
+        if isinstance(happening, Terminated):
+            return "leave"
         if self._dialog is None:
             return "leave" if isinstance(happening, Interrupt) else None
         self._pushed = True
@@ -438,7 +455,7 @@ class _Watch:
         self._view.show()
         with anyio.move_on_after(_GRACE_S):
             while self._errands:
-                if isinstance(await self._take.receive(), Interrupt):
+                if isinstance(await self._take.receive(), Interrupt | Terminated):
                     break
         if self._errands:
             self._notice("left before the server had answered what was sent last; see: jackline runs")
