@@ -10,7 +10,7 @@ import pytest
 
 from tests.cli.terminal import PATIENCE_S, terminal
 from tests.cli.toy import CALL, RUN, Toy
-from tests.client.server import Connection, Request, Server, entry, gap, ready, stream
+from tests.client.server import Connection, Request, Server, entry, gap, ready, serving, stream
 
 pytestmark = pytest.mark.anyio
 
@@ -228,13 +228,48 @@ async def test_esc_twice_asks_and_one_key_stops(server: Server, toy: Toy) -> Non
     toy.begin()
     toy.say("working")
     async with terminal("chat", "x", "--url", server.url) as screen:
-        await screen.until("Esc Esc stops")
+        await screen.until("Esc Esc: stop")
         screen.type("\x1b\x1b")
-        await screen.until("[s]top the run, [l]eave it running, [c]ontinue?")
+        await screen.until("[s]top the run (or Esc Esc), [l]eave it running, [c]ontinue (or Esc)?")
         screen.type("s")
         assert await screen.end() == 3
     assert "stop asked for by user:ana; quiet 40 ms later; the model's stream was closed" in screen.seen
     assert f"restart ({CALL}) was cancelled" in screen.seen
+
+
+async def test_esc_again_and_again_stops(server: Server, toy: Toy) -> None:
+    """G4: whoever has no time to read a menu gets what they press Esc for."""
+    toy.begin()
+    async with terminal("chat", "x", "--url", server.url) as screen:
+        await screen.until("Esc Esc: stop")
+        for _ in range(4):
+            screen.type("\x1b")
+        assert await screen.end() == 3
+    assert "stop asked for by user:ana" in screen.seen
+
+
+async def test_a_stop_while_the_server_is_away_is_sent_when_it_is_back(toy: Toy) -> None:
+    """G4: the line says the key all the time, and keeps the word."""
+    toy.begin()
+    async with serving() as first:
+        first.answer(toy.answer)
+        made = terminal("chat", "x", "--url", first.url)
+        screen = await made.__aenter__()
+        await screen.until("executing")
+    try:
+        await screen.until("connection lost")
+        assert screen.shown[-1].endswith("Esc Esc: stop …")
+        screen.type("\x1b\x1b")
+        await screen.until("[s]top the run")
+        screen.type("s")
+        await screen.until("the stop is sent as soon as it answers")
+        assert not toy.ended
+        async with serving(int(first.url.rpartition(":")[2])) as second:
+            second.answer(toy.answer)
+            assert await screen.end() == 3
+    finally:
+        await made.__aexit__(None, None, None)
+    assert "stop asked for by user:ana" in screen.seen
 
 
 async def test_esc_leaves_the_menu(server: Server, toy: Toy) -> None:
@@ -242,7 +277,7 @@ async def test_esc_leaves_the_menu(server: Server, toy: Toy) -> None:
     async with terminal("chat", "x", "--url", server.url) as screen:
         await screen.until("executing")
         screen.type("\x1b\x1b")
-        await screen.until("[c]ontinue?")
+        await screen.until("[c]ontinue")
         screen.type("\x1b")
         await screen.until("executing")
         toy.finish()
@@ -325,7 +360,7 @@ async def test_a_window_that_changes_in_the_middle_loses_nothing(server: Server,
     toy.begin()
     toy.say("before it changed\n\n")
     async with terminal("chat", "x", "--url", server.url, columns=90) as screen:
-        await screen.until("Esc Esc stops")
+        await screen.until("Esc Esc: stop")
         screen.resize(40, 12)
         toy.say("x" * 60 + "\n\n")
         await screen.until("x" * 39)
@@ -370,6 +405,23 @@ async def test_a_terminal_is_given_back_as_it_was(server: Server, toy: Toy) -> N
     assert after[3] & (termios.ICANON | termios.ECHO) == termios.ICANON | termios.ECHO
     assert before[0] == after[0]
     assert screen.raw.endswith(b"\x1b[?2004l")
+
+
+async def test_sigterm_gives_the_terminal_back_and_says_that_the_run_goes_on(
+    server: Server, toy: Toy
+) -> None:
+    """G2"""
+    import termios
+
+    toy.begin()
+    toy.ask()
+    async with terminal("chat", "x", "--url", server.url) as screen:
+        await screen.until("approve restart?")
+        screen.process.send_signal(signal.SIGTERM)
+        assert await screen.end() == 143
+        modes = termios.tcgetattr(screen.master)[3]
+    assert modes & (termios.ICANON | termios.ECHO) == termios.ICANON | termios.ECHO
+    assert f"run {RUN} goes on" in screen.seen
 
 
 async def test_it_comes_back_after_having_been_stopped(server: Server, toy: Toy) -> None:

@@ -166,6 +166,22 @@ def test_arguments_typed_as_a_line_are_those_of_the_call_that_the_prompt_names()
     assert second.decision.args == {"b": 2}
 
 
+def test_what_a_pair_of_esc_means_is_told_by_where_its_first_was_pressed() -> None:
+    """G4: outside the menu it asks, in the menu it stops; one alone closes the menu."""
+    dialog = Dialog(keys=True)
+    presses = [dialog.escape(twice=twice) for twice in (False, True, False, True)]
+    assert presses == [None, None, None, "stop"]
+    assert dialog.prompt is None
+    dialog.interrupt()
+    assert dialog.escape(twice=False) is None
+    assert dialog.prompt is None
+    assert [dialog.escape(twice=twice) for twice in (False, True)] == [None, None]
+    assert dialog.prompt is not None
+    dialog.escape(twice=False)
+    dialog.over()
+    assert dialog.escape(twice=True) is None
+
+
 @pytest.mark.parametrize("now", [approval("granted", "c.1.2"), approval("pending", "c.1.2", round=2)])
 def test_an_edit_of_a_question_that_is_gone_is_not_used(now: Entry) -> None:
     """G5: nor for the next question about the same call."""

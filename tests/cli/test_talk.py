@@ -224,6 +224,37 @@ async def test_esc_at_an_idle_prompt_does_nothing_and_the_draft_stays(server: Se
     assert runs.said == ["a long draft indeed"]
 
 
+async def test_a_conversation_that_is_come_back_to_shows_what_is_active_there(
+    server: Server, runs: Runs
+) -> None:
+    """G2: and it can be stopped; what waits behind it follows."""
+    runs.add(f"{CONVERSATION}.0", "queued", "completed")
+    runs.add(FIRST, "queued", "executing")
+    runs.add(SECOND, "queued")
+    async with terminal("chat", "--conversation", CONVERSATION, "--url", server.url) as screen:
+        await screen.until(f"conversation {CONVERSATION}, 3 runs so far")
+        await screen.until(f"run {FIRST} queued")
+        await screen.until("executing")
+        screen.type("\x1b\x1b")
+        await drawn(screen, MENU)
+        screen.type("s")
+        await screen.until(f"run {SECOND} queued")
+        runs.add(SECOND, "completed")
+        await screen.until("● completed")
+        screen.type("\x04")
+        await screen.end()
+    assert runs.stops == [FIRST]
+    assert f"run {CONVERSATION}.0" not in screen.seen
+
+
+async def test_a_conversation_of_one_run_is_told_so(server: Server, runs: Runs) -> None:
+    runs.add(FIRST, "queued", "completed")
+    async with terminal("chat", "--conversation", CONVERSATION, "--url", server.url) as screen:
+        await screen.until(f"conversation {CONVERSATION}, 1 run so far")
+        screen.type("\x04")
+        assert await screen.end() == 0
+
+
 async def test_who_leaves_is_told_of_every_run_that_goes_on(server: Server, runs: Runs) -> None:
     """G2: also of one that waits its turn, and of one whose message was not answered yet."""
     async with terminal("chat", "--url", server.url, columns=120) as screen:

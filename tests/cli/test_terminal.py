@@ -209,7 +209,7 @@ async def test_ctrl_c_stops_the_run(server: Server, toy: Toy) -> None:
     async with terminal("chat", "x", "--url", server.url) as screen:
         await screen.until("working")
         screen.type(CTRL_C)
-        await screen.until("[s]top the run, [l]eave it running, [c]ontinue?")
+        await screen.until("[s]top the run (or Esc Esc), [l]eave it running, [c]ontinue (or Esc)?")
         screen.type("s\n")
         assert await screen.end() == 3
     assert f"restart ({CALL}) was cancelled" in screen.text
@@ -236,7 +236,7 @@ async def test_ctrl_c_and_continue(server: Server, toy: Toy) -> None:
     async with terminal("chat", "x", "--url", server.url) as screen:
         await screen.until("working")
         screen.type(CTRL_C)
-        await screen.until("[c]ontinue?")
+        await screen.until("[c]ontinue")
         toy.say(" on")
         await screen.until("working on")
         screen.type("c\n")
@@ -249,7 +249,7 @@ async def test_ctrl_c_twice_leaves(server: Server, toy: Toy) -> None:
     async with terminal("chat", "x", "--url", server.url) as screen:
         await screen.until("executing")
         screen.type(CTRL_C)
-        await screen.until("[c]ontinue?")
+        await screen.until("[c]ontinue")
         screen.type(CTRL_C)
         assert await screen.end() == 130
 
@@ -259,7 +259,7 @@ async def test_ctrl_c_during_a_question_comes_back_to_it(server: Server, toy: To
     async with terminal("chat", "restart web", "--url", server.url) as screen:
         await screen.until("approve restart?")
         screen.type(CTRL_C)
-        await screen.until("[c]ontinue?")
+        await screen.until("[c]ontinue")
         screen.type("c\n")
         await screen.until("approve restart?", times=2)
         screen.type("y\n")

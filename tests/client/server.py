@@ -157,8 +157,8 @@ async def _read(reader: asyncio.StreamReader) -> Request:
 
 
 @asynccontextmanager
-async def serving() -> AsyncGenerator[Server]:
-    """A server on a port of its own."""
+async def serving(port: int = 0) -> AsyncGenerator[Server]:
+    """A server on this port, or on one of its own."""
     server = Server()
     tasks: set[asyncio.Task[None]] = set()
 
@@ -173,7 +173,7 @@ async def serving() -> AsyncGenerator[Server]:
         finally:
             tasks.discard(task)
 
-    listener = await asyncio.start_server(handle, "127.0.0.1", 0)
+    listener = await asyncio.start_server(handle, "127.0.0.1", port)
     server.url = f"http://127.0.0.1:{listener.sockets[0].getsockname()[1]}"
     try:
         yield server

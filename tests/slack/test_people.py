@@ -47,6 +47,8 @@ def test_the_log_names_the_person_and_not_the_bridge(
     assert "not yours" in slack.until_whisper("UBOB", "Not decided").text
     slack.press("UBOB", slack.thread(CHANNEL, ts)[0], "stop")
     assert "not yours" in slack.until_whisper("UBOB", "Not stopped").text
+    slack.mention("UBOB", CHANNEL, "stop")
+    slack.until_whisper("UBOB", "Nothing goes on here that you could stop")
     slack.mention("UBOB", CHANNEL, "may I", ts)
     slack.until_whisper("UBOB", "belongs to somebody else")
     slack.press("UANA", question, "approve")

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
 _MENU: Final = "[s]top the run, [l]eave it running, [c]ontinue? "
+_MENU_WITH_ESC: Final = "[s]top the run (or Esc Esc), [l]eave it running, [c]ontinue (or Esc)? "
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -67,12 +68,16 @@ class _Question:
 
 
 class Dialog:
-    """The questions that wait for the person, oldest first, and the menu that Ctrl-C opens."""
+    """The questions that wait for the person, oldest first, and the menu that Ctrl-C opens. `keys`: whether
+    keys are read one by one, Esc too."""
 
-    def __init__(self) -> None:
+    def __init__(self, *, keys: bool = False) -> None:
+        self._keys = keys
         self._waiting: dict[str, _Question] = {}
         self._sent: dict[str, _Question] = {}
         self._menu = False
+        self._was_menu = False
+        """Whether the Esc before closed the menu."""
         self._all = False
         self._run = 0
 
@@ -97,7 +102,7 @@ class Dialog:
     def prompt(self) -> str | None:
         """What to ask now, None for nothing."""
         if self._menu:
-            return _MENU
+            return _MENU_WITH_ESC if self._keys else _MENU
         question = self._current()
         if question is None:
             return None
@@ -169,14 +174,18 @@ class Dialog:
         self._menu = True
         return None
 
-    def escape(self, *, twice: bool) -> None:
-        """The person has pressed Esc: back from a menu; twice asks, as Ctrl-C does."""
-        self._menu, self._all = twice, False
+    def escape(self, *, twice: bool) -> Action:
+        """The person has pressed Esc: back from a menu; twice asks, as Ctrl-C does. Where the first of the
+        two was pressed in the menu, it stops: whoever presses Esc again and again wants an end."""
+        stops = twice and self._was_menu
+        self._was_menu = self._menu and not twice
+        self._menu, self._all = twice and not stops, False
+        return "stop" if stops else None
 
     def over(self) -> None:
         """The run has ended: nothing of it is asked any more, and an answer to it is none to the next run."""
         self._waiting, self._sent = {}, {}
-        self._menu = self._all = False
+        self._menu = self._was_menu = self._all = False
         self._run += 1
 
     def edit_by_line(self, edit: Edit) -> None:

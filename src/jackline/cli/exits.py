@@ -15,6 +15,8 @@ STOPPED: Final = 3
 UNREACHABLE: Final = 4
 INTERRUPTED: Final = 130
 """128 + SIGINT, as shells count: the command was left, the run goes on."""
+TERMINATED: Final = 143
+"""128 + SIGTERM: the same, at somebody else's wish."""
 NO_READER: Final = 141
 """128 + SIGPIPE: whoever read our output has gone."""
 

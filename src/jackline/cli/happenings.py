@@ -42,6 +42,11 @@ class Interrupt:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
+class Terminated:
+    """SIGTERM."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
 class Escape:
     """Esc; `twice`: for the second time at once."""
 
@@ -69,4 +74,4 @@ class NoReader:
     """Nobody reads what is written any more."""
 
 
-Happening = Frame | Line | Over | Next | Interrupt | Escape | Touch | Phase
+Happening = Frame | Line | Over | Next | Interrupt | Terminated | Escape | Touch | Phase

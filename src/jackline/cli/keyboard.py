@@ -233,7 +233,13 @@ class Keys:
             self.pause()
             self._on_line(None)
             return
-        for key in self._editor.feed(self._decoder.decode(data), self._clock()):
+        before = self._editor.text
+        keys = self._editor.feed(self._decoder.decode(data), self._clock())
+        if self._editor.text != before:
+            self._escaped_at = float("-inf")
+        for key in keys:
+            if key != "escape":
+                self._escaped_at = float("-inf")  # another key between them: two presses of Esc are no pair
             match key:
                 case Enter():
                     if self._topic == "message":

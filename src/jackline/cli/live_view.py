@@ -96,9 +96,12 @@ class LiveView(TextView):
     def prompt(self, text: str | None) -> None:
         """See `View`."""
         self._question = text
-        self._status.hint = (
-            "" if not self._asks else "Esc Esc stops" if self._status.runs else "Ctrl-D leaves"
-        )
+        self._status.hint = self._hint() if self._asks else ""
+
+    def _hint(self) -> str:
+        if self._status.runs:
+            return "Esc Esc: stop …"
+        return "Ctrl-D leaves" if self._speaks else ""
 
     def entered(self) -> None:
         """See `View`."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
+from rich.cells import cell_len
 from rich.text import Text
 
 from jackline.cli.blocks import seconds
@@ -19,6 +20,8 @@ if TYPE_CHECKING:
     from jackline.client.frames import Frame
 
 _WORTH_SAYING_S: Final = 3
+_WORTH_CUTTING: Final = 30
+"""Columns that the hint leaves to the rest; where there are fewer, it comes last."""
 
 
 class Status:
@@ -26,7 +29,7 @@ class Status:
 
     def __init__(self, *, signs: Signs, clock: Callable[[], float]) -> None:
         self.hint = ""
-        """A key worth knowing."""
+        """A key worth knowing, always: who wants to stop a run wants it most when the connection is bad."""
         self._signs = signs
         self._clock = clock
         self._phase: FollowState | None = None
@@ -82,11 +85,15 @@ class Status:
             parts.append(self._words())
         if self._state == "executing" and self._phase == "live" and not self._behind:
             parts += self._of_worker()
-        if style == "green" and self.hint:
-            parts.append(self.hint)
+        shade = "dim" if style == "green" else style
         line = Text(no_wrap=True, overflow="ellipsis", end="")
         line.append(f"{self._signs.live if style == 'green' else self._signs.away} ", style)
-        line.append("  ".join(parts), "dim" if style == "green" else style)
+        line.append("  ".join(parts), shade)
+        if self.hint:
+            hint = f"  {self.hint}" if parts else self.hint
+            room = width - cell_len(hint)
+            line.truncate(room if room >= _WORTH_CUTTING else width, overflow="ellipsis")
+            line.append(hint, shade)
         line.truncate(width, overflow="ellipsis")
         return line
 

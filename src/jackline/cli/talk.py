@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 from uuid import uuid4
 
 import anyio
+
+from jackline.cli.view import ENDED
+from jackline.client.shape import items, members
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -16,10 +19,12 @@ if TYPE_CHECKING:
     from jackline.client.api import Client, OnBusy
     from jackline.client.follow import Follow, FollowState
 
+_PAGE: Final = 1000
+
 
 class Talk:
-    """The runs of one conversation, each started by a message. What is said while one is active waits
-    for its turn on the server, where it is safe."""
+    """The runs of one conversation: what is active there already, and then one for each message. What is said
+    while one is active waits for its turn on the server, where it is safe."""
 
     speaks = True
 
@@ -42,9 +47,13 @@ class Talk:
             await self._client.agents()
             view.notice("a new conversation: what you type starts a run; Ctrl-D leaves, runs go on")
         else:
-            history = await self._client.conversation(self._conversation_id)
-            count = len(history.get("runs") or ())
-            view.notice(f"conversation {self._conversation_id}, {count} runs so far; Ctrl-D leaves")
+            # Refused where it is not there; a list of runs would only be empty.
+            await self._client.conversation(self._conversation_id)
+            page = await self._client.runs(conversation_id=self._conversation_id, limit=_PAGE)
+            runs = [members(each) or {} for each in items(page.get("runs"))]
+            self._started += [str(run["run_id"]) for run in reversed(runs) if run.get("state") not in ENDED]
+            count = "1 run" if len(runs) == 1 else f"{len(runs)}{'+' if page.get('next') else ''} runs"
+            view.notice(f"conversation {self._conversation_id}, {count} so far; Ctrl-D leaves")
 
     @property
     def started(self) -> Sequence[str]:
@@ -52,8 +61,8 @@ class Talk:
         return self._started
 
     def first(self) -> Opens | None:
-        """See `Course`."""
-        return None
+        """See `Course`. What is active in the conversation: it may wait for the person who comes back."""
+        return self._open if self._started else None
 
     async def next(self, tell: Tell) -> Opens | None:
         """See `Course`."""

@@ -10,10 +10,21 @@ import anyio
 
 from jackline.cli import exits
 from jackline.cli.dialog import Action, Dialog, Edit, Say, Send, SendAll
-from jackline.cli.happenings import Escape, Happening, Interrupt, Line, Next, NoReader, Over, Phase, Touch
+from jackline.cli.happenings import (
+    Escape,
+    Happening,
+    Interrupt,
+    Line,
+    Next,
+    NoReader,
+    Over,
+    Phase,
+    Terminated,
+    Touch,
+)
 from jackline.cli.keyboard import Keyboard, Keys, Typing, edit, editor, left_alone, signals
 from jackline.cli.plain import one_line, pretty
-from jackline.client.errors import ClientError, Refused
+from jackline.client.errors import ClientError, Refused, Unreachable
 from jackline.client.frames import End, Entry, Frame, Gap, Heartbeat, Ready, Shutdown
 from jackline.client.shape import members
 
@@ -42,7 +53,7 @@ async def watch(
 
     Raises the `ClientError` that ended it early.
     """
-    return await _Watch(client, course, view, Dialog() if ask else None, editor).run()
+    return await _Watch(client, course, view, Dialog(keys=editor is not None) if ask else None, editor).run()
 
 
 class _Watch:
@@ -57,7 +68,7 @@ class _Watch:
         self._pushed = False
         """Whether something was written since the question, which must then be asked again."""
         self._topic = ""
-        self._stop_when_known = False
+        self._stop_wanted = False
         self._why = ""
         self._shown_at = 0.0
         self._dirty = False
@@ -94,6 +105,9 @@ class _Watch:
         code: int | ClientError = exits.FAILED
         calls = {
             signal.SIGINT: self._pressed_ctrl_c,
+            # Not the end at once: the shell would be left without echo, and nothing said of the run. An
+            # editor is waited for: killed, it would leave the terminal as it needs it.
+            signal.SIGTERM: lambda: self._put.send_nowait(Terminated()),
             signal.SIGWINCH: lambda: self._put.send_nowait(Touch(anew=False)),
             signal.SIGCONT: self._continued,
         }
@@ -187,9 +201,10 @@ class _Watch:
                     self._begin(opens)
                 case Phase(phase=phase, reason=reason, again_s=again_s):
                     self._pushed |= self._view.phase(phase, reason, again_s)
-                case Escape() | Interrupt() | Line():
+                case Escape() | Interrupt() | Terminated() | Line():
                     if await self._person(happening) == "leave":
-                        return self._leave()
+                        code = self._leave()
+                        return exits.TERMINATED if isinstance(happening, Terminated) else code
                 case Ready() | Entry() | Heartbeat() | Gap() | End() | Shutdown():
                     self._room.release()
                     await self._frame(happening)
@@ -227,7 +242,7 @@ class _Watch:
 
     def _over(self) -> None:
         """What was asked about a run that is gone must not reach the next one."""
-        self._stop_when_known = False
+        self._stop_wanted = False
         if self._dialog is not None:
             self._dialog.over()
 
@@ -248,9 +263,9 @@ class _Watch:
             elif not self._asks_why:
                 self._asks_why = True
                 self._group.start_soon(self._say_why, frame.run_id)
-        if self._stop_when_known and self._follow is not None and self._follow.run_id is not None:
-            self._stop_when_known = False
-            self._stop()
+        if self._stop_wanted and self._follow is not None and self._follow.run_id is not None:
+            self._stop_wanted = False
+            self._errand(self._send_stop(self._follow.run_id, told=True))
 
     async def _say_why(self, run_id: str) -> None:
         """Say why the run does not go on, where nobody drives it and no person is asked."""
@@ -290,14 +305,15 @@ class _Watch:
 
     # -- the person ----------------------------------------------------------------------------
 
-    async def _person(self, happening: Line | Escape | Interrupt) -> Action:
+    async def _person(self, happening: Line | Escape | Interrupt | Terminated) -> Action:
+        if isinstance(happening, Terminated):
+            return "leave"
         if self._dialog is None:
             return "leave" if isinstance(happening, Interrupt) else None
         self._pushed = True
         match happening:
             case Escape():
-                self._dialog.escape(twice=happening.twice and self._runs)
-                return None
+                return await self._act(self._dialog.escape(twice=happening.twice and self._runs))
             case Interrupt():
                 return await self._act(self._dialog.interrupt()) if self._runs else "leave"
             case Line(text=None):
@@ -414,14 +430,21 @@ class _Watch:
         if not self._runs:
             self._notice("nothing runs")
         elif run_id is None:
-            self._stop_when_known = True
+            self._stop_wanted = True
             self._notice("the stop is sent as soon as the run is known")
         else:
-            self._errand(self._send_stop(run_id))
+            self._errand(self._send_stop(run_id, told=False))
 
-    async def _send_stop(self, run_id: str) -> None:
+    async def _send_stop(self, run_id: str, *, told: bool) -> None:
+        """Stop the run; `told`: the person knows already that it may take a while."""
         try:
             await self._client.stop(run_id)
+        except Unreachable:
+            if self._follow is None or self._follow.run_id != run_id:
+                return
+            self._stop_wanted = True
+            if not told:
+                self._notice("the server is away; the stop is sent as soon as it answers")
         except ClientError as error:
             self._notice(f"the stop was not accepted: {exits.explain(error)[0]}")
 
@@ -432,7 +455,7 @@ class _Watch:
         self._view.show()
         with anyio.move_on_after(_GRACE_S):
             while self._errands:
-                if isinstance(await self._take.receive(), Interrupt):
+                if isinstance(await self._take.receive(), Interrupt | Terminated):
                     break
         if self._errands:
             self._notice("left before the server had answered what was sent last; see: jackline runs")
@@ -455,6 +478,8 @@ class _Watch:
         follow = self._follow
         assert follow is not None
         after = f" --after {follow.cursor}" if follow.cursor else ""
+        if self._stop_wanted:
+            self._notice("the stop was not sent: the server has not answered")
         self._notice(f"run {follow.run_id} goes on; come back with: jackline tail {follow.run_id}{after}")
 
     async def _code(self) -> int:
