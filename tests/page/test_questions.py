@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import json
+
 import pytest
-from playwright.async_api import Page, ViewportSize, expect
+from playwright.async_api import Page, Route, ViewportSize, expect
 
 from tests.blackbox.api import call, steps
 from tests.blackbox.conftest import World
-from tests.page.conftest import DESKTOP, Visitors, pending, state
-from tests.page.shown import SIZES
+from tests.page.conftest import DESKTOP, Visitors, pending, rows, shot, state
+from tests.page.shown import SIZES, card, unfold
 
 pytestmark = pytest.mark.anyio
 
@@ -136,3 +138,79 @@ async def test_who_reads_by_keyboard_does_not_answer_what_just_came(
     await deny.press("Enter")
     await expect(state(page)).to_have_text("completed")
     assert "delete /came" not in server.effects
+
+
+async def test_the_focus_goes_from_an_answered_question_to_the_next_and_then_to_its_call(
+    server: World, visitors: Visitors
+) -> None:
+    """G5: who answers by keyboard goes on from there, and sees what became of the last one."""
+    run_id = three(server, "focus")
+    page = await asked(visitors, server, run_id)
+    for left in (2, 1, 0):
+        deny = pending(page).get_by_role("button", name="Deny", exact=True).first
+        await expect(deny).to_be_enabled()
+        await deny.press("Enter")
+        await expect(pending(page).get_by_role("article")).to_have_count(left)
+        if left > 0:
+            await expect(pending(page).get_by_role("article").first).to_be_focused()
+    await expect(rows(page).filter(has_text="/focus/2").last).to_be_focused()
+
+
+async def test_the_focus_of_who_is_elsewhere_stays_there(server: World, visitors: Visitors) -> None:
+    """G5: a question that another answers takes the focus from nobody."""
+    run_id = three(server, "elsewhere")
+    page = await asked(visitors, server, run_id)
+    await pending(page).get_by_role("article").first.focus()
+    await page.locator("#composer").focus()
+    for each in server.api.snapshot(run_id)["approvals"]:
+        assert server.api.decide(each["call_id"], approve=False).status_code == 200
+    await expect(pending(page)).to_have_count(0)
+    await expect(page.locator("#composer")).to_be_focused()
+
+
+async def test_what_was_changed_before_it_ran_is_told_by_whom(server: World, visitors: Visitors) -> None:
+    """G5: the page has both, what was asked for and what has run."""
+    run_id = server.api.start(steps(call("delete", path="/asked"), {"say": "gone"}))
+    page = await asked(visitors, server, run_id)
+    await pending(page).get_by_role("button", name="Edit arguments").click()
+    await pending(page).get_by_label("path").fill("/edited")
+    await pending(page).get_by_label("Reason").fill("the other one")
+    await pending(page).get_by_role("button", name="Approve with changes").click()
+    await expect(state(page)).to_have_text("completed")
+    await unfold(page, "delete")
+    await expect(card(page, "delete").locator("del")).to_have_text("/asked")
+    await expect(card(page, "delete").locator("ins")).to_have_text("/edited")
+    await expect(card(page, "delete")).to_contain_text("approved by local")
+    await expect(card(page, "delete")).to_contain_text("the other one")
+    await shot(page, "changed-before-it-ran")
+
+
+async def test_a_run_that_is_known_by_its_snapshot_alone_tells_how_it_ended(
+    server: World, visitors: Visitors
+) -> None:
+    """G1, G4: what replaces the entries that are missing has the receipt and the error, too."""
+    stopped = server.api.start(steps(call("wait_for", name="never")))
+    server.api.until_tool(stopped, "wait_for", "started")
+    server.api.stop(stopped)
+    failed = server.api.start(steps({"say": "I try. ", "fail": 401}))
+    visitor = await visitors.come(server.server.url)
+    for run_id, told in ((stopped, "Quiet after"), (failed, "could not be asked")):
+        server.api.ended(run_id)
+        snapshot = server.api.snapshot(run_id)
+        seq = snapshot["seq"]
+        ready = {"run_id": run_id, "state": snapshot["state"], "seq": 0, "newest": seq}
+        frames = [
+            ("ready", ready),
+            ("gap", {"from": 1, "to": seq, "snapshot": snapshot}),
+            ("end", {"run_id": run_id, "state": snapshot["state"], "seq": seq}),
+        ]
+        body = "".join(f"event: {event}\ndata: {json.dumps(data)}\n\n" for event, data in frames)
+
+        async def answer(route: Route, body: str = body) -> None:
+            await route.fulfill(content_type="text/event-stream", body=body)
+
+        page = await visitor.context.new_page()
+        await page.route(f"**/runs/{run_id}/events*", answer)
+        await page.goto(f"{server.server.url}/#/runs/{run_id}")
+        await expect(page.locator(".ending")).to_contain_text(told)
+        await shot(page, f"gap-{snapshot['state']}")

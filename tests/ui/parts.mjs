@@ -159,8 +159,8 @@ window.refuse = (status, problem) => {
   }
 }
 
-const approvalOf = (run, { act = true, now = at(10) } = {}) => html`<${ApprovalCard} approval=${run.approvals.get(`${RUN}.1`)[0]} call=${run.calls.get(`${RUN}.1`)}
-  now=${Date.parse(now)} onDecide=${act ? onDecide : undefined} />`
+const approvalOf = (run) => html`<${ApprovalCard} approval=${run.approvals.get(`${RUN}.1`)[0]} call=${run.calls.get(`${RUN}.1`)}
+  now=${Date.parse(at(10))} onDecide=${onDecide} />`
 const toolCards = (run) => [...run.calls.values()].map((each) => html`<${ToolCard} key=${each.key} call=${each} run=${run} onShow=${(id) => window.said.push(['show', id])} />`)
 const sideOf = (run) => html`<aside class="side" aria-label="Timeline and figures"><${Timeline} run=${run} onShow=${(span) => window.said.push(['span', span.callId])} /><${Usage} usage=${run.usage} /></aside>`
 
@@ -178,9 +178,8 @@ const scenes = {
   tool: (number) => toolCards(running(folded(tools)))[number - 1],
   asking: (more) => approvalOf(folded(asking(more))),
   expiring: () => approvalOf(folded(asking({ expires_at: at(50), on_expiry: 'deny' }))),
-  looking: () => approvalOf(folded(asking()), { act: false }),
   huge: () => approvalOf(folded(asking({ args: { id: 12345678901234567890 } }))),
-  answered: (fields) => approvalOf(folded(answered(fields))),
+  answered: (fields) => toolCards(folded(answered(fields))),
   lost: () => approvalOf(folded(lost)),
   several: (numbers = [1, 2, 3]) => {
     const run = folded(several(numbers))
@@ -236,9 +235,6 @@ window.value = (it) => {
   render(null, app)
   render(around(html`<${JsonTree} value=${it} />`), app)
 }
-/** The question's answer comes by the stream, under the card that is shown. */
-window.decided = (fields) => render(around(approvalOf(folded(answered(fields)))), app)
-
 /** Everything at once, for a person, and for axe. */
 window.gallery = () => {
   render(null, app)

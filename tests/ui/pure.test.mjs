@@ -10,7 +10,7 @@ import { check } from '../../src/jackline/web/ui/model/check.js'
 import { Checker } from '../../src/jackline/web/ui/state/checker.js'
 import { changes, exact, fieldErrors, fieldsOf, read, same, tooDeep, typedOf } from '../../src/jackline/web/ui/model/form.js'
 import {
-  argsLine, beginningOf, callWord, duration, effectWord, errorWords, isStandIn, oneLine, outcomeWord, size, ticking, visible,
+  argsLine, beginningOf, callWord, duration, effectWord, errorWords, isStandIn, jsonOf, oneLine, outcomeWord, size, ticking, visible,
   withoutAnsi,
 } from '../../src/jackline/web/ui/model/words.js'
 
@@ -396,4 +396,12 @@ test('two servers under two paths of one origin keep nothing in common, and the 
     assert.equal(seen.at(-1), `${own}theme`)
   }
   delete globalThis.location
+})
+
+test('a number that is not what was sent is marked in a line, and is no number where it is copied', () => {
+  const ids = JSON.parse('{"id": 12345678901234567890, "far": 1e400, "near": 9007199254740991, "part": 0.5}')
+  const told = 'id=12345678901234567000 (rounded by the browser) far=Infinity (rounded by the browser) near=9007199254740991 part=0.5'
+  assert.equal(argsLine(ids, 400), told)
+  assert.deepEqual(JSON.parse(jsonOf(ids)), { ...ids, id: '12345678901234567000 (rounded by the browser)', far: 'Infinity (rounded by the browser)' })
+  assert.ok(!exact({ far: ids.far }))
 })

@@ -78,6 +78,14 @@ def test_a_gaps_snapshot_stands_for_what_it_replaces(
     assert seen["snapshot"] == told(folded(entries))
     seqs = [item["key"] for item in seen["items"]]
     assert len(seqs) == len(set(seqs))
+    assert endings(seen) == endings(node.fold(frames(entries))), (
+        "the receipt and the error stand at the ending"
+    )
+    assert seen["byStep"] is None, "how many requests there were is not known"
+
+
+def endings(seen: Any) -> list[str]:
+    return [item["note"] for item in seen["items"] if item.get("note") in {"stopped", "completed", "failed"}]
 
 
 @many

@@ -1,5 +1,5 @@
 /** A form for a call's arguments, made from its schema; what was typed, as arguments. Pure. @module */
-import {isStandIn, ownOf} from './words.js';
+import {isExact, isStandIn, ownOf} from './words.js';
 
 /** @typedef {Record<string, any>} Data */
 
@@ -167,9 +167,6 @@ function parsed(text) {
   }
 }
 
-/** @param {number} value */
-const isExact = (value) => !Number.isInteger(value) || Number.isSafeInteger(value);
-
 /**
  * Whether a value is what was sent: larger whole numbers than 2⁵³ are not. Arguments with such a number must not
  * be edited here, since all of them would be sent back, and this one would be another.
@@ -226,7 +223,8 @@ export function same(one, other) {
 /** What was changed, by name. @param {unknown} before @param {unknown} after
  * @returns {{name: string, before: unknown, after: unknown}[]} undefined: it was not there, or is not any more */
 export function changes(before, after) {
-  if (!isObject(before) || !isObject(after)) return same(before, after) ? [] : [{name: '', before, after}];
+  // Of what is stored aside only where it lies is known.
+  if (!isObject(before) || !isObject(after) || isStandIn(before) || isStandIn(after)) return same(before, after) ? [] : [{name: '', before, after}];
   const names = [...new Set([...Object.keys(before), ...Object.keys(after)])];
   return names
     .map((name) => ({name, before: ownOf(before, name), after: ownOf(after, name)}))

@@ -94,7 +94,7 @@ import { closeTimeline, createTimeline, timelineApproval, timelineTool, timeline
 /** @typedef {{step: number, attempt: number, input_tokens: number, output_tokens: number, ttft_ms: number | null,
  *   model: string | null, cost_usd: number | null}} StepUsage */
 /** @typedef {{input_tokens: number, output_tokens: number, model: string | null, ttft_ms: number | null,
- *   cost_usd: number | null, byStep: StepUsage[]}} Usage */
+ *   cost_usd: number | null, byStep: StepUsage[] | null}} Usage `byStep`: null once only a snapshot has told of some */
 
 /**
  * @typedef {object} Run
@@ -380,7 +380,7 @@ function addUsage(run, data) {
   usage.output_tokens += more.output_tokens ?? 0
   usage.ttft_ms = more.ttft_ms ?? usage.ttft_ms
   usage.model = more.model || usage.model
-  usage.byStep.push({
+  usage.byStep?.push({
     step: data.step ?? run.step,
     attempt: data.attempt ?? run.attempt,
     input_tokens: more.input_tokens ?? 0,
@@ -530,7 +530,7 @@ function applySnapshot(run, gap) {
   run.step = snapshot.step ?? 0
   run.createdAt = snapshot.created_at ?? ''
   run.updatedAt = snapshot.updated_at ?? ''
-  run.usage = { ...run.usage, ...snapshot.usage, byStep: [] }
+  run.usage = { ...run.usage, ...snapshot.usage, byStep: null }
   run.stop = snapshot.stop ? { ...snapshot.stop } : null
   run.receipt = snapshot.receipt ?? null
   run.output = snapshot.output ?? undefined
@@ -581,7 +581,10 @@ function snapshotItems(run, gap, snapshot) {
   run.pending = [...run.approvals.values()].flat().filter((round) => round.state === 'pending')
   // Stable: what was requested together stays in its order.
   items.sort((one, other) => one.seq - other.seq)
-  const told = { key: `g${run.seq}`, kind: 'note', version: 1, seq: run.seq, at: run.updatedAt, note: 'gap', data: { from: gap.from, to: gap.to } }
-  run.items = [...items, /** @type {Note} */ (told)]
+  const note = { kind: /** @type {const} */ ('note'), version: 1, seq: run.seq, at: run.updatedAt }
+  /** @type {Note} */ const told = { ...note, key: `g${run.seq}`, note: 'gap', data: { from: gap.from, to: gap.to } }
+  // The entry that tells how it ended is among those that are missing, and nothing follows it.
+  const ending = isTerminal(run.state) ? noteOf(snapshot) : null
+  run.items = [...items, told, ...(ending === null ? [] : [{ ...note, key: `n${run.seq}`, note: ending, data: {} }])]
   run.title = titleOf((snapshot.transcript ?? []).filter((/** @type {Data} */ each) => each.role === 'user').at(-1)?.text)
 }

@@ -188,6 +188,15 @@ export const visible = (text) =>
 /** A terminal's colours and cursor movements, which mean nothing here. @param {string} text */
 export const withoutAnsi = (text) => text.replace(/\u001b(?:\[[0-9;?]*[ -/]*[@-~]|\][^\u0007\u001b]*(?:\u0007|\u001b\\))/g, '');
 
+/** Whether a number is what was sent: larger whole numbers than 2⁵³ are rounded where JSON is read. @param {number} value */
+export const isExact = (value) => Number.isFinite(value) && (!Number.isInteger(value) || Number.isSafeInteger(value));
+
+/** Stands at a number that may be another than was sent. */
+export const ROUNDED = '(rounded by the browser)';
+
+/** A value as JSON, to be copied: a number that is not what was sent is a text that says so, not another number. @param {unknown} value */
+export const jsonOf = (value) => JSON.stringify(value, (_, each) => (typeof each === 'number' && !isExact(each) ? `${each} ${ROUNDED}` : each), 2);
+
 /** One line of a value, for where there is no room. @param {unknown} value @param {number} [most] */
 export function oneLine(value, most = 160) {
   const text = typeof value === 'string' ? value : beginningOf(value, most * 4 + 1);
@@ -209,7 +218,7 @@ export function beginningOf(value, least) {
     if (!('value' in next)) continue;
     const each = next.value;
     if (each === null || typeof each !== 'object') {
-      text += JSON.stringify(typeof each === 'string' ? each.slice(0, least) : each) ?? '';
+      text += typeof each === 'number' && !isExact(each) ? `${each} ${ROUNDED}` : (JSON.stringify(typeof each === 'string' ? each.slice(0, least) : each) ?? '');
       continue;
     }
     const list = Array.isArray(each);

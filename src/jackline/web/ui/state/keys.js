@@ -15,7 +15,7 @@ const isTyping = (target) =>
 
 /** @param {EventTarget | null} target */
 const fieldOfQuestion = (target) =>
-  target instanceof Element && target.closest('.jl-approval') !== null ? target : null;
+  target instanceof Element && target.closest('.jl-approval, .jl-step') !== null ? target : null;
 
 /** Listen to the keyboard. @param {App} app */
 export function listenToKeys(app) {

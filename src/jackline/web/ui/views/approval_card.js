@@ -1,7 +1,7 @@
 /** A question to a person, as a document: what is asked, why, with which arguments; and the answer. @module */
 import {html, useId, useLayoutEffect, useMemo, useRef, useState} from '../html.js';
-import {changes, exact, fieldErrors, fieldsOf, read, same, tooDeep, typedOf} from '../model/form.js';
-import {answerWord, dateOf, effectWord, isStandIn, oneLine, ticking, timeOf, visible} from '../model/words.js';
+import {exact, fieldErrors, fieldsOf, read, same, tooDeep, typedOf} from '../model/form.js';
+import {answerWord, dateOf, effectWord, isStandIn, ticking, timeOf, visible} from '../model/words.js';
 import {Checker} from '../state/checker.js';
 import {ArgsForm} from './args_form.js';
 import {useNow} from './tick.js';
@@ -23,62 +23,31 @@ const SLOW_MS = 2_000;
 
 /**
  * @param {object} props
- * @param {Round} props.approval
+ * @param {Round} props.approval one that waits
  * @param {Call | undefined} [props.call] what is asked about
  * @param {number} [props.now] by the server's clock: for how long the question still waits
- * @param {OnDecide | undefined} [props.onDecide] missing: it can only be looked at
+ * @param {OnDecide} props.onDecide
  */
 export function ApprovalCard({approval, call, now, onDecide}) {
   const id = useId();
   const {state, kind, name} = approval;
-  const pending = state === 'pending';
-  const card = useKeptFocus(pending);
   const title = kind === 'outcome' ? html`What became of <code>${visible(name)}</code>?` : html`May <code>${visible(name)}</code> run?`;
   const effect = effectWord(call?.effect);
-  return html`<article class="jl-approval" data-state=${state} data-call=${approval.callId} aria-labelledby=${id} tabindex="-1" ref=${card}>
+  return html`<article class="jl-approval" data-state=${state} data-call=${approval.callId} aria-labelledby=${id} tabindex="-1">
     <header>
       <h3 id=${id}>${title}</h3>
-      <span class="jl-badge" data-tone=${tone(approval)}>${badge(approval)}</span>
+      <span class="jl-badge" data-tone="warn">${answerWord(approval)}</span>
     </header>
     <p class="jl-facts">
       ${effect && html`<span data-effect=${call?.effect}>${effect}</span>`}
       <span title=${dateOf(approval.requestedAt)}>asked at ${timeOf(approval.requestedAt)}</span>
       ${approval.round > 1 && html`<span>question ${approval.round} about this call</span>`}
-      ${pending && approval.expiresAt !== null && html`<${Expiry} approval=${approval} now=${now} />`}
+      ${approval.expiresAt !== null && html`<${Expiry} approval=${approval} now=${now} />`}
     </p>
-    ${kind === 'outcome' && pending && html`<p class="jl-why">The worker was lost while this call ran, and nobody saw how it ended. Look at what it was to change before you answer.</p>`}
+    ${kind === 'outcome' && html`<p class="jl-why">The worker was lost while this call ran, and nobody saw how it ended. Look at what it was to change before you answer.</p>`}
     ${approval.question !== null && approval.question !== '' && html`<div class="jl-why"><p class="jl-label">Why</p><p class="jl-plain">${visible(approval.question)}</p></div>`}
-    ${pending && onDecide !== undefined
-      ? kind === 'outcome'
-        ? html`<${OutcomeForm} approval=${approval} onDecide=${onDecide} />`
-        : html`<${CallForm} approval=${approval} onDecide=${onDecide} />`
-      : html`<${Args} approval=${approval} />`}
-    ${!pending && html`<${Answer} approval=${approval} />`}
+    ${kind === 'outcome' ? html`<${OutcomeForm} approval=${approval} onDecide=${onDecide} />` : html`<${CallForm} approval=${approval} onDecide=${onDecide} />`}
   </article>`;
-}
-
-/** @param {Round} approval */
-function tone({state, outcome}) {
-  if (state === 'pending') return 'warn';
-  if (state === 'granted') return 'ok';
-  if (state === 'denied' || state === 'expired' || outcome === 'abort') return 'danger';
-  return 'muted';
-}
-
-/** @param {Round} approval */
-const badge = (approval) => (approval.state === 'expired' ? 'expired' : approval.state === 'withdrawn' ? 'withdrawn' : answerWord(approval));
-
-/** The inputs go once it is answered: who was in them is taken to the card. @param {boolean} pending */
-function useKeptFocus(pending) {
-  const card = useRef(/** @type {HTMLElement | null} */ (null));
-  const within = useRef(false);
-  const before = useRef(pending);
-  if (card.current !== null) within.current = card.current.contains(document.activeElement);
-  useLayoutEffect(() => {
-    if (before.current && !pending && within.current) card.current?.focus();
-    before.current = pending;
-  }, [pending]);
-  return card;
 }
 
 /** @param {{approval: Round, now: number | undefined}} props */
@@ -99,24 +68,6 @@ const Args = ({approval}) => html`<div class="jl-args"><p class="jl-label">Argum
 
 /** @param {Round} approval */
 const runOf = ({callId}) => callId.slice(0, Math.max(0, callId.lastIndexOf('.')));
-
-/** Who said what, and when. @param {{approval: Round}} props */
-function Answer({approval}) {
-  const {by, at, reason, grantedArgs, args, result} = approval;
-  const edited = grantedArgs === undefined ? [] : changes(args, grantedArgs);
-  const who = by === null || by === 'system' ? '' : ` by ${by}`;
-  return html`<div class="jl-answer" data-tone=${tone(approval)}>
-    <p><strong>${sentence(answerWord(approval))}</strong>${who}${at !== null && html` <span class="jl-muted" title=${dateOf(at)}>at ${timeOf(at)}</span>`}</p>
-    ${reason !== null && reason !== '' && html`<p class="jl-plain jl-reason">“${reason}”</p>`}
-    ${edited.length > 0 && html`<p class="jl-label">Changed before it ran</p><dl class="jl-changes">${edited.map(({name, before, after}) => html`<div>
-      <dt>${name || 'Arguments'}</dt><dd><del>${before === undefined ? '(not given)' : oneLine(before)}</del> <span class="jl-hidden">became</span><ins>${after === undefined ? '(left out)' : oneLine(after)}</ins></dd>
-    </div>`)}</dl>`}
-    ${result !== undefined && result !== null && html`<p class="jl-label">Result, as they said</p><${Value} value=${result} label="Result" runId=${runOf(approval)} />`}
-  </div>`;
-}
-
-/** @param {string} text */
-const sentence = (text) => text.slice(0, 1).toUpperCase() + text.slice(1);
 
 /**
  * Sends an answer, and says what became of it.
@@ -196,11 +147,13 @@ function CallForm({approval, onDecide}) {
   const [editing, edit] = useState(false);
   const [asJson, setAsJson] = useState(false);
   const cannot = useMemo(() => cannotEdit(args), [args]);
+  // What the form is made of: what was asked for, or what was written as JSON since. Else it would drop new names.
+  const [base, setBase] = useState(args);
   const [typed, type] = useState(() => (cannot === null ? typedOf(fieldsOf(schema, args), args) : {}));
-  const fields = useMemo(() => (asJson || cannot !== null ? null : fieldsOf(schema, args)), [asJson, cannot, schema, args]);
+  const fields = useMemo(() => (asJson || cannot !== null ? null : fieldsOf(schema, base)), [asJson, cannot, schema, base]);
   const [reason, setReason] = useState('');
   const [sending, send, again] = useSending(approval, onDecide);
-  const made = useMemo(() => (editing ? read(fields, typed, args) : null), [editing, fields, typed, args]);
+  const made = useMemo(() => (editing ? read(fields, typed, base) : null), [editing, fields, typed, base]);
   const checked = useChecked(schema, made?.args ?? null);
   const faults = made === null ? new Map() : made.errors.size > 0 ? made.errors : (checked ?? new Map());
   const errors = new Map([...(sending.at === 'refused' ? sending.fields : []), ...faults]);
@@ -213,8 +166,9 @@ function CallForm({approval, onDecide}) {
     void send({approve: true, ...(edited && made.args !== null && {args: made.args}), ...said}, edited ? 'Approve with changes' : 'Approve');
   };
   const toggleJson = () => {
-    const next = asJson ? fieldsOf(schema, args) : null;
-    type(typedOf(next, made?.args ?? args));
+    const now = made?.args ?? args;
+    setBase(now);
+    type(typedOf(asJson ? fieldsOf(schema, now) : null, now));
     setAsJson(!asJson);
   };
   return html`<form class="jl-decide" onSubmit=${(/** @type {Event} */ event) => event.preventDefault()}>
@@ -223,7 +177,7 @@ function CallForm({approval, onDecide}) {
           <${ArgsForm} fields=${fields} typed=${typed} errors=${errors} disabled=${over} onType=${(/** @type {any} */ next) => (type(next), again())} />
           <div class="jl-buttons">
             ${fieldsOf(schema, args) !== null && html`<button type="button" class="quiet" disabled=${over || wrong} onClick=${toggleJson}>${asJson ? 'Edit as a form' : 'Edit as JSON'}</button>`}
-            <button type="button" class="quiet" disabled=${over} onClick=${() => (edit(false), setAsJson(false), type(typedOf(fieldsOf(schema, args), args)), again())}>Undo the changes</button>
+            <button type="button" class="quiet" disabled=${over} onClick=${() => (edit(false), setAsJson(false), setBase(args), type(typedOf(fieldsOf(schema, args), args)), again())}>Undo the changes</button>
           </div>
         </div>`
       : html`<${Args} approval=${approval} />`}

@@ -1,6 +1,6 @@
 /** Where a task is written: of a new conversation, or as the next of this one. @module */
 import {html, useEffect, useLayoutEffect, useRef, useState} from '../html.js';
-import {Refused} from '../client.js';
+import {Refused, Unreachable} from '../client.js';
 import {keepDraft, keyedDraft, readDraft, wishOf} from '../state/drafts.js';
 import {runHref} from '../state/route.js';
 import {explain} from '../state/words.js';
@@ -28,6 +28,7 @@ export function Composer({app, conversationId, agent = null, agents, defaultAgen
   const left = useRef(false);
   useEffect(() => () => void (left.current = true), []);
   const field = useRef(/** @type {HTMLTextAreaElement | null} */ (null));
+  const button = useRef(/** @type {HTMLElement | null} */ (null));
   const busy = error instanceof Refused && error.status === 409;
   const chosen = draft.agent || agent || defaultAgent || '';
 
@@ -54,6 +55,8 @@ export function Composer({app, conversationId, agent = null, agents, defaultAgen
   /** @param {'queue' | 'stop'} [onBusy] */
   const send = async (onBusy) => {
     const text = draft.text.trim();
+    // What offers to send again goes: who was there is not left without a place.
+    if (document.activeElement?.closest('.composer .notice')) button.current?.focus();
     if (text === '' || sending !== 'no') return;
     const wish = wishOf(conversationId, chosen, defaultAgent, onBusy);
     const keyed = keyedDraft(draft, text, wish);
@@ -97,18 +100,20 @@ export function Composer({app, conversationId, agent = null, agents, defaultAgen
       <button type="button" class="danger" onClick=${() => void send('stop')}>Stop it, then send</button>
     </div>`}
     ${error !== null && !busy && html`<div class="notice" data-tone="danger" role="alert">
-      <span>Not sent. ${explain(error)} What you wrote is kept.</span>
+      <span>${error instanceof Unreachable
+        ? `It is not known whether this arrived. ${explain(error)} If it did, the run is in the list. The same again is safe: it starts no second run. Changed, it starts another one.`
+        : `Not sent. ${explain(error)} What you wrote is kept.`}</span>
       <button type="submit">Try again</button>
     </div>`}
     <div class="composer-row">
       <textarea ref=${field} id="composer" rows="1" aria-label=${label} placeholder=${conversationId === null ? 'What is to be done?' : 'Go on with this conversation'}
-        value=${draft.text} disabled=${sending !== 'no'} onKeyDown=${onKeyDown}
+        value=${draft.text} readOnly=${sending !== 'no'} onKeyDown=${onKeyDown}
         onInput=${(/** @type {InputEvent} */ event) => edit({text: /** @type {HTMLTextAreaElement} */ (event.currentTarget).value})}></textarea>
       ${agents.length > 1 && html`<select aria-label="Agent" value=${chosen}
         onChange=${(/** @type {Event} */ event) => edit({agent: /** @type {HTMLSelectElement} */ (event.currentTarget).value})}>
         ${agents.map(({name}) => html`<option value=${name}>${name}</option>`)}
       </select>`}
-      <button type="submit" class="primary" disabled=${sending !== 'no' || draft.text.trim() === ''}>
+      <button type="submit" class="primary" ref=${button} disabled=${draft.text.trim() === ''} aria-disabled=${sending !== 'no'}>
         ${sending === 'no' ? 'Send' : 'Sending …'}
       </button>
     </div>

@@ -1,6 +1,6 @@
 /** JSON as a tree that can be read, folded, walked through by key, and copied. @module */
 import {html, useState} from '../html.js';
-import {count, visible} from '../model/words.js';
+import {ROUNDED, count, isExact, jsonOf, visible} from '../model/words.js';
 import {CopyButton} from './copy.js';
 
 /** How many members are shown before one asks for more. */
@@ -18,7 +18,7 @@ const LONG_LINES = 12;
  *   many levels are open at first
  */
 export function JsonTree({value, label = 'Value', open = 2, copy = true}) {
-  const text = () => (typeof value === 'string' ? value : JSON.stringify(value, null, 2));
+  const text = () => (typeof value === 'string' ? value : jsonOf(value));
   return html`<div class="jl-json" role="group" aria-label=${label} onKeyDown=${walk}>
     ${copy && html`<${CopyButton} text=${text} label=${label} />`}
     ${isFolder(value) && size(value) > 0 ? html`<${Members} value=${value} open=${open} />` : html`<${Scalar} value=${value} />`}
@@ -34,7 +34,7 @@ const size = (value) => (Array.isArray(value) ? value.length : Object.keys(value
 /** @param {Record<string, unknown> | unknown[]} value */
 function inline(value) {
   const members = Object.values(value);
-  if (members.length > OPEN_MEMBERS || members.some((each) => isFolder(each) || (typeof each === 'string' && each.length > LINE_CHARACTERS))) return null;
+  if (members.length > OPEN_MEMBERS || members.some((each) => isFolder(each) || (typeof each === 'number' && !isExact(each)) || (typeof each === 'string' && each.length > LINE_CHARACTERS))) return null;
   const line = visible(JSON.stringify(value, null, 1).replace(/\n\s*/g, ' '));
   return line.length <= LINE_CHARACTERS ? line : null;
 }
@@ -91,7 +91,7 @@ function Scalar({value}) {
   if (typeof value === 'string') return html`<${Text} text=${value} />`;
   if (isFolder(value)) return html`<code class="jl-empty">${Array.isArray(value) ? '[] empty' : '{} empty'}</code>`;
   const kind = value === null || value === undefined ? 'null' : typeof value;
-  return html`<code class="jl-scalar" data-kind=${kind}>${String(value ?? null)}</code>`;
+  return html`<code class="jl-scalar" data-kind=${kind}>${String(value ?? null)}</code>${typeof value === 'number' && !isExact(value) && html` <span class="jl-about" title="It has more digits than a browser can keep: what was sent may be another number.">${ROUNDED}</span>`}`;
 }
 
 /** Where a folded text is cut. @param {string} text */

@@ -1,5 +1,5 @@
 /** A run: what was said and done, what it asks, and beside it where the time went. @module */
-import {html, useEffect, useMemo, useRef, useState} from '../html.js';
+import {html, useEffect, useLayoutEffect, useMemo, useRef, useState} from '../html.js';
 import {answerWord, duration} from '../model/words.js';
 import {useObservables} from '../state/hooks.js';
 import {runHref} from '../state/route.js';
@@ -120,9 +120,12 @@ function Pending({app, followed}) {
   const region = useRef(/** @type {HTMLElement | null} */ (null));
   const over = isEnded(run.state) || run.state === 'stopping';
   useToldElsewhere(app, run);
-  useSettling(region, over ? '' : run.pending.map(keyOf).join(' '));
-  if (run.pending.length === 0 || over) return null;
-  return html`<section class="pending" aria-label="Questions of this run" ref=${region} onClickCapture=${onlySettled} onKeyDownCapture=${onlyPressed}>
+  const shown = over ? [] : run.pending;
+  useSettling(region, shown.map(keyOf).join(' '));
+  const onFocus = useFocusKept(region, shown);
+  if (shown.length === 0) return null;
+  return html`<section class="pending" aria-label="Questions of this run" ref=${region} ...${onFocus}
+    onClickCapture=${onlySettled} onKeyDownCapture=${onlyPressed}>
     <h2 class="visually-hidden">Questions of this run</h2>
     ${run.pending.length > 1 && html`<${StepApprovals} approvals=${run.pending} calls=${run.calls} onDecideAll=${(/** @type {any} */ decisions) => app.decideAll(decisions)} />`}
     ${run.pending.map((approval) => html`<${ApprovalCard} key=${keyOf(approval)} approval=${approval} call=${run.calls.get(approval.callId)} now=${Date.now() + run.skewMs}
@@ -132,6 +135,37 @@ function Pending({app, followed}) {
 
 /** @param {import('../model/run.js').Round} round */
 const keyOf = ({callId, round}) => `${callId}-${round}`;
+
+/**
+ * Where the question that has the focus goes, the next one has it, else what became of the call.
+ * @param {{current: HTMLElement | null}} region @param {import('../model/run.js').Round[]} rounds those that are shown
+ */
+function useFocusKept(region, rounds) {
+  /** The call whose question has the focus; '' for that about all, null for none. */
+  const focused = useRef(/** @type {string | null} */ (null));
+  const before = useRef(rounds);
+  useLayoutEffect(() => {
+    const calls = before.current.map(({callId}) => callId);
+    before.current = rounds;
+    // A button that is disabled while its answer is sent has lost the focus already, and nobody else has got it.
+    if (focused.current === null || (document.activeElement ?? document.body) !== document.body) return;
+    if (calls.length === 0 || rounds.some(({callId}) => callId === focused.current)) return;
+    const at = Math.max(0, calls.indexOf(focused.current));
+    const next = calls.slice(at).concat(calls).find((callId) => rounds.some((round) => round.callId === callId)) ?? rounds[0]?.callId;
+    const row = document.querySelector(`[role="feed"] .jl-tool[data-call="${CSS.escape(calls[at] ?? '')}"]`)?.closest('.feed-row');
+    const to = next !== undefined ? region.current?.querySelector(`[data-call="${CSS.escape(next)}"]`) : (row ?? document.querySelector('[role="feed"]'));
+    if (next === undefined) focused.current = null;
+    if (to instanceof HTMLElement) to.focus({preventScroll: next === undefined});
+  }, [rounds.map(keyOf).join(' ')]);
+  return {
+    onFocusIn: (/** @type {FocusEvent} */ {target}) => {
+      focused.current = (target instanceof Element && target.closest('.jl-approval')?.getAttribute('data-call')) || '';
+    },
+    onFocusOut: (/** @type {FocusEvent} */ {relatedTarget}) => {
+      if (relatedTarget instanceof Node && !region.current?.contains(relatedTarget)) focused.current = null;
+    },
+  };
+}
 
 /** A question goes once it is answered: who had it before their eyes is told by whom. @param {App} app @param {import('../model/run.js').Run} run */
 function useToldElsewhere(app, run) {

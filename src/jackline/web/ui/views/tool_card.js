@@ -1,6 +1,7 @@
 /** A tool call: what it is given, how far it is, what it came to. @module */
 import {html, useId} from '../html.js';
-import {answerWord, argsLine, callWord, dateOf, duration, effectWord, oneLine, ticking, timeOf, valueLine, visible} from '../model/words.js';
+import {changes} from '../model/form.js';
+import {answerWord, argsLine, callWord, dateOf, duration, effectWord, jsonOf, oneLine, ticking, timeOf, valueLine, visible} from '../model/words.js';
 import {CopyButton} from './copy.js';
 import {ErrorNote} from './error_note.js';
 import {useKept} from './kept.js';
@@ -80,16 +81,25 @@ function Body({call, runId, onShow}) {
     <${Verifies} call=${call} onShow=${onShow} />
     <p class="jl-label">Arguments</p>
     <${Value} value=${args} label="Arguments" runId=${runId} />
-    ${rounds.filter((round) => round.state !== 'pending').map((round) => html`<p class="jl-decided" data-state=${round.state}>
-      ${round.kind === 'outcome' ? 'Outcome' : 'Approval'}: <strong>${answerWord(round)}</strong>${round.by && round.by !== 'system' ? ` by ${round.by}` : ''}
-      ${round.at && html` <span class="jl-muted" title=${dateOf(round.at)}>at ${timeOf(round.at)}</span>`}${round.reason && html`<span class="jl-plain">: “${round.reason}”</span>`}
-    </p>`)}
+    ${rounds.filter((round) => round.state !== 'pending').map((round) => html`<${Decided} round=${round} />`)}
     ${call.progress !== undefined && html`<${Progress} call=${call} runId=${runId} />`}
     ${error !== null && html`<${ErrorNote} error=${error} />`}
     ${result !== undefined && html`<p class="jl-label">Result</p><${Value} value=${result} label="Result" runId=${runId} />`}
     ${state === 'unknown' && html`<p class="jl-about">Nobody saw how it ended: it may have happened, in whole or in part.</p>`}
     <p class="jl-foot"><code>${call.callId}</code>${call.startedAt && html`<span title=${dateOf(call.startedAt)}>started at ${timeOf(call.startedAt)}</span>`}
-      <${CopyButton} label="the call as JSON" text=${() => JSON.stringify(plain(call), null, 2)} /></p>`;
+      <${CopyButton} label="the call as JSON" text=${() => jsonOf(plain(call))} /></p>`;
+}
+
+/** Who answered a question about it, and what they changed. @param {{round: import('../model/run.js').Round}} props */
+function Decided({round}) {
+  const edited = round.grantedArgs === undefined ? [] : changes(round.args, round.grantedArgs);
+  return html`<div class="jl-decided" data-state=${round.state}>
+    <p>${round.kind === 'outcome' ? 'Outcome' : 'Approval'}: <strong>${answerWord(round)}</strong>${round.by && round.by !== 'system' ? ` by ${round.by}` : ''}
+      ${round.at && html` <span class="jl-muted" title=${dateOf(round.at)}>at ${timeOf(round.at)}</span>`}${round.reason && html`<span class="jl-plain">: “${round.reason}”</span>`}</p>
+    ${edited.length > 0 && html`<p class="jl-label">Changed before it ran</p><dl class="jl-changes">${edited.map(({name, before, after}) => html`<div>
+      <dt>${visible(name) || 'Arguments'}</dt><dd><del>${before === undefined ? '(not given)' : valueLine(before)}</del> <span class="jl-hidden">became</span><ins>${after === undefined ? '(left out)' : valueLine(after)}</ins></dd>
+    </div>`)}</dl>`}
+  </div>`;
 }
 
 /** The call as one would put it into a ticket. @param {Call} call */

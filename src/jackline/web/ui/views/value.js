@@ -1,6 +1,6 @@
 /** Whatever a tool was given or gave: text, a value, or what is stored aside. @module */
 import {createContext, html, useContext, useState} from '../html.js';
-import {count, isStandIn, size, visible, withoutAnsi} from '../model/words.js';
+import {count, isStandIn, jsonOf, size, visible, withoutAnsi} from '../model/words.js';
 import {CopyButton} from './copy.js';
 import {JsonTree} from './json_tree.js';
 import {useKept} from './kept.js';
@@ -57,7 +57,7 @@ function Aside({value, label, runId}) {
   return html`<div class="jl-aside">
     ${state.text === undefined
       ? html`<p class="jl-none">Large (${size(value.bytes)}): this is how it begins.</p>
-          <div class="jl-block">${visible(withoutAnsi(typeof value.preview === 'string' ? value.preview : JSON.stringify(value.preview)))}…</div>`
+          <div class="jl-block">${visible(withoutAnsi(typeof value.preview === 'string' ? value.preview : jsonOf(value.preview)))}…</div>`
       : html`<${TextValue} text=${state.text} label=${label} folded=${false} />`}
     ${fetchIt !== null && html`<div class="jl-buttons">
       <button type="button" disabled=${state.busy} onClick=${() => get(async (blob) => download(blob, value.artifact))}>Download<span class="jl-hidden"> ${label}</span></button>
