@@ -130,6 +130,8 @@ async def visitors(browser: Browser) -> AsyncGenerator[Visitors]:
             await visitor.look_back()
     finally:
         for visitor in made.made:
+            # An answer that a test changes may still be on its way.
+            await visitor.context.unroute_all(behavior="ignoreErrors")
             await visitor.context.close()
 
 

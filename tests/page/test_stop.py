@@ -185,12 +185,41 @@ async def test_who_hammers_on_esc_finds_the_choice_open(own_server: World, visit
     await expect(stop_all).to_be_visible()
     await esc(3)
     await expect(stop_all).to_be_hidden()
+    await page.evaluate("new Promise(requestAnimationFrame)")  # it has told that it is closed
     await esc(6)
     await esc(6.1)
     await expect(stop_all).to_be_focused()
     await page.keyboard.press("Enter")
     for run_id in runs:
         assert own_server.api.ended(run_id)["state"] == "stopped"
+
+
+async def test_the_choice_opens_again_however_fast_it_is_asked_for(
+    own_server: World, visitors: Visitors
+) -> None:
+    """G4: also before the page was painted. It would stay closed, and Esc would do nothing any more."""
+    for _ in range(2):
+        own_server.api.start(LONG)
+    page = await (await visitors.come(own_server.server.url)).open()
+    await expect(dock(page)).to_contain_text("2 runs go on")
+    esc = await escs(page)
+    await esc(0)
+    await esc(0.1)
+    await expect(page.get_by_role("dialog")).to_be_visible()
+    await page.evaluate(
+        """() => {
+            const dialog = document.querySelector('dialog[open]');
+            dialog.addEventListener('close', () => {
+                for (const later of [60_000, 60_100]) {
+                    const press = new KeyboardEvent('keydown', {key: 'Escape', cancelable: true});
+                    Object.defineProperty(press, 'timeStamp', {value: performance.now() + later});
+                    dispatchEvent(press);
+                }
+            }, {once: true});
+            dialog.close();
+        }"""
+    )
+    await expect(page.get_by_role("dialog").get_by_role("button", name="Stop all 2")).to_be_visible()
 
 
 async def test_a_stop_that_does_not_arrive_says_so_and_arrives_later(

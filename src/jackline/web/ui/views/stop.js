@@ -93,10 +93,11 @@ export function StopChoice({app}) {
   const dialog = useRef(/** @type {HTMLDialogElement | null} */ (null));
   const going = app.list.index.going();
   const shown = app.choosing && going.length > 0;
+  // Each time: what closes by itself and is asked for again before it was rendered has changed nothing in between.
   useEffect(() => {
     if (shown && !dialog.current?.open) dialog.current?.showModal();
     if (!shown && dialog.current?.open) dialog.current.close();
-  }, [shown]);
+  });
   return html`<dialog ref=${dialog} class="dialog" aria-labelledby="stop-choice" onClose=${() => app.choose(false)}>
     <h2 id="stop-choice">What is to be stopped?</h2>
     <ul class="plain choices">
