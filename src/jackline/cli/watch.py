@@ -11,6 +11,7 @@ import anyio
 from jackline.cli import exits
 from jackline.cli.dialog import Action, Dialog, Edit, Say, Send, SendAll
 from jackline.cli.happenings import Escape, Happening, Interrupt, Line, Next, NoReader, Over, Phase, Touch
+from jackline.cli.hints import command
 from jackline.cli.keyboard import Keyboard, Keys, Typing, edit, editor, left_alone, signals
 from jackline.cli.plain import one_line, pretty
 from jackline.client.errors import ClientError, Refused
@@ -423,8 +424,9 @@ class _Watch:
     def _come_back(self) -> None:
         follow = self._follow
         assert follow is not None
-        after = f" --after {follow.cursor}" if follow.cursor else ""
-        self._notice(f"run {follow.run_id} goes on; come back with: jackline tail {follow.run_id}{after}")
+        after = ["--after", follow.cursor] if follow.cursor else []
+        again = command("tail", str(follow.run_id), *after)
+        self._notice(f"run {follow.run_id} goes on; come back with: {again}")
 
     async def _code(self) -> int:
         assert self._follow is not None
