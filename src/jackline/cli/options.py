@@ -42,9 +42,8 @@ def parse_json(option: str, text: str | None) -> object:
         return None
     try:
         value: object = json.loads(text)
-        json.dumps(
-            value, ensure_ascii=False
-        ).encode()  # half of a character is no character, not in \\u either
+        # Halves of characters, which \u can spell, cannot be sent.
+        json.dumps(value, ensure_ascii=False).encode()
     except UnicodeEncodeError as error:
         raise typer.BadParameter("not UTF-8", param_hint=option) from error
     except ValueError as error:
