@@ -36,8 +36,8 @@ async def test_what_is_typed_leaves_no_traces_and_q_leaves(server: Server) -> No
         screen.type("q")
         assert await screen.end() == 130
         assert flags(screen.master) == (True, True)
-    names = [word for line in screen.shown for word in line.split() if word.endswith(".1")]
-    assert sorted(names) == sorted({"d.1", "c0.1", "c1.1", "c2.1", "c3.1"} | set(names))
+    ids = [line.split()[2] for line in screen.shown if "executing" in line]
+    assert ids == ["d.1", "c0.1", "c1.1", "c2.1", "c3.1"]
     assert not [line for line in screen.shown if line.strip() in {"x", "y", "xy"}]
 
 
@@ -48,7 +48,7 @@ async def test_a_signal_to_end_gives_the_terminal_back(server: Server) -> None:
         screen.process.send_signal(signal.SIGTERM)
         assert await screen.end() == 143
         assert flags(screen.master) == (True, True)
-        assert screen.raw.rstrip().endswith(b"\x1b[?2004l")
+        assert b"\x1b[?2004l" in screen.raw
 
 
 async def test_in_a_narrow_window_ids_and_commands_are_whole(server: Server) -> None:
@@ -65,7 +65,7 @@ async def test_in_a_narrow_window_ids_and_commands_are_whole(server: Server) -> 
     runs = Runs([waiting])
     server.answer(answer)
     async with terminal("runs", "--watch", columns=30, JACKLINE_URL=server.url) as screen:
-        await screen.until("Ctrl-C")
+        await screen.until(f"{run_id}.1")
         live = "".join(line.strip() for line in screen.shown)
         await leave(screen)
     assert f"  {run_id}" in [line.rstrip() for line in screen.shown]
