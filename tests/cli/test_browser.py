@@ -134,19 +134,38 @@ def _without_opener(folder: Path) -> Path:
 
 
 def test_up_asks_for_it_unless_told_otherwise(opened: Path, tmp_path: Path) -> None:
-    """`scripts/up` ends in `jackline serve` with the variable set, or as it was given."""
+    """`scripts/up` ends in `jackline serve` with a wish that anything else outweighs, and says whose runs
+    it serves."""
     up = Path(__file__).parents[2] / "scripts" / "up"
+    log = tmp_path / "up.log"
     env = environment() | env_of(opened)
-    for given in (None, "0"):
-        variable = {} if given is None else {"JACKLINE_OPEN_PAGE": given}
-        log = tmp_path / f"up-{given}.log"
-        port = free_port()
-        with start([up, "--port", str(port)], log_path=log, env=env | variable) as process:
-            environ = _environ_of_serve(process.pid)
-        assert environ["JACKLINE_OPEN_PAGE"] == (given or "1")
+    with start([up, "--port", str(free_port())], log_path=log, env=env, cwd=tmp_path) as process:
+        serving = psutil.Process(process.pid)
+        eventually(lambda: "serve" in serving.cmdline(), what="scripts/up has become jackline serve")
+        assert "--open-unless-told" in serving.cmdline()
+        assert "JACKLINE_OPEN_PAGE" not in serving.environ()
+    assert f"runs of {tmp_path}" in log.read_text()
 
 
-def _environ_of_serve(pid: int) -> dict[str, str]:
-    process = psutil.Process(pid)
-    eventually(lambda: "serve" in process.cmdline(), what="scripts/up has become jackline serve")
-    return process.environ()
+@pytest.mark.parametrize(
+    ("file", "env", "opens"),
+    [
+        ("", {}, True),
+        ("open_page = false", {}, False),
+        ("open_page = false", {"JACKLINE_OPEN_PAGE": "1"}, True),
+        ("", {"JACKLINE_OPEN_PAGE": "0"}, False),
+    ],
+)
+async def test_what_is_set_outweighs_the_wish_of_up(
+    opened: Path, tmp_path: Path, file: str, env: dict[str, str], opens: bool
+) -> None:
+    """A file that says no is not overruled by how the server is started."""
+    config = tmp_path / "told.toml"
+    config.write_text(file)
+    port = free_port()
+    options = ("--open-unless-told", "--config", str(config), "--port", str(port))
+    async with terminal("serve", *options, columns=80, rows=24, **env_of(opened, **env)) as screen:
+        await served(screen, port)
+        assert ("The page opens in your browser" in screen.text) is opens
+        screen.type("\x03")
+        assert await screen.end() == 0

@@ -131,3 +131,37 @@ async def test_the_address_of_a_whole_id_needs_no_server() -> None:
     for name, place in ((RUN, f"/#/runs/{RUN}"), (CALL, f"/#/runs/{RUN}")):
         done = await jackline("open", name, "--print", "--url", url)
         assert (done.code, done.out, done.err) == (0, f"{url}{place}\n", "")
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ("chat", "-"),
+        ("chat", "caf\udce9"),
+        ("approve", "a.1.1", "--reason", "caf\udce9"),
+        ("approve", "a.1.1", "--args", '{"a":"caf\udce9"}'),
+        ("approve", "a.1.1", "--args", '{"a":"\\ud800"}'),
+    ],
+)
+async def test_what_is_not_utf_8_is_said_to_be(server: Server, words: tuple[str, ...]) -> None:
+    """No traceback, and nothing is sent."""
+    done = await jackline(*words, "--url", server.url, stdin=b"caf\xe9\n", LC_ALL="C.UTF-8")
+    assert done.code == 2
+    assert "not UTF-8" in done.err.splitlines()[-1]
+    assert "Traceback" not in done.err
+    assert server.requests == []
+
+
+async def test_a_stop_is_waited_for_longer_than_one_request_may_take(server: Server) -> None:
+    """G4: the server waits a minute at most."""
+
+    async def answer(request: Request, connection: Connection) -> None:
+        if len(server.requests) == 1:
+            await connection.json(202, {"run_id": "conv0001.1", "state": "stopping"})
+        else:
+            await connection.json(200, {"run_id": "conv0001.1", "state": "stopped"})
+
+    server.answer(answer)
+    done = await jackline("stop", "conv0001.1", "--wait", "300", "--url", server.url)
+    assert (done.code, "stopped" in done.out) == (0, True)
+    assert [request.query["wait"] for request in server.requests] == ["60", "60"]

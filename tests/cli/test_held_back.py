@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Sequence, Set
 from contextlib import aclosing
 from dataclasses import replace
 from functools import partial
@@ -43,7 +43,8 @@ class Listed(board.Lines):
         self.runs: list[str] = []
         self._leave = leave
 
-    def listed(self, runs: Sequence[dict[str, Any]]) -> None:
+    def listed(self, runs: Sequence[dict[str, Any]], outcomes: Set[str]) -> None:
+        del outcomes
         self.runs += [run["run_id"] for run in runs]
         self._leave.cancel()
 
@@ -56,9 +57,12 @@ async def test_the_list_comes_before_anything_happens(server: Server) -> None:
             scope = anyio.CancelScope()
             shown = Listed(scope)
             with scope:
-                lists = partial(client.runs, limit=20)
-                await board.watch(client, lists, shown, state=None, conversation_id=None)
+                await board.watch(client, partial(_listed, client), shown, state=None, conversation_id=None)
     assert shown.runs == ["a.1"]
+
+
+async def _listed(client: Client) -> tuple[dict[str, Any], Set[str]]:
+    return await client.runs(), frozenset()
 
 
 def _unheard(phase: FollowState, reason: str, again_s: float | None) -> None:

@@ -21,6 +21,7 @@ from jackline.cli.options import (
     Url,
     parse_json,
     parse_object,
+    utf8,
 )
 from jackline.cli.proxy import proxy
 from jackline.cli.slack import slack
@@ -80,6 +81,7 @@ def serve(
         bool | None,
         typer.Option("--open/--no-open", help="Open the page, where there is a terminal and a display."),
     ] = None,
+    open_unless_told: Annotated[bool, typer.Option("--open-unless-told", hidden=True)] = False,
 ) -> None:
     """Serve: a web process and a worker, until told to stop."""
     from jackline.cli.serve import serve as start
@@ -95,6 +97,7 @@ def serve(
         data_dir=data_dir,
         config=config,
         open_page=open_page,
+        open_unless_told=open_unless_told,
     )
     raise typer.Exit(code)
 
@@ -104,15 +107,19 @@ def chat(
     message: Annotated[
         str | None,
         typer.Argument(
-            metavar="MESSAGE", help="What to ask for; - reads it from stdin. None: talk, run after run."
+            metavar="MESSAGE",
+            help="What to ask for; - reads it from stdin. None: talk, run after run.",
+            callback=utf8,
         ),
     ] = None,
     *,
     conversation: Annotated[
         str | None,
-        typer.Option("--conversation", metavar="ID", help="Go on with this conversation."),
+        typer.Option("--conversation", metavar="ID", help="Go on with this conversation.", callback=utf8),
     ] = None,
-    agent: Annotated[str | None, typer.Option(metavar="NAME", help="The agent to ask.")] = None,
+    agent: Annotated[
+        str | None, typer.Option(metavar="NAME", help="The agent to ask.", callback=utf8)
+    ] = None,
     on_busy: Annotated[
         Literal["reject", "queue", "stop"],
         typer.Option(

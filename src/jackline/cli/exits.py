@@ -5,6 +5,7 @@ from __future__ import annotations
 from http import HTTPStatus
 from typing import Final
 
+from jackline.cli.hints import command
 from jackline.cli.plain import one_line
 from jackline.client.errors import ClientError, ProtocolViolation, Refused, Unreachable
 
@@ -13,6 +14,8 @@ FAILED: Final = 1
 USAGE: Final = 2
 STOPPED: Final = 3
 UNREACHABLE: Final = 4
+TERMINATED: Final = 143
+"""128 + SIGTERM."""
 INTERRUPTED: Final = 130
 """128 + SIGINT, as shells count: the command was left, the run goes on."""
 TERMINATED: Final = 143
@@ -56,7 +59,7 @@ def _refused(error: Refused) -> str:
         case HTTPStatus.FORBIDDEN:
             return f"you may not do that: {detail}"
         case HTTPStatus.NOT_FOUND:
-            return f"not found, or not yours: {detail}. See: jackline runs"
+            return f"not found, or not yours: {detail}. See: {command('runs')}"
         case HTTPStatus.CONFLICT:
             return _conflict(error)
         case _:
@@ -69,5 +72,5 @@ def _conflict(error: Refused) -> str:
     if by := problem.get("by"):
         return f"already {problem.get('state', 'decided')} by {by} at {problem.get('at', 'an earlier time')}"
     if run := problem.get("run_id"):
-        return f"run {run} is still active: jackline tail {run}, or send with --on-busy queue or stop"
+        return f"run {run} is still active: {command('tail', str(run))}, or send with --on-busy queue or stop"
     return error.detail or "not possible as things stand"

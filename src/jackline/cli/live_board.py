@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from rich.text import Text
 
+from jackline.cli import hints
 from jackline.cli.blocks import seconds
 from jackline.cli.plain import one_line
 from jackline.cli.screen import Line, Paint
@@ -17,7 +18,7 @@ from jackline.cli.view import ENDED
 from jackline.client.shape import items, members
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Sequence
+    from collections.abc import Callable, Iterable, Sequence, Set
 
     from rich.console import Console
 
@@ -54,12 +55,13 @@ class LiveBoard:
         self._now = now
         self._paint = Paint(console)
         self._runs: Sequence[dict[str, Any]] = ()
+        self._outcomes: Set[str] = frozenset()
         self._status = Status(signs=signs, clock=clock)
         self._listed = False
 
-    def listed(self, runs: Sequence[dict[str, Any]]) -> None:
+    def listed(self, runs: Sequence[dict[str, Any]], outcomes: Set[str]) -> None:
         """See `Board`."""
-        self._runs, self._listed = runs, True
+        self._runs, self._outcomes, self._listed = runs, outcomes, True
         self.tick()
 
     def changed(self, entry: Entry) -> None:
@@ -81,7 +83,12 @@ class LiveBoard:
         words = f"{len(waiting)} waiting for you, {active} active, {len(others) - active} ended"
         self._status.hint = f"{words}  Ctrl-C leaves" if self._listed else ""
         bottom = self._paint.lines(self._status.line(width), width)[:1]
-        lines = [line for part in self._parts(waiting, others) for line in self._paint.lines(part, width)]
+        lines = [
+            line
+            for part in self._parts(waiting, others, width)
+            # What a person copies is broken where the line is full, and never cut.
+            for line in self._paint.lines(part, width)
+        ]
         room = height - len(bottom)
         if len(lines) > room:
             left = len(lines) - room + 1
@@ -91,31 +98,42 @@ class LiveBoard:
 
     def close(self) -> None:
         """See `Board`. The list as it was last seen stays."""
+        waiting = [run for run in self._runs if _waits(run)]
+        others = [run for run in self._runs if not _waits(run)]
+        parts = self._parts(waiting, others, self._screen.width)
         lines = [
             line
-            for part in self._parts(
-                [run for run in self._runs if _waits(run)], [run for run in self._runs if not _waits(run)]
+            for part in parts
+            for line in (
+                self._paint.lines(part, self._screen.width) if part.no_wrap else [self._paint.long_line(part)]
             )
-            for line in self._paint.lines(part, self._screen.width)
         ]
         self._screen.paint(lines, (), (0, 0))
         self._screen.close()
 
-    def _parts(self, waiting: Iterable[dict[str, Any]], others: Iterable[dict[str, Any]]) -> Iterable[Text]:
+    def _parts(
+        self, waiting: Iterable[dict[str, Any]], others: Iterable[dict[str, Any]], width: int
+    ) -> Iterable[Text]:
         for run in waiting:
-            yield self._row(run)
+            yield from self._row(run, width)
             for call in items(run.get("waiting_for")):
-                yield Text(f"  jackline approve {one_line(str(call))}", style="yellow")
+                answer = hints.approve(str(call), outcome=call in self._outcomes)
+                yield Text(f"  {answer}", style="yellow", overflow="fold")
         for run in others:
-            yield self._row(run)
+            yield from self._row(run, width)
 
-    def _row(self, run: dict[str, Any]) -> Text:
+    def _row(self, run: dict[str, Any], width: int) -> Iterable[Text]:
         state = str(run.get("state", ""))
         style = _STYLES.get(state, "dim")
         sign = self._signs.ask if _waits(run) else self._signs.done if state == "completed" else "-"
-        text = Text.assemble(
-            (f"{sign} {state.replace('_', ' ')}", style), f"  {one_line(str(run.get('run_id')))}"
-        )
+        text = Text.assemble((f"{sign} {state.replace('_', ' ')}", style))
+        name = Text(f"  {one_line(str(run.get('run_id')))}", overflow="fold")
+        narrow = text.cell_len + name.cell_len > width
+        if narrow:
+            yield name  # the whole of it; what else there is to say stands under it
+            text = Text.assemble("  ", text)
+        else:
+            text.append_text(name)
         text.append(f"  {self._age(run)}", "dim")
         if title := run.get("title"):
             text.append(f"  {one_line(str(title))}")
@@ -123,7 +141,7 @@ class LiveBoard:
         if waiting.get("for") != "approval" and waiting.get("detail"):
             text.append(f"  waits: {one_line(str(waiting['detail']))}", "yellow")
         text.no_wrap, text.overflow = True, "ellipsis"
-        return text
+        yield text
 
     def _age(self, run: dict[str, Any]) -> str:
         try:

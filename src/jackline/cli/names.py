@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
+from jackline.cli.hints import command
 from jackline.client.export import is_run
 from jackline.client.shape import items, members
 
@@ -27,7 +28,7 @@ async def run_named(client: Client, name: str) -> str:
     older = page.get("next") is not None
     if not found:
         newest = f" of the newest {_PAGE}; older ones need the whole id" if older else ""
-        raise ValueError(f"no run begins with {name}{newest}. See: jackline runs")
+        raise ValueError(f"no run begins with {name}{newest}. See: {command('runs')}")
     if len(found) == 1:
         # What lies behind the first page could begin so, too: then only a whole id will do.
         raise ValueError(

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from http import HTTPStatus
 from typing import TYPE_CHECKING, Final, TypeVar
 
 import anyio
 
-from jackline.client.errors import Unreachable
+from jackline.client.errors import Refused, Unreachable
 from jackline.client.feed import FeedGap, FeedReady
 from jackline.client.frames import Entry
 
@@ -14,11 +15,13 @@ if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Awaitable, Callable
 
     from jackline.client.api import Client
+    from jackline.client.feed import Feed
     from jackline.client.follow import FollowState
 
     Tell = Callable[[FollowState, str, float | None], None]
     """Hears how the connection stands, why, and in how long the next try is."""
 
+ANOTHER_STORE: Final = "the server has another store now, the list begins anew"
 _AGAIN_S: Final = 1.0
 _Answer = TypeVar("_Answer")
 
@@ -30,13 +33,26 @@ async def changes(client: Client, tell: Tell) -> AsyncGenerator[None]:
     def told(phase: FollowState, reason: str) -> None:
         tell(phase, reason, feed.again_s)
 
-    feed = client.feed(after="now", on_state=told)
-    async with feed:
-        async for frame in feed:
-            if isinstance(frame, FeedReady | FeedGap) or (
-                isinstance(frame, Entry) and frame.type == "workflow"
-            ):
-                yield
+    while True:
+        feed = client.feed(after="now", on_state=told)
+        try:
+            async with feed:
+                async for frame in feed:
+                    if isinstance(frame, FeedReady | FeedGap) or (
+                        isinstance(frame, Entry) and frame.type == "workflow"
+                    ):
+                        yield
+        except Refused as error:
+            if not is_another_store(error, feed):
+                raise
+            tell("reconnecting", ANOTHER_STORE, None)
+
+
+def is_another_store(error: Refused, feed: Feed) -> bool:
+    """Whether the feed was refused because its cursor is of a store that the server had before. One that was
+    told to begin with now has no cursor, and cannot begin anew."""
+    of_cursor = error.status == HTTPStatus.BAD_REQUEST and "after" in dict(error.fields)
+    return of_cursor and feed.cursor != "now"
 
 
 async def kept(ask: Callable[[], Awaitable[_Answer]], tell: Tell) -> _Answer:

@@ -14,11 +14,24 @@ Token = Annotated[
     str | None,
     typer.Option("--token", envvar="JACKLINE_TOKEN", help="The API key, where the server wants one."),
 ]
+
+
+def utf8(text: str | None) -> str | None:
+    """A text that can be sent. Exits with 2 for bytes of the command line that are no UTF-8."""
+    try:
+        (text or "").encode()
+    except UnicodeEncodeError as error:
+        raise typer.BadParameter("not UTF-8") from error
+    return text
+
+
 Json = Annotated[bool, typer.Option("--json", help="One JSON object per line, as it is on the wire.")]
 Run = Annotated[str, typer.Argument(metavar="RUN", help="The run's id.")]
 Name = Annotated[str, typer.Argument(metavar="RUN|CONVERSATION", help="The id of a run or a conversation.")]
-Call = Annotated[str, typer.Argument(metavar="CALL", help="The tool call's id.")]
-Reason = Annotated[str | None, typer.Option("--reason", help="Why; it stands in the run's log.")]
+Call = Annotated[str, typer.Argument(metavar="CALL", help="The tool call's id.", callback=utf8)]
+Reason = Annotated[
+    str | None, typer.Option("--reason", help="Why; it stands in the run's log.", callback=utf8)
+]
 Full = Annotated[bool, typer.Option("--full", help="Show results and reasoning in full.")]
 FollowOn = Annotated[bool, typer.Option("--follow", help="Go on watching the run.")]
 
@@ -28,9 +41,14 @@ def parse_json(option: str, text: str | None) -> object:
     if text is None:
         return None
     try:
-        return json.loads(text)
+        value: object = json.loads(text)
+        # Halves of characters, which \u can spell, cannot be sent.
+        json.dumps(value, ensure_ascii=False).encode()
+    except UnicodeEncodeError as error:
+        raise typer.BadParameter("not UTF-8", param_hint=option) from error
     except ValueError as error:
         raise typer.BadParameter(f"not JSON: {error}", param_hint=option) from error
+    return value
 
 
 def parse_address(option: str, text: str) -> tuple[str, int]:

@@ -6,6 +6,7 @@ import json
 import math
 import os
 import sys
+import time
 from dataclasses import dataclass, replace
 from functools import partial
 from http import HTTPStatus
@@ -16,6 +17,7 @@ import anyio
 from jackline.cli import exits, receipt
 from jackline.cli.course import Wish, course_of
 from jackline.cli.courses import One
+from jackline.cli.hints import approve, command
 from jackline.cli.names import run_named
 from jackline.cli.plain import one_line, plain
 from jackline.cli.view import JsonView, View
@@ -27,7 +29,7 @@ from jackline.client.pace import Pace
 from jackline.client.shape import items, members
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable
+    from collections.abc import Awaitable, Callable, Set
     from pathlib import Path
 
     from jackline.cli.board import Board
@@ -37,6 +39,9 @@ if TYPE_CHECKING:
 # answer gets a little time, and a run once followed is not given up before the client's own default.
 _PACE = Pace(connect_budget_s=0, first_budget_s=10)
 # What has no end of its own ends when it is left: overnight a server may be away for hours.
+_WAIT_S = 60.0
+"""The longest that the server waits within one request."""
+_AGAIN_S = 0.2
 ENDLESS = replace(_PACE, follow_budget_s=math.inf, waits=True)
 
 
@@ -64,7 +69,11 @@ def chat(
         if not ask:
             return _complain("nothing to ask for: give a message, or - to read it from stdin", exits.USAGE)
         return _talk(target, conversation_id=conversation_id, agent=agent, on_busy=on_busy, full=full)
-    said = sys.stdin.read() if message == "-" else message
+    try:
+        said = sys.stdin.read() if message == "-" else message
+        said.encode()
+    except UnicodeError:
+        return _complain("what stdin holds is not UTF-8", exits.USAGE)
 
     async def order(client: Client) -> int:
         opens = partial(client.chat, said, conversation_id=conversation_id, agent=agent, on_busy=on_busy)
@@ -114,7 +123,7 @@ def decide(target: Target, decision: Decision, *, follow: bool) -> int:
         else:
             by = f" by {decided.by}" if decided.by else ""
             _print(f"{decided.call_id}: {decided.state}{by}")
-            _print(f"watch it with: jackline tail {decided.run_id}")
+            _print(f"watch it with: {command('tail', decided.run_id)}")
         return exits.COMPLETED
 
     return _run(target, order)
@@ -125,7 +134,7 @@ def stop(target: Target, run_id: str, *, reason: str | None, mode: StopMode, wai
 
     async def order(client: Client) -> int:
         found = await run_named(client, run_id)
-        stopped = await client.stop(found, reason=reason, mode=mode, wait_s=wait_s)
+        stopped = await _stop(client, found, reason=reason, mode=mode, wait_s=wait_s)
         if target.json:
             _print_json(stopped.data)
         else:
@@ -134,6 +143,21 @@ def stop(target: Target, run_id: str, *, reason: str | None, mode: StopMode, wai
         return exits.COMPLETED
 
     return _run(target, order)
+
+
+async def _stop(
+    client: Client, run_id: str, *, reason: str | None, mode: StopMode, wait_s: float | None
+) -> Stopped:
+    """The stop, which is sent again as long as it may be waited for: the server waits no longer for one."""
+    until = time.monotonic() + (wait_s or 0)
+    asked = None if wait_s is None else min(wait_s, _WAIT_S)
+    while True:
+        stopped = await client.stop(run_id, reason=reason, mode=mode, wait_s=asked)
+        left = until - time.monotonic()
+        if stopped.quiet or left <= 0:
+            return stopped
+        await anyio.sleep(min(left, _AGAIN_S))
+        asked = min(max(until - time.monotonic(), 0), _WAIT_S)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -150,6 +174,8 @@ def runs(target: Target, wish: Listing) -> int:
     """List runs, newest first."""
 
     async def order(client: Client) -> int:
+        from jackline.cli.board import outcomes_in
+
         page = await client.runs(
             state=wish.state, conversation_id=wish.conversation_id, limit=wish.limit, cursor=wish.cursor
         )
@@ -157,8 +183,9 @@ def runs(target: Target, wish: Listing) -> int:
             _print_json(page)
             return exits.COMPLETED
         found = items(page.get("runs"))
+        outcomes = await outcomes_in(client, page)
         for each in found:
-            for line in _run_lines(members(each) or {}):
+            for line in _run_lines(members(each) or {}, outcomes):
                 _print(line)
         if not found:
             _print("no runs", file=sys.stderr)
@@ -175,24 +202,33 @@ def watch_runs(target: Target, wish: Listing) -> int:
     async def order(client: Client) -> int:
         from jackline.cli import board
 
-        lists = partial(client.runs, state=wish.state, conversation_id=wish.conversation_id, limit=wish.limit)
-        shown = board.JsonLines() if target.json else _board()
-        return await board.watch(client, lists, shown, state=wish.state, conversation_id=wish.conversation_id)
+        state, conversation_id = wish.state, wish.conversation_id
+
+        async def lists() -> tuple[dict[str, Any], Set[str]]:
+            page = await client.runs(state=state, conversation_id=conversation_id, limit=wish.limit)
+            return page, frozenset() if target.json else await board.outcomes_in(client, page)
+
+        shown, editor = (board.JsonLines(), None) if target.json else _board()
+        return await board.watch(
+            client, lists, shown, state=state, conversation_id=conversation_id, editor=editor
+        )
 
     return _run(target, order, ENDLESS)
 
 
-def _board() -> Board:
+def _board() -> tuple[Board, LineEditor | None]:
     from jackline.cli.terminal import is_live
 
     if not is_live():
         from jackline.cli.board import Lines
 
-        return Lines()
+        return Lines(), None
+    from jackline.cli.line import LineEditor
     from jackline.cli.live_board import LiveBoard
     from jackline.cli.terminal import console, screen, signs
 
-    return LiveBoard(console=console(), screen=screen(), signs=signs())
+    board = LiveBoard(console=console(), screen=screen(), signs=signs())
+    return board, LineEditor() if sys.stdin.isatty() else None
 
 
 def open_page(target: Target, name: str | None, *, only_print: bool) -> int:
@@ -257,7 +293,8 @@ def delete(target: Target, name: str, *, sure: bool) -> int:
             run_id = refused.problem.get("run_id")
             if refused.status != HTTPStatus.CONFLICT or run_id is None:
                 raise
-            text = f"run {run_id} has not finished; stop it first: jackline stop {run_id} --wait 10"
+            first = command("stop", str(run_id), "--wait", "10")
+            text = f"run {run_id} has not finished; stop it first: {first}"
             return _complain(text, exits.FAILED)
         if target.json:
             _print_json({"deleted": name})
@@ -344,13 +381,13 @@ def _stop_in_words(stopped: Stopped, wait_s: float | None) -> list[str]:
     run_id, state = stopped.run_id, stopped.state
     if not stopped.quiet:
         waited = "" if wait_s is None else f", not quiet after {wait_s:g} s"
-        return [f"run {run_id} is {state}{waited}", f"watch it with: jackline tail {run_id}"]
+        return [f"run {run_id} is {state}{waited}", f"watch it with: {command('tail', run_id)}"]
     words: Literal["", "had already ended: "] = "" if stopped.receipt else "had already ended: "
     lines = [f"run {run_id} {words}{state}"]
     return lines + (receipt.in_words(stopped.receipt) if stopped.receipt else [])
 
 
-def _run_lines(run: dict[str, Any]) -> list[str]:
+def _run_lines(run: dict[str, Any], outcomes: Set[str]) -> list[str]:
     """A run on one line; its title and the questions it has on lines under it, so that nothing
     depends on how wide the terminal is."""
     columns = [str(run.get("run_id", "")), str(run.get("state", "")).ljust(len("awaiting_approval"))]
@@ -359,7 +396,8 @@ def _run_lines(run: dict[str, Any]) -> list[str]:
     if title := run.get("title"):
         lines.append(f"    {one_line(str(title))[:100]}")
     lines += [
-        f"    waits for: jackline approve {one_line(str(call))}" for call in items(run.get("waiting_for"))
+        f"    waits for: {approve(str(call), outcome=call in outcomes)}"
+        for call in items(run.get("waiting_for"))
     ]
     waiting = members(run.get("waiting")) or {}
     if waiting.get("for") != "approval" and waiting.get("detail"):

@@ -3,11 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-import os
-import shutil
 import signal
 import sys
-from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 import structlog
@@ -16,6 +13,7 @@ import uvloop
 from jackline.agents.naming import agent_name
 from jackline.archive import archive_of
 from jackline.cli.browser import can_show, show
+from jackline.cli.hints import program
 from jackline.cli.logs import configure_logs
 from jackline.cli.stores import open_store
 from jackline.commands import Commands
@@ -26,6 +24,8 @@ from jackline.settings import environment, load
 from jackline.supervisor import Supervisor, worker_command
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from jackline.log.base import Store
     from jackline.settings import Settings
 
@@ -45,8 +45,10 @@ def serve(
     data_dir: Path | None = None,
     config: Path | None = None,
     open_page: bool | None = None,
+    open_unless_told: bool = False,
 ) -> int:
-    """Serve until told to stop. Returns the exit code: 0, or 2 when it cannot start."""
+    """Serve until told to stop. Returns the exit code: 0, or 2 when it cannot start. `open_unless_told`:
+    `open_page` where neither the file, nor a variable, nor the command line says anything of it."""
     configure_logs()
     fault: JacklineError | None = None
     try:
@@ -62,6 +64,8 @@ def serve(
             data_dir=data_dir,
             open_page=open_page,
         )
+        if open_unless_told and "open_page" not in settings.model_fields_set:
+            settings = settings.model_copy(update={"open_page": True})
         check(settings)
         uvloop.run(_serve(settings))
     except* (ConfigError, StoreUnavailable) as faults:
@@ -214,14 +218,6 @@ async def _serve_web(
         raise fault
 
 
-def _command() -> str:
-    """How this program is called here: as it was, where the shell would not find it by its name."""
-    called = Path(sys.argv[0])
-    if called.name != "jackline" or shutil.which("jackline"):
-        return "jackline"
-    return os.path.relpath(called)
-
-
 def _greeting(settings: Settings, store: Store, url: str, *, opened: bool) -> str:
     lines = [f"Jackline on {url}", f"  store   {store.describe()}"]
     if settings.role != "web":
@@ -237,8 +233,8 @@ def _greeting(settings: Settings, store: Store, url: str, *, opened: bool) -> st
         "",
         f"The page opens in your browser: {url}" if opened else f"Open {url} in a browser.",
         "Or in another terminal:",
-        f'  {_command()} chat{at} "check the disk of this host"',
-        f"  {_command()} runs{at}",
+        f'  {program()} chat{at} "check the disk of this host"',
+        f"  {program()} runs{at}",
         "Ctrl-C here stops the server; its runs go on when it is back.",
     ]
     return "\n".join(lines)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 from typing import TYPE_CHECKING, Any, Final, Protocol
 
+from jackline.cli import hints
 from jackline.cli.plain import one_line, plain
 from jackline.client.frames import Entry, wire
 from jackline.client.shape import items
@@ -130,8 +131,10 @@ class JsonView:
 
 def how_to_answer(data: dict[str, Any]) -> list[str]:
     """The commands that answer a pending approval."""
-    call = one_line(str(data.get("call_id", "")))
-    if data.get("kind") == "outcome":
-        choices = "|".join(one_line(str(choice)) for choice in items(data.get("choices")))
-        return [f"answer with: jackline approve {call} --outcome {choices or 'retry|done|abort'}"]
-    return [f"answer with: jackline approve {call}", f"         or: jackline deny {call} --reason '…'"]
+    call, outcome = str(data.get("call_id", "")), data.get("kind") == "outcome"
+    choices = [str(choice) for choice in items(data.get("choices"))]
+    first = f"answer with: {hints.approve(call, outcome=outcome, choices=choices)}"
+    if outcome:
+        return [first]
+    no = hints.command("deny", one_line(call), "--reason", "'…'")
+    return [first, f"         or: {no}"]

@@ -22,6 +22,7 @@ from jackline.cli.happenings import (
     Terminated,
     Touch,
 )
+from jackline.cli.hints import command
 from jackline.cli.keyboard import Keyboard, Keys, Typing, edit, editor, left_alone, signals
 from jackline.cli.plain import one_line, pretty
 from jackline.client.errors import ClientError, Refused, Unreachable
@@ -477,10 +478,11 @@ class _Watch:
     def _come_back(self) -> None:
         follow = self._follow
         assert follow is not None
-        after = f" --after {follow.cursor}" if follow.cursor else ""
+        after = ["--after", follow.cursor] if follow.cursor else []
         if self._stop_wanted:
             self._notice("the stop was not sent: the server has not answered")
-        self._notice(f"run {follow.run_id} goes on; come back with: jackline tail {follow.run_id}{after}")
+        again = command("tail", str(follow.run_id), *after)
+        self._notice(f"run {follow.run_id} goes on; come back with: {again}")
 
     async def _code(self) -> int:
         assert self._follow is not None
