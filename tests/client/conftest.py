@@ -15,7 +15,8 @@ from tests.client.server import Server, serving
 FAST = Pace(heartbeat_s=30, backoff_s=0.001, backoff_cap_s=0.01, tick_s=0.01, connect_s=5)
 """Short waits between tries; patience enough for a slow machine."""
 
-Kind = Literal["python", "node", "chromium"]
+Kind = Literal["python", "node", "chromium", "chromium, eventsource"]
+"""A client and where it runs; jackline.js reads streams by `fetch` if it is not said otherwise."""
 Connect = Callable[..., AbstractAsyncContextManager[Client]]
 """Called like `Client`, `pace` being FAST if it is missing."""
 
@@ -32,10 +33,24 @@ def browser() -> Generator[tuple[BlockingPortal, Browser]]:
         yield made
 
 
-@pytest.fixture(params=["python", "node", "chromium"])
+@pytest.fixture
 def kind(request: pytest.FixtureRequest) -> Kind:
     """The clients that meet the cases."""
     return request.param
+
+
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    """Every client meets every case; a module that names those `BEYOND_EVENTSOURCE`, and why, the others over
+    EventSource too."""
+    own = any("kind" in mark.args[0] for mark in metafunc.definition.iter_markers("parametrize"))
+    module: object = cast("Any", metafunc).module
+    if "kind" not in metafunc.fixturenames or own or hasattr(module, "kind"):
+        return
+    kinds = ["python", "node", "chromium"]
+    beyond: dict[str, str] | None = getattr(module, "BEYOND_EVENTSOURCE", None)
+    if beyond is not None and metafunc.definition.originalname not in beyond:
+        kinds.append("chromium, eventsource")
+    metafunc.parametrize("kind", kinds, indirect=True)
 
 
 @pytest.fixture
@@ -49,11 +64,14 @@ def connect(kind: Kind, server: Server, request: pytest.FixtureRequest) -> Conne
                 return
             case "node":
                 driver = javascript.node()
-            case "chromium":
+            case "chromium" | "chromium, eventsource":
                 driver = javascript.page(request.getfixturevalue("browser"), url)
         async with driver as running, javascript.connected(running, url, *args, pace=pace, **options) as js:
             if kind == "chromium":
                 server.received = lambda number: running.run("received", number=number)
+            if kind == "chromium, eventsource":
+                js.via = "eventsource"
+                server.cuts_cleanly = True
             yield cast("Client", js)
 
     return made

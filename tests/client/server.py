@@ -40,6 +40,7 @@ class Connection:
     number: int = 0
     """Of its request."""
     received: Callable[[int], Awaitable[int]] | None = None
+    cuts_cleanly: bool = False
     sent: int = 0
     """Bytes of the stream."""
     closed: bool = False
@@ -119,6 +120,8 @@ class Server:
     faults: list[BaseException] = field(default_factory=list[BaseException])
     received: Callable[[int], Awaitable[int]] | None = None
     """How much of a stream, by its request's number, the client has read; where that must be asked."""
+    cuts_cleanly: bool = False
+    """Whether "cut" is a clean end: who uses an EventSource cannot be asked what it has read."""
 
     def answer(self, *answers: Answer) -> None:
         self.script = list(answers)
@@ -131,7 +134,7 @@ class Server:
                 request = await _read(reader)
                 self.requests.append(request)
                 connection.number, connection.sent = len(self.requests), 0
-                connection.received = self.received
+                connection.received, connection.cuts_cleanly = self.received, self.cuts_cleanly
                 step = self.script[min(len(self.requests), len(self.script)) - 1]
                 await step(request, connection)
         except (asyncio.IncompleteReadError, ConnectionError):
@@ -242,10 +245,10 @@ def stream(*frames: bytes, then: str = "hold", **headers: str) -> Answer:
         if frames:
             await connection.frames(*frames)
         match then:
-            case "cut":
+            case "cut" if not connection.cuts_cleanly:
                 await connection.until_received()
                 connection.cut()
-            case "eof":
+            case "cut" | "eof":
                 await connection.end_stream()
             case _:
                 await connection.until_gone()

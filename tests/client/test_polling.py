@@ -28,6 +28,9 @@ from tests.client.server import (
 
 pytestmark = pytest.mark.anyio
 
+BEYOND_EVENTSOURCE: dict[str, str] = {}
+"""Polls are by fetch, whatever was tried before."""
+
 EAGER = replace(FAST, ready_s=0.5)
 
 
