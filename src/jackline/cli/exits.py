@@ -14,8 +14,6 @@ FAILED: Final = 1
 USAGE: Final = 2
 STOPPED: Final = 3
 UNREACHABLE: Final = 4
-TERMINATED: Final = 143
-"""128 + SIGTERM."""
 INTERRUPTED: Final = 130
 """128 + SIGINT, as shells count: the command was left, the run goes on."""
 TERMINATED: Final = 143

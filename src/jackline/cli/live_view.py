@@ -10,6 +10,7 @@ from rich.text import Text
 
 from jackline.cli import blocks
 from jackline.cli.blocks import Call
+from jackline.cli.hints import command
 from jackline.cli.markdown import Blocks, rendered
 from jackline.cli.plain import one_line, plain
 from jackline.cli.screen import Line, Paint
@@ -219,7 +220,8 @@ class LiveView(TextView):
             self._put("call", Text(f"{name} runs with other arguments", style="yellow"))
         if state in _ENDED:
             del self._calls[call_id]
-            see = None if self._full else f"jackline tail {self._run_id} --full --after {self._seq - 1}"
+            words = ("tail", self._run_id, "--full", "--after", str(self._seq - 1))
+            see = None if self._full else command(*words)
             self._put("call", blocks.ended(call, data, self._signs, see=see))
 
     def _approval(self, data: dict[str, Any]) -> None:

@@ -473,7 +473,7 @@ class _Watch:
     def _name_the_next(self) -> None:
         """Whoever leaves is told of every run that goes on, also of those that were only just started."""
         for run_id in self._course.started:
-            self._notice(f"run {run_id} goes on; watch it with: jackline tail {run_id}")
+            self._notice(f"run {run_id} goes on; watch it with: {command('tail', run_id)}")
 
     def _come_back(self) -> None:
         follow = self._follow
