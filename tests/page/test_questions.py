@@ -194,6 +194,12 @@ async def test_a_run_that_is_known_by_its_snapshot_alone_tells_how_it_ended(
     server.api.stop(stopped)
     failed = server.api.start(steps({"say": "I try. ", "fail": 401}))
     visitor = await visitors.come(server.server.url)
+    bodies: dict[str, str] = {}
+
+    async def answer(route: Route) -> None:
+        run_id = route.request.url.split("/runs/")[1].split("/")[0]
+        await route.fulfill(content_type="text/event-stream", body=bodies[run_id])
+
     for run_id, told in ((stopped, "Quiet after"), (failed, "could not be asked")):
         server.api.ended(run_id)
         snapshot = server.api.snapshot(run_id)
@@ -204,10 +210,7 @@ async def test_a_run_that_is_known_by_its_snapshot_alone_tells_how_it_ended(
             ("gap", {"from": 1, "to": seq, "snapshot": snapshot}),
             ("end", {"run_id": run_id, "state": snapshot["state"], "seq": seq}),
         ]
-        body = "".join(f"event: {event}\ndata: {json.dumps(data)}\n\n" for event, data in frames)
-
-        async def answer(route: Route, body: str = body) -> None:
-            await route.fulfill(content_type="text/event-stream", body=body)
+        bodies[run_id] = "".join(f"event: {event}\ndata: {json.dumps(data)}\n\n" for event, data in frames)
 
         page = await visitor.context.new_page()
         await page.route(f"**/runs/{run_id}/events*", answer)
