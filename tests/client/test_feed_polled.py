@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
-from jackline.client import Client, Entry, FeedGap, FeedHeartbeat, FeedReady
-from tests.client.conftest import FAST
+from jackline.client import Entry, FeedGap, FeedHeartbeat, FeedReady
+from tests.client.conftest import FAST, Connect
 from tests.client.server import Answer, Connection, Request, Server, problem, reply, silence
 from tests.client.test_feed import TS, members, take
 
@@ -32,7 +32,7 @@ def asked(server: Server) -> list[tuple[str | None, str | None]]:
     return [(request.query.get("after"), request.query.get("poll")) for request in pages]
 
 
-async def test_from_now_on_it_is_ready_at_once(server: Server) -> None:
+async def test_from_now_on_it_is_ready_at_once(server: Server, connect: Connect) -> None:
     """G1: a list that waits for it is read before anything happens, and nothing after it is missed."""
     answers = [page("x-7"), problem(503), beaten("x-8"), page("x-9", ("x-9", 1, 1))]
 
@@ -43,7 +43,7 @@ async def test_from_now_on_it_is_ready_at_once(server: Server) -> None:
             await connection.until_gone()
 
     server.answer(held_back)
-    async with Client(server.url, pace=HELD_BACK) as client, client.feed("now") as feed:
+    async with connect(server.url, pace=HELD_BACK) as client, client.feed("now") as feed:
         ready = (await take(feed, 1))[0]
         assert isinstance(ready, FeedReady)
         assert (ready.cursor, feed.cursor) == ("x-7", "x-7")
@@ -54,9 +54,9 @@ async def test_from_now_on_it_is_ready_at_once(server: Server) -> None:
     assert asked(server)[:4] == [("now", None), ("x-7", "1"), ("x-7", "1"), ("x-8", "1")]
 
 
-async def test_what_comes_between_now_and_its_answer_is_in_the_list(server: Server) -> None:
+async def test_what_comes_between_now_and_its_answer_is_in_the_list(server: Server, connect: Connect) -> None:
     server.answer(silence, page("x-8", ("x-8", 1, 1)), page("x-9", ("x-9", 1, 2)))
-    async with Client(server.url, pace=HELD_BACK) as client, client.feed("now") as feed:
+    async with connect(server.url, pace=HELD_BACK) as client, client.feed("now") as feed:
         ready, entry = await take(feed, 2)
     assert isinstance(ready, FeedReady)
     assert ready.cursor == "x-8"
@@ -66,13 +66,13 @@ async def test_what_comes_between_now_and_its_answer_is_in_the_list(server: Serv
 
 @pytest.mark.parametrize("begin", ["x-1", None])
 async def test_from_a_cursor_on_it_is_ready_before_its_first_entries(
-    server: Server, begin: str | None
+    server: Server, connect: Connect, begin: str | None
 ) -> None:
     """G1: who keeps the cursor of the beginning must not skip what follows it."""
     first = page("x-6", ("x-5", 1, 1), ("x-6", 1, 2), gap={"from": "x-1", "to": "x-4"})
     server.answer(silence, first, beaten("x-7"))
     seen: list[Any] = []
-    async with Client(server.url, pace=HELD_BACK) as client, client.feed(begin) as feed:
+    async with connect(server.url, pace=HELD_BACK) as client, client.feed(begin) as feed:
         for _ in range(5):
             frame = (await take(feed, 1))[0]
             seen.append((type(frame), feed.cursor))

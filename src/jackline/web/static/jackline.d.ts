@@ -480,6 +480,10 @@ declare class Connected<F extends {
         response: Response;
         body: Data;
     }>): Promise<Call>;
+    /** Whether a page is to wait for news. @protected */
+    protected get _waits(): boolean;
+    /** Whether it lives by pages. @protected */
+    protected get _polling(): boolean;
     /** An answer has come. @protected @param {Response} response */
     protected _answered(response: Response): void;
     /** Whether it is worth to keep trying although nothing has come yet. @protected */

@@ -75,6 +75,8 @@ const LONGEST_RETRY_MS = 300_000;
 const POLLING = 'by polling, since something on the way holds streams back; see: jackline doctor';
 const ANOTHER_NETWORK = 'the network may be another';
 const LEFT = new Error('left');
+const NOW = 'now'; // the feed's cursor of what comes from then on
+
 const NAMES = ['ready', 'workflow', 'token', 'tool', 'approval', 'heartbeat', 'gap', 'end', 'shutdown'];
 
 // -- errors --------------------------------------------------------------------------------------
@@ -715,6 +717,12 @@ class Connected {
     return this._call();
   }
 
+  /** Whether a page is to wait for news. @protected */
+  get _waits() { return true; }
+
+  /** Whether it lives by pages. @protected */
+  get _polling() { return this.#pollingSince !== null; }
+
   /** An answer has come. @protected @param {Response} response */
   _answered(response) { void response; }
 
@@ -902,7 +910,7 @@ class Connected {
     /** @param {Call} call */
     const once = (call) => this.#server.once(call, limit, trying, JSON_TYPE, readObject);
     const call = await this._pollable(once);
-    call.query = {...call.query, poll: 1};
+    if (this._waits) call.query = {...call.query, poll: 1};
     const {body} = await once(call);
     const frames = this._framesOf(body);
     if (frames.length === 0) throw new Failed('the server does not wait for news');
@@ -1126,14 +1134,22 @@ export class Feed extends Connected {
     return feedFrame(event, NAMES.includes(event) ? lastEventId : id ?? '', data);
   }
 
+  // Once as a page that does not wait: lists wait for the beginning. And a poll that fails must be sent again with
+  // the cursor of now, not with that of a later now.
+  /** @protected @override */
+  get _waits() { return this.cursor !== NOW; }
+
   /** @protected @override @param {Data} page @returns {FeedFrame[]} */
-  _framesOf({entries, gap, heartbeat}) {
-    if (!Array.isArray(entries)) throw new ProtocolViolation('a page without entries');
-    return [
+  _framesOf({entries, gap, heartbeat, next}) {
+    if (!Array.isArray(entries) || typeof next !== 'string') throw new ProtocolViolation('a page without entries');
+    if (this.cursor === NOW) return [{kind: 'ready', data: {cursor: next, newest: next}}];
+    const ready = {kind: /** @type {const} */ ('ready'), data: {cursor: this.cursor ?? '', newest: next}};
+    const frames = [
       gap && feedFrame('gap', String(gap.to), gap),
       heartbeat && feedFrame('heartbeat', '', heartbeat),
       ...entries.map((each) => feedFrame(String(each?.type), String(each?.id ?? ''), each?.data)),
     ].filter((frame) => frame);
+    return frames.length > 0 && !this._polling ? [ready, ...frames] : frames;
   }
 
   /** @protected @override @param {FeedFrame} frame */
@@ -1141,6 +1157,7 @@ export class Feed extends Connected {
     switch (frame.kind) {
       case 'ready':
         this.cursor = frame.data.cursor;
+        if (this._polling) break;
         this.#newest = frame.data.newest ?? '';
         this._opened(this.cursor !== this.#newest);
         break;
