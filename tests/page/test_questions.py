@@ -9,7 +9,7 @@ from playwright.async_api import Page, Route, ViewportSize, expect
 
 from tests.blackbox.api import call, steps
 from tests.blackbox.conftest import World
-from tests.page.conftest import Visitors, pending, rows, shot, state
+from tests.page.conftest import DESKTOP, Visitors, pending, rows, shot, state
 from tests.page.shown import SIZES, card, unfold
 
 pytestmark = pytest.mark.anyio
@@ -35,9 +35,9 @@ def answers(server: World, run_id: str) -> list[str]:
     return [each["state"] for each in server.api.snapshot(run_id)["approvals"]]
 
 
-async def asked(visitors: Visitors, server: World, run_id: str, size: ViewportSize | None = None) -> Page:
+async def asked(visitors: Visitors, server: World, run_id: str, size: ViewportSize = DESKTOP) -> Page:
     """The run's page, once its questions are there."""
-    visitor = await visitors.come(server.server.url, **({} if size is None else {"size": size}))
+    visitor = await visitors.come(server.server.url, size=size)
     page = await visitor.open(f"#/runs/{run_id}")
     await expect(pending(page).get_by_role("article")).not_to_have_count(0)
     return page
