@@ -10,8 +10,9 @@ from typing import Any
 import pytest
 from playwright.async_api import Route, expect
 
+from tests.blackbox.api import steps
 from tests.blackbox.conftest import World
-from tests.page.conftest import Visitors, composer, row, shot, turn
+from tests.page.conftest import Visitors, composer, dock, row, shot, state, turn
 
 pytestmark = pytest.mark.anyio
 
@@ -116,3 +117,26 @@ async def test_an_agent_that_is_served_later_is_offered(own_server: World, visit
     served.append("still-later")
     await page.get_by_role("link", name="New conversation").click()
     await expect(offered).to_have_count(3)
+
+
+async def test_list_and_run_live_behind_a_proxy_that_holds_streams_back(
+    own_server: World, visitors: Visitors
+) -> None:
+    """G1, G4, G9: no stream arrives, and all the same it is there, goes on and can be stopped."""
+
+    async def hold(route: Route) -> None:
+        if "text/event-stream" not in route.request.headers.get("accept", ""):
+            await route.fallback()
+
+    first = own_server.api.start(steps({"say": "begun", "gate": "held"}))
+    visitor = await visitors.come(own_server.server.url)
+    await visitor.context.route("**/api/v1/agent/**", hold)
+    page = await visitor.open("#/")
+    await expect(row(page, first)).to_be_visible()
+    later = own_server.api.start(steps({"gate": "later"}))
+    await expect(row(page, later)).to_be_visible()
+    await row(page, first).click()
+    await expect(page.get_by_role("feed")).to_contain_text("begun")
+    await dock(page).get_by_role("button", name="Stop", exact=True).click()
+    await expect(state(page)).to_have_text("stopped")
+    own_server.api.stop(later)
