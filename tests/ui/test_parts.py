@@ -400,12 +400,12 @@ async def test_the_next_step_can_be_answered_as_one_too(browser: Browser) -> Non
     """G5: however late the server confirms the answer to the step before."""
     async with parts(browser) as it:
         await it.show("several")
-        await it.page.evaluate("answer = () => new Promise(resolve => { window.confirm = resolve })")
+        await it.page.evaluate("void (answer = () => new Promise(resolve => { window.arrives = resolve }))")
         await it.page.get_by_role("button", name="Approve all").click()
         await it.page.get_by_role("button", name="Approve 3 calls").click()
         await expect(it.page.get_by_role("status")).to_have_text("Sending …")
         await it.page.evaluate("change('several', [4, 5])")
-        await it.page.evaluate("window.confirm()")
+        await it.page.evaluate("window.arrives()")
         await it.page.get_by_role("button", name="Deny all").click()
         await it.page.get_by_role("button", name="Deny 2 calls").click()
         assert [len(decisions) for decisions in await it.said()] == [3, 2]
