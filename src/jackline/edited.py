@@ -81,7 +81,8 @@ class EditedArguments:
 
     async def _ask(self, question: bytes) -> _Verdict:
         process = await asyncio.create_subprocess_exec(
-            *(sys.executable, "-m", __name__, str(self._seconds)),
+            # -P: what lies in the server's folder is no part of it.
+            *(sys.executable, "-P", "-m", __name__, str(self._seconds)),
             stdin=asyncio.subprocess.PIPE,
             stdout=asyncio.subprocess.PIPE,
             stderr=asyncio.subprocess.PIPE,

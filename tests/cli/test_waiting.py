@@ -79,5 +79,5 @@ async def test_lists_say_why_runs_wait(server: Server) -> None:
     done = await jackline("runs", "--url", server.url)
     assert [line.strip() for line in done.out.splitlines() if line.startswith(" ")] == [
         f"waits: {DETAIL}",
-        "waits for: jackline approve b.1.1",
+        f"waits for: jackline approve b.1.1 --url {server.url}",
     ]

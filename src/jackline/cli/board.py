@@ -209,6 +209,7 @@ class _Watch:
         self._known: dict[str, int] = {}
         """Of runs, the newest entry that the list or a change has told."""
         self._first = True
+        self._anew = False
         self._stale = anyio.Event()
         self._deserted = False
         self._code = exits.INTERRUPTED
@@ -284,7 +285,7 @@ class _Watch:
                     return
                 await self._feed.aclose()
                 self._phase("reconnecting", ANOTHER_STORE)
-                self._feed, self._first = self._open(), True
+                self._feed, self._first, self._anew = self._open(), True, True
             except ClientError as error:
                 self._fail(error)
                 return
@@ -299,7 +300,8 @@ class _Watch:
                 case FeedReady() if self._first:
                     # The feed is open: what changes while the list is read comes after it.
                     self._first = False
-                    self._show(*await self._lists())
+                    lists = kept(self._lists, self._board.phase) if self._anew else self._lists()
+                    self._show(*await lists)
                 case FeedGap():
                     self._show(*await kept(self._lists, self._board.phase))
                 case Entry():

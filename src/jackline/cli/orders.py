@@ -23,7 +23,7 @@ from jackline.cli.plain import one_line, plain
 from jackline.cli.view import JsonView, View
 from jackline.cli.watch import watch
 from jackline.client.api import Client, Decision, OnBusy, StopMode, Stopped
-from jackline.client.errors import ClientError, Refused
+from jackline.client.errors import ClientError, Refused, Unreachable
 from jackline.client.export import is_run
 from jackline.client.pace import Pace
 from jackline.client.shape import items, members
@@ -151,8 +151,14 @@ async def _stop(
     """The stop, which is sent again as long as it may be waited for: the server waits no longer for one."""
     until = time.monotonic() + (wait_s or 0)
     asked = None if wait_s is None else min(wait_s, _WAIT_S)
+    stopped: Stopped | None = None
     while True:
-        stopped = await client.stop(run_id, reason=reason, mode=mode, wait_s=asked)
+        try:
+            stopped = await client.stop(run_id, reason=reason, mode=mode, wait_s=asked)
+        except Unreachable:
+            if stopped is None:
+                raise
+            # It was accepted: that the server is away now does not take it back.
         left = until - time.monotonic()
         if stopped.quiet or left <= 0:
             return stopped

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import math
 import signal
 from typing import TYPE_CHECKING, Final, assert_never
@@ -350,13 +351,20 @@ class _Watch:
     async def _say(self, text: str) -> None:
         try:
             await self._course.say(text)
+        except Unreachable as error:
+            self._notice(
+                f"it may have begun: {exits.explain(error)[0]} The same again starts no second run; "
+                f"see: {command('runs')}"
+            )
+            self._keyboard.put(text)
         except ClientError as error:
             self._notice(f"not sent: {exits.explain(error)[0]}")
             self._keyboard.put(text)
         finally:
             self._saying -= 1
         if not self._runs:
-            self._over()  # what was to be stopped has not begun
+            self._say_unstopped()
+            self._over()
 
     async def _act(self, action: Action) -> Action:
         match action:
@@ -458,8 +466,23 @@ class _Watch:
             while self._errands:
                 if isinstance(await self._take.receive(), Interrupt | Terminated):
                     break
+            await self._stop_at_last()
+        self._say_unstopped()
         if self._errands:
             self._notice("left before the server had answered what was sent last; see: jackline runs")
+
+    async def _stop_at_last(self) -> None:
+        """Send a stop that was promised, now that it may be known of which run."""
+        following = [] if self._follow is None or self._follow.run_id is None else [self._follow.run_id]
+        for run_id in [*following, *self._course.started][:1] if self._stop_wanted else []:
+            with contextlib.suppress(ClientError):
+                await self._client.stop(run_id)
+                self._stop_wanted = False
+                self._notice(f"the stop of run {run_id} is sent")
+
+    def _say_unstopped(self) -> None:
+        if self._stop_wanted:
+            self._notice("the stop was not sent: the server has not answered")
 
     def _leave(self) -> int:
         if self._follow is None:
@@ -479,8 +502,6 @@ class _Watch:
         follow = self._follow
         assert follow is not None
         after = ["--after", follow.cursor] if follow.cursor else []
-        if self._stop_wanted:
-            self._notice("the stop was not sent: the server has not answered")
         again = command("tail", str(follow.run_id), *after)
         self._notice(f"run {follow.run_id} goes on; come back with: {again}")
 

@@ -134,7 +134,8 @@ class Drawing:
             lines.append(f">{escape(one_line(story.asked, 500))}")
         if self.away is not None:
             why = escape(one_line(self.away, 200))
-            lines.append(f"The run goes on; this thread goes on when Jackline answers again ({why}).")
+            goes_on = "The run goes on; this thread goes on" if story.seq else "How the run stands is told"
+            lines.append(f"{goes_on} when Jackline answers again ({why}).")
         elif self.waits is not None:
             lines.append(f"It waits: {escape(one_line(self.waits, 300))}")
         if self.gone:

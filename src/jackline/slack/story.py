@@ -157,8 +157,9 @@ class Story:
         """Take what the run has come to, where its entries cannot be had."""
         self.missing = True
         self.seq = int(snapshot.get("seq") or 0)
-        self._workflow(snapshot)
+        # Its `by` is who began the run.
         self._stopping(members(snapshot.get("stop")) or {})
+        self._workflow(snapshot)
         for each in map(members, items(snapshot.get("transcript"))):
             if each and each.get("role") == "assistant" and each.get("kind") == "text":
                 self._say(str(each.get("message_id", "")), str(each.get("text", "")), int(each["seq"]))
@@ -271,8 +272,10 @@ class Story:
                 item.version += 1
 
     def _stopping(self, data: dict[str, Any]) -> None:
-        self.stopped_by = str(data.get("by") or self.stopped_by)
-        self.stopped_why = str(data.get("reason") or self.stopped_why)
+        # Both of the first one, as in the receipt: a later stop is somebody else's.
+        if not self.stopped_by:
+            self.stopped_by = str(data.get("by") or "")
+            self.stopped_why = str(data.get("reason") or "")
 
 
 def _text(value: object) -> str | None:

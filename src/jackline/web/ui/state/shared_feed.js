@@ -50,6 +50,7 @@ export class SharedFeed {
   /** @type {{phase: Phase, reason: string, retryInMs: number | null}} */
   #state = {phase: 'connecting', reason: '', retryInMs: null};
   #heardAt = Date.now();
+  /** @type {ReturnType<typeof setInterval> | undefined} */ #here;
   /** Whether a leader has ever said anything. */ #heard = false;
   #welcomed = false;
   #stealing = false;
@@ -132,8 +133,8 @@ export class SharedFeed {
     if (this.#closing.signal.aborted) return;
     this.#leading = leading;
     this.#closing.signal.addEventListener('abort', () => leading.abort(), {signal: leading.signal});
-    const here = setInterval(() => this.#send({kind: 'here'}), HERE_MS);
-    leading.signal.addEventListener('abort', () => clearInterval(here));
+    this.#sayHere(true);
+    leading.signal.addEventListener('abort', () => this.#sayHere(false));
     await this.#read(leading.signal);
     leading.abort();
     this.#heardAt = Date.now();
@@ -227,9 +228,16 @@ export class SharedFeed {
         return this.#read(signal);
       }
       if (!signal.aborted) this.#listener.onError(error);
+      this.#sayHere(false);
       // The lock stays with this tab: another would fail as well. Signing in makes a new feed.
       if (!signal.aborted) await new Promise((resolve) => signal.addEventListener('abort', resolve));
     }
+  }
+
+  /** Tell the other tabs now and then that the feed is read here; not any more once it has failed. @param {boolean} here */
+  #sayHere(here) {
+    clearInterval(this.#here);
+    if (here) this.#here = setInterval(() => this.#send({kind: 'here'}), HERE_MS);
   }
 
   /** @param {FeedFrame} frame */

@@ -52,12 +52,16 @@ export function Composer({app, conversationId, agent = null, agents, defaultAgen
     area.style.height = `${Math.min(area.scrollHeight + 2, innerHeight / 3)}px`;
   }, [draft.text]);
 
-  /** @param {'queue' | 'stop'} [onBusy] */
-  const send = async (onBusy) => {
+  /** How it was sent last: the same again must be the same message. */
+  const sentHow = useRef(/** @type {'queue' | 'stop' | undefined} */ (undefined));
+  /** @param {'queue' | 'stop'} [how] */
+  const send = async (how) => {
+    const onBusy = how ?? (error instanceof Unreachable ? sentHow.current : undefined);
     const text = draft.text.trim();
     // What offers to send again goes: who was there is not left without a place.
     if (document.activeElement?.closest('.composer .notice')) button.current?.focus();
     if (text === '' || sending !== 'no') return;
+    sentHow.current = onBusy;
     const wish = wishOf(conversationId, chosen, defaultAgent, onBusy);
     const keyed = keyedDraft(draft, text, wish);
     keepDraft(who, conversationId, keyed);

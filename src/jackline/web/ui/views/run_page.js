@@ -127,7 +127,7 @@ function Pending({app, followed}) {
   return html`<section class="pending" aria-label="Questions of this run" ref=${region} ...${onFocus}
     onClickCapture=${onlySettled} onKeyDownCapture=${onlyPressed}>
     <h2 class="visually-hidden">Questions of this run</h2>
-    ${run.pending.length > 1 && html`<${StepApprovals} approvals=${run.pending} calls=${run.calls} onDecideAll=${(/** @type {any} */ decisions) => app.decideAll(decisions)} />`}
+    <${StepApprovals} approvals=${run.pending} calls=${run.calls} onDecideAll=${(/** @type {any} */ decisions) => app.decideAll(decisions)} />
     ${run.pending.map((approval) => html`<${ApprovalCard} key=${keyOf(approval)} approval=${approval} call=${run.calls.get(approval.callId)} now=${Date.now() + run.skewMs}
       onDecide=${(/** @type {string} */ callId, /** @type {any} */ decision) => app.decide(callId, {...decision, round: approval.round})} />`)}
   </section>`;

@@ -130,7 +130,7 @@ async function begin(app, prompt, agent, defaultAgent) {
   const draft = {...keyedDraft(before, text, wish), text, agent};
   try {
     const {run_id: runId} = await app.session.jackline.start(text, {...wish, key: draft.key});
-    if (before.key === draft.key) keepDraft(who, null, null);
+    if (before.key === draft.key && before.text.trim() === text) keepDraft(who, null, null);
     app.route.go(runHref(runId));
   } catch (error) {
     if (app.session.refused(error) || app.session.who !== who) return;

@@ -33,7 +33,8 @@ export function StepApprovals({approvals, calls, onDecideAll}) {
     if (answer === null) choose(null);
   }, [answer === null]);
   useSettling(region, answer === null ? '' : 'asked');
-  if (those.length < 2) return null;
+  const told = trouble?.of.some((each) => waiting.has(keyOf(each))) && html`<p class="jl-error" role="alert">${trouble.words}</p>`;
+  if (those.length < 2) return told || null;
   /** @param {boolean} approve */
   const ask = (approve) => {
     tell(null);
@@ -76,7 +77,7 @@ export function StepApprovals({approvals, calls, onDecideAll}) {
       </div>
       <div role="status" class="jl-sending">${answer.at === 'sending' && 'Sending …'}${answer.at === 'sent' && 'The server has it. The run goes on in a moment.'}</div>
     </form>`}
-    ${trouble?.of.some((each) => waiting.has(keyOf(each))) && html`<p class="jl-error" role="alert">${trouble.words}</p>`}
+    ${told}
   </section>`;
 }
 
