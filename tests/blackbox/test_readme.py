@@ -186,7 +186,8 @@ def command_line() -> dict[str, Any]:
 
 def options(command: str) -> set[str]:
     """The long options of a command."""
-    opts = [opt for parameter in command_line()[command].params for opt in parameter.opts]
+    shown = [each for each in command_line()[command].params if not getattr(each, "hidden", False)]
+    opts = [opt for parameter in shown for opt in parameter.opts]
     return {opt for opt in opts if opt.startswith("--")} - {"--help"}
 
 

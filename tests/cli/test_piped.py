@@ -174,7 +174,7 @@ async def test_a_question_without_a_terminal_says_how_to_answer_and_goes_on(serv
 
     server.answer(answer)
     done = await jackline("chat", "restart web", "--url", server.url)
-    assert f"answer with: jackline approve {CALL}\n" in done.out
+    assert f"answer with: jackline approve {CALL} --url {server.url}\n" in done.out
     assert f"or: jackline deny {CALL} --reason" in done.out
     assert '"service": "web"' in done.out
     assert "? restart: granted by user:bo\n" in done.out
@@ -237,7 +237,10 @@ async def test_stop_says_what_became_of_each_call(server: Server, toy: Toy) -> N
 async def test_stop_does_not_wait_unasked(server: Server, toy: Toy) -> None:
     toy.begin()
     done = await jackline("stop", RUN, "--after-step", "--url", server.url)
-    assert done.out.splitlines() == [f"run {RUN} is stopping", f"watch it with: jackline tail {RUN}"]
+    assert done.out.splitlines() == [
+        f"run {RUN} is stopping",
+        f"watch it with: jackline tail {RUN} --url {server.url}",
+    ]
     assert toy.requests[0].json == {"mode": "after_step"}
 
 
@@ -261,7 +264,7 @@ async def test_runs_are_listed(server: Server) -> None:
     assert done.out.splitlines() == [
         f"{RUN}  awaiting_approval  2026-11-22T12:00:00.000Z  demo",
         "    restart[2J web",
-        f"    waits for: jackline approve {CALL}",
+        f"    waits for: jackline approve {CALL} --url {server.url}",
     ]
     assert "--cursor c2" in done.err
     assert server.requests[0].query == {"state": "awaiting_approval", "limit": "1"}

@@ -541,7 +541,8 @@ function chained(signal) {
 
 /** The same, telling `heard` of each part of its body. @param {Response} response @param {() => void} heard */
 function listened(response, heard) {
-  if (response.body === null) return response;
+  // Chromium gives a 204 a body, and takes none back for it.
+  if (response.body === null || response.status === 204) return response;
   /** @type {Transformer<Uint8Array<ArrayBuffer>, Uint8Array<ArrayBuffer>>} */
   const telling = {
     transform(part, controller) {
