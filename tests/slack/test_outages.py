@@ -106,7 +106,7 @@ def test_a_bridge_that_begins_during_an_outage_says_so(slack: StandIn, tmp_path:
         own.server.process.end()
         process.launch()
         slack.until(lambda: "No connection to Jackline" in status.text)
-        assert "The run goes on" in status.text
+        assert "How the run stands is told when Jackline answers again" in status.text
         assert f"https://jackline.example/#/runs/{status.key.partition('/')[0]}" in status.text
         assert [each["action_id"] for each in status.buttons] == ["stop"]
         assert [each.text for each in slack.thread(CHANNEL, ts)][1:] == before[1:]
