@@ -95,7 +95,7 @@ def environment(path: Path) -> dict[str, str]:
         "EFFECTS": str(path / "effects"),
         "JACKLINE_HEARTBEAT": "0.5",
         "JACKLINE_LEASE": "2",
-        "JACKLINE_STOP_GRACE": "3",
+        "JACKLINE_STOP_GRACE": "6",
     }
 
 

@@ -16,7 +16,7 @@ from tests.support.processes import eventually
 
 T = TypeVar("T")
 
-GRACE = 3
+GRACE = 6
 
 
 def stopped(world: World, run_id: str) -> Check:
