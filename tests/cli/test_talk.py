@@ -163,20 +163,25 @@ async def test_the_menu_of_a_run_is_not_carried_over_to_the_one_that_is_queued(
     assert runs.stops == [SECOND]
 
 
+async def stop_while_asking(screen: Terminal, runs: Runs, message: str) -> None:
+    """Ask for a stop before the server has answered the message."""
+    await screen.until("a new conversation")
+    screen.type(f"{message}\n")
+    with anyio.fail_after(PATIENCE_S):
+        await runs.asked.wait()
+    screen.type("\x1b\x1b")
+    await drawn(screen, MENU)
+    screen.type("s")
+    await screen.until("the stop is sent as soon as the run is known")
+
+
 async def test_esc_twice_right_after_enter_stops_the_run_that_is_being_started(
     server: Server, runs: Runs
 ) -> None:
     """G4: before the server has answered the message the menu is there, and the stop follows the run."""
     runs.held.clear()
     async with terminal("chat", "--url", server.url) as screen:
-        await screen.until("a new conversation")
-        screen.type("delete everything\n")
-        with anyio.fail_after(PATIENCE_S):
-            await runs.asked.wait()
-        screen.type("\x1b\x1b")
-        await drawn(screen, MENU)
-        screen.type("s")
-        await screen.until("the stop is sent as soon as the run is known")
+        await stop_while_asking(screen, runs, "delete everything")
         runs.held.set()
         await screen.until("● stopped")
         assert runs.stops == [FIRST]
@@ -189,14 +194,7 @@ async def test_a_stop_for_a_message_that_was_refused_stops_no_later_run(server: 
     runs.held.clear()
     runs.refused = True
     async with terminal("chat", "--url", server.url) as screen:
-        await screen.until("a new conversation")
-        screen.type("first\n")
-        with anyio.fail_after(PATIENCE_S):
-            await runs.asked.wait()
-        screen.type("\x1b\x1b")
-        await drawn(screen, MENU)
-        screen.type("s")
-        await screen.until("the stop is sent as soon as the run is known")
+        await stop_while_asking(screen, runs, "first")
         runs.held.set()
         await screen.until("not sent")
         runs.refused = False

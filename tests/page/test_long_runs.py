@@ -104,14 +104,20 @@ async def test_it_stays_at_the_end_and_does_not_move_who_reads_above(
     await expect(newest).to_have_count(0)
 
 
+async def ended_with_many_rows(server: World, visitors: Visitors) -> Page:
+    """The page of a run with more rows than are in the document at once."""
+    run_id = server.api.start(steps(notes(150), {"say": "the end"}))
+    page = await (await visitors.come(server.server.url)).open(f"#/runs/{run_id}")
+    await all_in(page, 150)
+    await expect(state(page)).to_have_text("completed")
+    return page
+
+
 async def test_the_list_takes_the_focus_of_a_row_that_leaves_the_document(
     own_server: World, visitors: Visitors
 ) -> None:
     """Who reads by keyboard goes on from there, and not from the top of the page."""
-    run_id = own_server.api.start(steps(notes(150), {"say": "the end"}))
-    page = await (await visitors.come(own_server.server.url)).open(f"#/runs/{run_id}")
-    await all_in(page, 150)
-    await expect(state(page)).to_have_text("completed")
+    page = await ended_with_many_rows(own_server, visitors)
     feed = page.get_by_role("feed")
     button = feed.get_by_role("button").last
     await button.focus()
@@ -125,10 +131,7 @@ async def test_what_was_unfolded_is_so_still_when_its_row_comes_back(
     own_server: World, visitors: Visitors
 ) -> None:
     """Only what is near the eye is in the document; what was opened there is not forgotten."""
-    run_id = own_server.api.start(steps(notes(150), {"say": "the end"}))
-    page = await (await visitors.come(own_server.server.url)).open(f"#/runs/{run_id}")
-    await all_in(page, 150)
-    await expect(state(page)).to_have_text("completed")
+    page = await ended_with_many_rows(own_server, visitors)
     feed = page.get_by_role("feed")
     card = feed.get_by_role("button", expanded=False).last
     await card.click()

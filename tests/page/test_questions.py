@@ -43,6 +43,13 @@ async def asked(visitors: Visitors, server: World, run_id: str, size: ViewportSi
     return page
 
 
+async def aim(page: Page, name: str) -> None:
+    """Let the next click come where the first button of this name is now, once the questions have changed."""
+    box = await pending(page).get_by_role("button", name=name, exact=True).first.bounding_box()
+    assert box is not None
+    await page.evaluate(NEXT_CLICK, [box["x"] + box["width"] / 2, box["y"] + box["height"] / 2])
+
+
 @pytest.mark.parametrize("size", SIZES.values(), ids=SIZES)
 async def test_a_double_click_answers_one_question(
     server: World, visitors: Visitors, size: ViewportSize
@@ -51,9 +58,7 @@ async def test_a_double_click_answers_one_question(
     run_id = three(server, f"double{size['width']}")
     page = await asked(visitors, server, run_id, size)
     approve = pending(page).get_by_role("button", name="Approve", exact=True)
-    box = await approve.first.bounding_box()
-    assert box is not None
-    await page.evaluate(NEXT_CLICK, [box["x"] + box["width"] / 2, box["y"] + box["height"] / 2])
+    await aim(page, "Approve")
     await approve.first.click()
     await page.wait_for_function("() => window.under !== undefined")
     assert await page.evaluate("window.under") == "Approve"
@@ -70,9 +75,7 @@ async def test_a_click_on_what_another_has_answered_answers_nothing_else(
     """G5: the card goes just before the click."""
     run_id = three(server, "other")
     page = await asked(visitors, server, run_id)
-    box = await pending(page).get_by_role("button", name="Deny", exact=True).first.bounding_box()
-    assert box is not None
-    await page.evaluate(NEXT_CLICK, [box["x"] + box["width"] / 2, box["y"] + box["height"] / 2])
+    await aim(page, "Deny")
     call_id = server.api.snapshot(run_id)["approvals"][0]["call_id"]
     assert server.api.decide(call_id, approve=True).status_code == 200
     await page.wait_for_function("() => window.under !== undefined")
@@ -90,9 +93,7 @@ async def test_a_question_that_did_not_move_can_be_answered_at_once(
     run_id = three(server, "still")
     page = await asked(visitors, server, run_id)
     await expect(pending(page).locator('.jl-buttons[aria-disabled="true"]')).to_have_count(0)
-    box = await pending(page).get_by_role("button", name="Approve", exact=True).first.bounding_box()
-    assert box is not None
-    await page.evaluate(NEXT_CLICK, [box["x"] + box["width"] / 2, box["y"] + box["height"] / 2])
+    await aim(page, "Approve")
     last = server.api.snapshot(run_id)["approvals"][-1]["call_id"]
     assert server.api.decide(last, approve=False).status_code == 200
     await expect(pending(page).get_by_role("article")).to_have_count(1)

@@ -77,15 +77,15 @@ class LiveBoard:
         if anew:
             self._screen.forget()
         width, height = self._screen.width, self._screen.height
-        waiting = [run for run in self._runs if _waits(run)]
-        others = [run for run in self._runs if not _waits(run)]
-        active = sum(run.get("state") not in ENDED for run in others)
-        words = f"{len(waiting)} waiting for you, {active} active, {len(others) - active} ended"
+        waiting = sum(map(_waits, self._runs))
+        ended = sum(run.get("state") in ENDED for run in self._runs if not _waits(run))
+        active = len(self._runs) - waiting - ended
+        words = f"{waiting} waiting for you, {active} active, {ended} ended"
         self._status.hint = f"{words}  Ctrl-C leaves" if self._listed else ""
         bottom = self._paint.lines(self._status.line(width), width)[:1]
         lines = [
             line
-            for part in self._parts(waiting, others, width)
+            for part in self._parts(width)
             # What a person copies is broken where the line is full, and never cut.
             for line in self._paint.lines(part, width)
         ]
@@ -98,12 +98,9 @@ class LiveBoard:
 
     def close(self) -> None:
         """See `Board`. The list as it was last seen stays."""
-        waiting = [run for run in self._runs if _waits(run)]
-        others = [run for run in self._runs if not _waits(run)]
-        parts = self._parts(waiting, others, self._screen.width)
         lines = [
             line
-            for part in parts
+            for part in self._parts(self._screen.width)
             for line in (
                 self._paint.lines(part, self._screen.width) if part.no_wrap else [self._paint.long_line(part)]
             )
@@ -111,16 +108,13 @@ class LiveBoard:
         self._screen.paint(lines, (), (0, 0))
         self._screen.close()
 
-    def _parts(
-        self, waiting: Iterable[dict[str, Any]], others: Iterable[dict[str, Any]], width: int
-    ) -> Iterable[Text]:
-        for run in waiting:
+    def _parts(self, width: int) -> Iterable[Text]:
+        """The list, what waits for a person first."""
+        for run in sorted(self._runs, key=_waits, reverse=True):
             yield from self._row(run, width)
-            for call in items(run.get("waiting_for")):
+            for call in items(run.get("waiting_for")) if _waits(run) else ():
                 answer = hints.approve(str(call), outcome=call in self._outcomes)
                 yield Text(f"  {answer}", style="yellow", overflow="fold")
-        for run in others:
-            yield from self._row(run, width)
 
     def _row(self, run: dict[str, Any], width: int) -> Iterable[Text]:
         state = str(run.get("state", ""))

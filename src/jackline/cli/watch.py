@@ -249,6 +249,11 @@ class _Watch:
             self._dialog.over()
 
     @property
+    def _run_id(self) -> str | None:
+        """The run that is watched, once it is known."""
+        return None if self._follow is None else self._follow.run_id
+
+    @property
     def _runs(self) -> bool:
         """Whether there is a run that can be stopped, or will be as soon as the server has answered."""
         return self._follow is not None or self._saying > 0 or bool(self._course.started)
@@ -265,9 +270,9 @@ class _Watch:
             elif not self._asks_why:
                 self._asks_why = True
                 self._group.start_soon(self._say_why, frame.run_id)
-        if self._stop_wanted and self._follow is not None and self._follow.run_id is not None:
+        if self._stop_wanted and self._run_id is not None:
             self._stop_wanted = False
-            self._errand(self._send_stop(self._follow.run_id, told=True))
+            self._errand(self._send_stop(self._run_id, told=True))
 
     async def _say_why(self, run_id: str) -> None:
         """Say why the run does not go on, where nobody drives it and no person is asked."""
@@ -435,7 +440,7 @@ class _Watch:
             self._notice(said.text)
 
     def _stop(self) -> None:
-        run_id = self._follow.run_id if self._follow is not None else None
+        run_id = self._run_id
         if not self._runs:
             self._notice("nothing runs")
         elif run_id is None:
@@ -449,7 +454,7 @@ class _Watch:
         try:
             await self._client.stop(run_id)
         except Unreachable:
-            if self._follow is None or self._follow.run_id != run_id:
+            if self._run_id != run_id:
                 return
             self._stop_wanted = True
             if not told:
@@ -473,12 +478,13 @@ class _Watch:
 
     async def _stop_at_last(self) -> None:
         """Send a stop that was promised, now that it may be known of which run."""
-        following = [] if self._follow is None or self._follow.run_id is None else [self._follow.run_id]
-        for run_id in [*following, *self._course.started][:1] if self._stop_wanted else []:
-            with contextlib.suppress(ClientError):
-                await self._client.stop(run_id)
-                self._stop_wanted = False
-                self._notice(f"the stop of run {run_id} is sent")
+        run_id = self._run_id or next(iter(self._course.started), None)
+        if not self._stop_wanted or run_id is None:
+            return
+        with contextlib.suppress(ClientError):
+            await self._client.stop(run_id)
+            self._stop_wanted = False
+            self._notice(f"the stop of run {run_id} is sent")
 
     def _say_unstopped(self) -> None:
         if self._stop_wanted:
