@@ -189,6 +189,18 @@ async def test_esc_twice_right_after_enter_stops_the_run_that_is_being_started(
         await screen.end()
 
 
+async def test_a_stop_that_was_promised_is_sent_although_one_leaves(server: Server, runs: Runs) -> None:
+    """G4: the run is known only after that."""
+    runs.held.clear()
+    async with terminal("chat", "--url", server.url) as screen:
+        await stop_while_asking(screen, runs, "delete everything")
+        screen.type("\x04")
+        runs.held.set()
+        await screen.until(f"the stop of run {FIRST} is sent")
+        await screen.end()
+    assert runs.stops == [FIRST]
+
+
 async def test_a_stop_for_a_message_that_was_refused_stops_no_later_run(server: Server, runs: Runs) -> None:
     """G4"""
     runs.held.clear()

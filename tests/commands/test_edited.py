@@ -125,6 +125,15 @@ async def test_nothing_is_fetched_for_a_schema() -> None:
         assert asked == []
 
 
+async def test_what_lies_in_the_servers_folder_is_no_part_of_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """G12: nothing there is run, and arguments can be edited all the same."""
+    (tmp_path / "attrs.py").write_text("raise SystemExit('run from the working directory')")
+    monkeypatch.chdir(tmp_path)
+    assert await faults({"type": "object"}, {"n": 1}) == []
+
+
 async def test_the_standards_own_schemas_are_known() -> None:
     known = {"properties": {"schema": {"$ref": "https://json-schema.org/draft/2020-12/schema"}}}
     assert await faults(known, {"schema": {"type": "string"}}) == []

@@ -45,7 +45,9 @@ async def asked(visitors: Visitors, server: World, run_id: str, size: ViewportSi
 
 async def aim(page: Page, name: str) -> None:
     """Let the next click come where the first button of this name is now, once the questions have changed."""
-    box = await pending(page).get_by_role("button", name=name, exact=True).first.bounding_box()
+    button = pending(page).get_by_role("button", name=name, exact=True).first
+    await button.hover()  # it is in sight then, and rests: measured earlier it would be somewhere else
+    box = await button.bounding_box()
     assert box is not None
     await page.evaluate(NEXT_CLICK, [box["x"] + box["width"] / 2, box["y"] + box["height"] / 2])
 
@@ -57,6 +59,8 @@ async def test_a_double_click_answers_one_question(
     """G5: the next question's Approve stands under the pointer, and nobody has read it yet."""
     run_id = three(server, f"double{size['width']}")
     page = await asked(visitors, server, run_id, size)
+    # What is out of sight in the list of questions must not make the page scroll, and take the stop along.
+    assert await page.evaluate("document.scrollingElement.scrollHeight") == size["height"]
     approve = pending(page).get_by_role("button", name="Approve", exact=True)
     await aim(page, "Approve")
     await approve.first.click()

@@ -180,6 +180,19 @@ def test_who_pressed_stop_is_named_where_several_share_a_key() -> None:
     assert (story.stopped_by, story.stopped_why) == ("local", "x")
 
 
+def test_of_two_who_stop_the_first_is_named_as_in_the_receipt() -> None:
+    """G4: with the reason of the same one."""
+    first = entry("workflow", 1, state="stopping", by="alice", mode="after_step")
+    second = entry("workflow", 2, state="stopping", by="bob", mode="immediate", reason="bob in Slack")
+    [status] = draw(first, second)
+    assert "asked for by alice" in text(status)
+    assert "bob" not in text(status)
+    [_, end] = draw(
+        first, second, entry("workflow", 3, state="stopped", receipt={"by": "alice", "tools": []})
+    )
+    assert "bob" not in text(end)
+
+
 def test_a_snapshot_stands_for_what_cannot_be_read() -> None:
     """G1: a gap is said."""
     story = Story(run_id="c.1")
