@@ -110,6 +110,7 @@ async def ended_with_many_rows(server: World, visitors: Visitors) -> Page:
     page = await (await visitors.come(server.server.url)).open(f"#/runs/{run_id}")
     await all_in(page, 150)
     await expect(state(page)).to_have_text("completed")
+    assert await page.evaluate("document.scrollingElement.scrollHeight === innerHeight")
     return page
 
 
