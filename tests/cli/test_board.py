@@ -140,7 +140,7 @@ async def test_a_list_of_what_waits_tells_what_for(server: Server) -> None:
         runs.add("a.1", 6, state="executing")
         runs.add("a.1", 7, state="completed")
         runs.add("b.1", 3, "approval", call_id="b.1.1", name="rm", state="pending", round=1)
-        await screen.until(f"b.1.1 --url {server.url}")
+        await screen.until(f"b.1.1 --url {server.url}\n")
         await leave(screen)
     assert told(screen) == [
         f"a.1 asks for rm: jackline approve a.1.1 --url {server.url}",
