@@ -53,6 +53,7 @@ class FeedViewer(Writing):
         super().__init__(tails, poll=wish.poll, drain_seconds=drain_seconds, seat=seat)
         self.cursor = wish.cursor
         self._delivered = 0
+        self._tails = tails
         self._feed: FeedTail = tails.feed
         self._sees = wish.sees
         self._tick = wish.tick

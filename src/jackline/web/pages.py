@@ -19,7 +19,6 @@ if TYPE_CHECKING:
 
     from jackline.events import Entry
     from jackline.web.tail import Tail
-    from jackline.web.viewers import Viewer
 
 PAGE_ENTRIES: Final = 2048
 PAGE_BYTES: Final = 256 * 1024
@@ -105,7 +104,7 @@ class Pages:
         self._bytes = 0
         self._leaves: OrderedDict[Leaf, None] = OrderedDict()
         self._by_run: dict[str, list[Leaf]] = {}
-        self._coming: dict[tuple[Tail, int, int], list[Viewer]] = {}
+        self._coming: dict[tuple[Tail, int, int], list[Callable[[Leaf | None], None]]] = {}
 
     def find(self, tail: Tail, after: int) -> Leaf | None:
         """A page with the entry that follows `after`, if there is one in memory."""
@@ -124,14 +123,15 @@ class Pages:
                 return self._keep(leaf)
         return None
 
-    def fetch(self, tail: Tail, after: int, viewer: Viewer) -> None:
-        """Have the page after `after` read from the log, and `viewer` told by `arrived`."""
+    def fetch(self, tail: Tail, after: int, arrived: Callable[[Leaf | None], None]) -> None:
+        """Have the page after `after` read from the log, and then call `arrived`, with None while the
+        store is away or the log is being healed."""
         start = after if self._ends_at(tail, after) else after - after % _ALIGNED
         waiting = self._coming.get((tail, tail.epoch, start))
         if waiting is not None:
-            waiting.append(viewer)
+            waiting.append(arrived)
             return
-        self._coming[tail, tail.epoch, start] = [viewer]
+        self._coming[tail, tail.epoch, start] = [arrived]
         self._spawn(tail, self._fetch(tail, (tail, tail.epoch, start), after))
 
     def forget(self, run_id: str) -> None:
@@ -155,8 +155,8 @@ class Pages:
             tail.gone = True
             tail.wake()
         finally:
-            for viewer in self._coming.pop(key):
-                viewer.arrived(leaf)
+            for arrived in self._coming.pop(key):
+                arrived(leaf)
 
     async def _read(self, tail: Tail, start: int, after: int) -> Leaf | None:
         page = await tail.read(start, PAGE_ENTRIES, PAGE_BYTES)

@@ -20,7 +20,6 @@ if TYPE_CHECKING:
 
     from jackline.log.base import Store
     from jackline.run import RunState
-    from jackline.web.viewers import Viewer
     from jackline.web.writing import Writing
 
 LINGER_SECONDS: Final = 5.0
@@ -62,7 +61,7 @@ class Tails:
         self._tails: dict[str, Tail] = {}
         self._watchers = 0
         self._tasks: asyncio.TaskGroup | None = None
-        self._behind: deque[Viewer] = deque()
+        self._behind: deque[Callable[[], None]] = deque()
         self._beats: deque[tuple[float, Tail]] = deque()
         self._timer: asyncio.TimerHandle | None = None
 
@@ -179,16 +178,16 @@ class Tails:
         finally:
             self.leave(tail)
 
-    def later(self, viewer: Viewer) -> None:
-        """Have a viewer that is behind look again, when those before it had their turn (G10: who
-        replays does not keep the others waiting)."""
+    def later(self, turn: Callable[[], None]) -> None:
+        """Give a viewer that is behind its `turn`, when those before it had theirs (G10: who replays
+        does not keep the others waiting)."""
         if not self._behind:
             asyncio.get_running_loop().call_soon(self._serve_behind)
-        self._behind.append(viewer)
+        self._behind.append(turn)
 
     def _serve_behind(self) -> None:
         for _ in range(min(_BEHIND, len(self._behind))):
-            self._behind.popleft().turn()
+            self._behind.popleft()()
         if self._behind:
             asyncio.get_running_loop().call_soon(self._serve_behind)
 

@@ -51,6 +51,7 @@ class Viewer(Writing):
         "_first",
         "_replay_to",
         "_tail",
+        "_tails",
         "_tick",
         "_until_pause",
         "cursor",
@@ -61,6 +62,7 @@ class Viewer(Writing):
     ) -> None:
         super().__init__(tails, poll=wish.poll, drain_seconds=drain_seconds, seat=seat)
         self.cursor = self._first = wish.after
+        self._tails = tails
         self._tail = tail
         self._compact = wish.compact
         self._until_pause = wish.until_pause
@@ -114,7 +116,7 @@ class Viewer(Writing):
                 return
             if not self._held:
                 self._held |= QUEUED
-                self._tails.later(self)
+                self._tails.later(self.turn)
 
     @property
     def _ended(self) -> bool:
@@ -149,7 +151,7 @@ class Viewer(Writing):
             leaf = self._tails.pages.find(tail, self.cursor)
             if leaf is None:
                 self._held |= READING
-                self._tails.pages.fetch(tail, self.cursor, self)
+                self._tails.pages.fetch(tail, self.cursor, self.arrived)
                 return False
             joined = leaf.joined(self.cursor, self._replay_to, compact=self._compact)
         self.cursor = joined.last
@@ -167,7 +169,7 @@ class Viewer(Writing):
             self._read_gap(self.cursor + 1)
         elif not self._held:
             self._held |= QUEUED  # with many others, most likely
-            self._tails.later(self)
+            self._tails.later(self.turn)
 
     def _read_gap(self, first: int) -> None:
         self._held |= READING

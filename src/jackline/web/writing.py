@@ -14,7 +14,6 @@ if TYPE_CHECKING:
 
     from jackline.web.crowd import Seat
     from jackline.web.ring import Joined
-    from jackline.web.tails import Tails
 
 AWAY_PAUSE_SECONDS: Final = 0.5
 
@@ -58,14 +57,26 @@ class Connection(Protocol):
         ...
 
 
+class Audience(Protocol):
+    """All the viewers of this process together."""
+
+    delivered: int
+    """Entries that were written to viewers who have gone."""
+
+    @property
+    def viewers(self) -> int:
+        """How many there are."""
+        ...
+
+
 class Writing:
     """Who writes to a `Connection`, and is told by it how it is."""
 
-    __slots__ = ("_connection", "_drain_seconds", "_held", "_poll", "_seat", "_tails", "_timer")
+    __slots__ = ("_audience", "_connection", "_drain_seconds", "_held", "_poll", "_seat", "_timer")
 
-    def __init__(self, tails: Tails, *, poll: bool, drain_seconds: float, seat: Seat | None) -> None:
+    def __init__(self, audience: Audience, *, poll: bool, drain_seconds: float, seat: Seat | None) -> None:
         """`poll`: it is to end once it has said something, for a client that must poll."""
-        self._tails = tails
+        self._audience = audience
         self._poll: Literal["no", "silent", "said"] = "silent" if poll else "no"
         self._drain_seconds = drain_seconds
         self._seat = seat
@@ -103,7 +114,7 @@ class Writing:
         if self._connection is not None:
             self._connection = None
             self._part()
-            self._tails.delivered += self.delivered
+            self._audience.delivered += self.delivered
             if self._seat is not None:
                 self._seat.leave()
 
@@ -156,13 +167,13 @@ class Writing:
     def _leave(self) -> None:
         """Write the `shutdown` frame, each viewer's at its own time and with its own way back."""
         self._held |= OVER
-        spread = min(self._drain_seconds / 2, self._tails.viewers / _DRAIN_PER_SECOND)
+        spread = min(self._drain_seconds / 2, self._audience.viewers / _DRAIN_PER_SECOND)
         self._after(random.uniform(0, spread), self._goodbye)
 
     def _goodbye(self) -> None:
         if self._connection is not None:
             shortest, longest = _RETRY_MS
-            retry_ms = random.randint(shortest, longest + min(_RETRY_MORE_MS, self._tails.viewers))
+            retry_ms = random.randint(shortest, longest + min(_RETRY_MORE_MS, self._audience.viewers))
             self._finish(self._connection, frames.shutdown(retry_ms))
 
     def _after(self, seconds: float, then: Callable[[], None]) -> None:
