@@ -6,6 +6,7 @@ import pytest
 
 from jackline.agents.demo_script import SCRIPTED, Outcome, Result, Turn, choose, next_turn
 from jackline.agents.demo_tasks import DEMO_TASKS
+from jackline.agents.demo_words import span
 
 HOST = {
     "hostname": "box-7",
@@ -28,6 +29,14 @@ def ok(tool: str, content: object) -> Result:
 
 def names(turn: Turn) -> list[str]:
     return [call.tool for call in turn.calls]
+
+
+@pytest.mark.parametrize(
+    ("seconds", "said"),
+    [(0.2, "0 seconds"), (1.1, "1 second"), (2.0, "2 seconds"), (119.4, "119 seconds"), (120.0, "2 minutes")],
+)
+def test_a_length_of_time_is_told_in_the_unit_that_suits_it(seconds: float, said: str) -> None:
+    assert span(seconds) == said
 
 
 @pytest.mark.parametrize(
