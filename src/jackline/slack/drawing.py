@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import sys
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final, assert_never
 
@@ -199,7 +200,7 @@ class Drawing:
             said, full = _preview((members(call.error) or {}).get("message"))
         if said:
             short = one_line(said, 240)
-            cut = not full or short != " ".join(visible(said).split())
+            cut = not full or short != one_line(said, sys.maxsize)
             line += f"\n{code(short)}" + (f" {link(self._page, 'all of it')}" if cut else "")
         return line
 

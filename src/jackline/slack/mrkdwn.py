@@ -66,8 +66,9 @@ def fitting(text: str, limit: int) -> int:
 
 
 def one_line(text: str, limit: int) -> str:
-    """`text` on one line, not escaped yet, of at most `limit` characters when it is."""
-    line = " ".join(visible(text).split())
+    """`text` on one line, not escaped yet, of at most `limit` characters when it is. A fence in it would pair
+    with that of a block of code near it."""
+    line = _unfenced(" ".join(visible(text).split()))
     return line if fitting(line, limit) == len(line) else line[: fitting(line, limit - 1)] + "…"
 
 
@@ -79,8 +80,12 @@ def code(text: str) -> str:
 def block(text: str) -> str:
     """`text` as a block of code. A fence within it would end it early, and what follows would be read as if
     the bridge had said it."""
-    kept = escape(_FENCE.sub(lambda found: "\u200b".join(found[0]), text))
+    kept = escape(_unfenced(text))
     return f"```\n{kept}\n```"
+
+
+def _unfenced(text: str) -> str:
+    return _FENCE.sub(lambda found: "\u200b".join(found[0]), text)
 
 
 def link(url: str, text: str) -> str:

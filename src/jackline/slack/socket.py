@@ -258,7 +258,9 @@ class Intake:
                 )
         with anyio.move_on_after(_FORM_S):
             return await submit(client, decision)
-        return "Jackline does not answer in time. Look at the thread, and try again."
+        late = "Jackline does not answer in time. Look at the thread, and try again"
+        # Slack waits less long than a check against a schema may take.
+        return f"{late}, or approve or deny it unedited." if decision.args is not None else f"{late}."
 
     def _meet(self, user: object, name: object) -> None:
         if name:
