@@ -56,7 +56,7 @@ class SlackSide:
         self.hush = 0
         """So many of what only one person is to see are answered with 429."""
         self.broken: dict[str, str] = {}
-        """Channels in which nothing can be said, and Slack's word for why."""
+        """Where nothing can be said, and Slack's word for why: channels, or "" for answers to commands."""
         self.lose_answers = 0
         """So many posts to come are carried out, and the connection is cut before the answer."""
         self.clock_ahead_s = 0.0
@@ -208,6 +208,8 @@ class SlackSide:
     # -- the Web API ---------------------------------------------------------------------------
 
     async def _respond(self, request: web.Request) -> web.Response:
+        if "" in self.broken:
+            return web.Response(status=404, text=self.broken[""])
         self.responses.append(await request.json())
         return web.Response(text="ok")
 

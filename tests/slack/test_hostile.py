@@ -135,6 +135,21 @@ def test_a_thread_that_is_shut_stops_nothing_and_is_completed_later(
     assert len(set(keys)) == len(keys)
 
 
+def test_a_command_that_cannot_be_carried_out_says_why(
+    slack: StandIn, server: World, bridged: BridgeProcess
+) -> None:
+    """G11: that an archived channel is one, and not that the bot is to be invited; in the channel where Slack
+    takes no answer to the command any more."""
+    slack.broken[CHANNEL] = "is_archived"
+    slack.command("UANA", CHANNEL, "hello")
+    slack.until(lambda: slack.responses)
+    assert "is_archived" in slack.responses[0]["text"]
+    assert "/invite" not in slack.responses[0]["text"]
+    slack.broken[""] = "expired_url"
+    slack.command("UBOB", "COPS", "")
+    slack.until_whisper("UBOB", "Say what is to be done")
+
+
 def test_the_message_that_began_a_thread_may_be_removed(
     slack: StandIn, server: World, bridged: BridgeProcess
 ) -> None:

@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 PATIENCE_S: Final = 3600.0
 """How long a request is kept for a server that does not answer: whoever asked does other things by then."""
 _AGAIN_S: Final = 2.0
+_OUTSIDE: Final = frozenset({"not_in_channel", "channel_not_found"})
 
 
 class Starts:
@@ -59,9 +60,10 @@ class Starts:
         try:
             root = await self._mouth.post_surely(place, f"inbox.{taken.id}", drawn)
         except SlackRefused as error:
-            await self._whispers.whisper(
-                asked, f"I cannot write here ({escape(str(error))}). Invite me first: /invite <@{self._bot}>"
-            )
+            text = f"I cannot write here ({escape(str(error))})."
+            if error.error in _OUTSIDE:
+                text += f" Invite me first: /invite <@{self._bot}>"
+            await self._whispers.whisper(asked, text)
             return
         thread = Asked(user=asked.user, name=asked.name, channel=asked.channel, thread=root.ts)
         await self.start(taken, thread, client, text)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
@@ -40,8 +41,8 @@ class Whispers:
         self._begin(partial(self.whisper, asked, text))
 
     async def whisper(self, asked: Asked, text: str, blocks: list[dict[str, Any]] | None = None) -> None:
-        """Tell one person, as soon as Slack takes it. Not told if it wants it at no time: that is no reason
-        to undo anything."""
+        """Tell one person, as soon as Slack takes it; in the channel, where its own address for that is of no
+        use any more. Not told if it wants it at no time: that is no reason to undo anything."""
         reason = ""
         for _ in range(_TRIES):
             await self._gates.enter("whisper", asked.channel)
@@ -52,7 +53,9 @@ class Whispers:
                 self._gates.hold("whisper", asked.channel, error.seconds)
             except SlackError as error:
                 reason = str(error)
-                break
+                if asked.answer is None:
+                    break
+                asked = replace(asked, answer=None)
             else:
                 return
         _log.warning("somebody was not told", user=asked.user, reason=reason)
