@@ -21,7 +21,7 @@ from jackline.answers import (
     one_run,
     too_large,
 )
-from jackline.edited import EditedArguments
+from jackline.edited import Edit, EditedArguments
 from jackline.endings import stop_entries
 from jackline.errors import (
     Busy,
@@ -94,11 +94,14 @@ class Stopped:
 class Commands:
     """What people can do to runs. Who may do what is checked before, in one place of the web."""
 
-    def __init__(self, store: Store, pressure: Pressure | None = None) -> None:
-        """`pressure`: whether the store has room for new runs; without it there always is."""
+    def __init__(
+        self, store: Store, pressure: Pressure | None = None, edited: EditedArguments | None = None
+    ) -> None:
+        """`pressure`: whether the store has room for new runs; without it there always is. `edited`: who
+        checks edited arguments."""
         self._store = store
         self._pressure = pressure
-        self._edited = EditedArguments()
+        self._edited = edited or EditedArguments()
 
     async def start(
         self,
@@ -181,8 +184,9 @@ class Commands:
         Raises `NotFound` (unknown call, or no question about it), `Conflict` (decided otherwise,
         expired, withdrawn; with `by`, `at`, `state`), `Invalid` (edited arguments against the
         schema, several runs, wrong kind of answer; fields `decisions.0.args` …, or `args` … with
-        one decision)."""
+        one decision), `Overloaded` (too many edited arguments are being checked)."""
         run_id = one_run(decisions)
+        checked: list[Edit] = []
         for _ in range(MAX_TRIES):
             state = await read_state(self._store, run_id)
             now = await self._store.now_ms()
@@ -190,7 +194,10 @@ class Commands:
                 answer_to(state, decision, by=by, now_ms=now, field=field_of(decisions, at))
                 for at, decision in enumerate(decisions)
             ]
-            await self._check_edited(state, decisions, answers)
+            edits = [edit for edit in await self._edits(state, decisions, answers) if edit not in checked]
+            # Once for all tries: what moved on meanwhile is the log, and not what is asked.
+            await self._edited.check(edits, by=by)
+            checked += edits
             news = [answer for answer in answers if isinstance(answer, Approval)]
             standing = [answer for answer in answers if isinstance(answer, Decided)]
             if not news:
@@ -227,18 +234,21 @@ class Commands:
             return [made[decision.call_id] for decision in decisions]
         raise Conflict("the run changes too fast; try again", run_id=run_id)
 
-    async def _check_edited(
+    async def _edits(
         self, state: RunState, decisions: Sequence[Decision], answers: Sequence[Approval | Decided]
-    ) -> None:
-        """Edited arguments against the tool's schema. Raises `Invalid`."""
+    ) -> list[Edit]:
+        """The edited arguments of what is answered now, with their tools' schemas. Raises `Invalid`."""
+        edits: list[Edit] = []
         for at, (decision, answer) in enumerate(zip(decisions, answers, strict=True)):
             if decision.args is UNSET or not isinstance(answer, Approval) or answer.by == SYSTEM:
                 continue
             schema = state.questions[answer.call_id, answer.round].args_schema
             aside = artifact_id(state.run_id, f"{answer.call_id}:schema")
+            field = field_of(decisions, at)
             if is_stand_in(schema, aside):
-                schema = await self._schema(state.run_id, aside, field_of(decisions, at))
-            await self._edited.check(schema, decision.args, field_of(decisions, at))
+                schema = await self._schema(state.run_id, aside, field)
+            edits.append(Edit(schema=schema, args=decision.args, field=field))
+        return edits
 
     async def _schema(self, run_id: str, aside: str, field: str) -> Json:
         """A schema that was stored aside. Nothing unchecked may pass, so it must be there."""

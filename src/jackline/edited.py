@@ -1,8 +1,9 @@
 """Edited arguments against a tool's schema, in a process of its own.
 
-A schema comes from a tool, so perhaps from a stranger's server: a pattern in it can backtrack for years, and
-references can double at each level. Python cannot be interrupted in either, so here it can be ended: whoever
-asks waits for a bounded time, and nobody else waits at all. Nothing is fetched for a schema either.
+A schema comes from a tool, so perhaps from a stranger's server: a pattern in it can backtrack for years,
+references can double at each level, faults can fill the memory. Python cannot be interrupted in these, so it
+is done where it can be ended. The time and the memory of a check are bounded, and how many there are at once,
+in all and for one principal, and how long one waits for its turn. Nothing is fetched for a schema either.
 """
 
 from __future__ import annotations
@@ -11,23 +12,36 @@ import asyncio
 import contextlib
 import json
 import re
+import resource
 import signal
 import sys
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
+from weakref import WeakValueDictionary
 
 import msgspec
 
-from jackline.errors import FieldError, Invalid
+from jackline.errors import FieldError, Invalid, Overloaded
 
 if TYPE_CHECKING:
+    from collections.abc import AsyncGenerator, Sequence
+
     from msgspec import UnsetType
 
     from jackline.events import Json
 
 SECONDS: Final = 10.0
 """How long a check may take."""
+PATIENCE_SECONDS: Final = 15.0
+"""How long one waits for its turn: longer than a check, so that who is next has it."""
+MAX_BYTES: Final = 512 << 20
+"""Memory of a process that checks. It begins with some 25 MiB, and a whole request of 1 MiB takes a few times
+that much."""
 
-_AT_ONCE: Final = 2
+_AT_ONCE: Final = 3
+_OF_ONE: Final = 2
+"""Checks of one principal at once: some turns are always for the others."""
 _MOST_ERRORS: Final = 20
 _TOLD: Final = 500
 """Characters of a fault that are passed on: it quotes what was sent."""
@@ -45,41 +59,68 @@ class _Verdict(msgspec.Struct, frozen=True, kw_only=True):
     unfit: str | None = None
 
 
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Edit:
+    """Arguments as somebody edited them. `field`: the name of what holds them, with its dot."""
+
+    schema: Json | UnsetType
+    args: Json
+    field: str
+
+
 class EditedArguments:
     """Checks arguments, a few at once."""
 
-    def __init__(self, seconds: float = SECONDS) -> None:
+    def __init__(self, seconds: float = SECONDS, patience: float = PATIENCE_SECONDS) -> None:
         self._seconds = seconds
+        self._patience = patience
         self._turns = asyncio.Semaphore(_AT_ONCE)
+        # A principal's own, for as long as one of its checks waits or goes on.
+        self._own: WeakValueDictionary[str, asyncio.Semaphore] = WeakValueDictionary()
 
-    async def check(self, schema: Json | UnsetType, args: Json, field: str) -> None:
-        """`field`: the name of what holds `args`, with its dot. Raises `Invalid`, also where it cannot be
-        checked: nothing unchecked may pass."""
-        if not isinstance(args, dict):
-            raise Invalid(FieldError(field=f"{field}args", detail="must be an object"))
-        if not isinstance(schema, (dict, bool)):
+    async def check(self, edits: Sequence[Edit], *, by: str) -> None:
+        """Check what `by` sends in one request, within one turn. Raises `Invalid`, also where it cannot be
+        checked: nothing unchecked may pass; `Overloaded` where its turn does not come in time."""
+        for edit in edits:
+            if not isinstance(edit.args, dict):
+                raise Invalid(FieldError(field=f"{edit.field}args", detail="must be an object"))
+        edits = [edit for edit in edits if isinstance(edit.schema, (dict, bool))]
+        if not edits:
             return
-        try:
-            question = msgspec.json.encode({"schema": schema, "args": args})
-        except RecursionError:
-            verdict = _Verdict(unfit="they are nested too deeply")
-        else:
-            async with self._turns:
-                verdict = await self._ask(question)
-        if verdict.unfit is not None:
-            detail = (
-                f"cannot be checked against the tool's schema ({verdict.unfit}); approve or deny it unedited"
-            )
-            raise Invalid(FieldError(field=f"{field}args", detail=detail))
-        if verdict.faults:
-            raise Invalid(
-                *(
-                    FieldError(field=".".join([f"{field}args", *fault.path]), detail=fault.detail)
-                    for fault in verdict.faults
-                )
-            )
+        async with self._turn(by):
+            verdicts = await self._verdicts(edits)
+        faults = [
+            fault for edit, verdict in zip(edits, verdicts, strict=True) for fault in _faults(edit, verdict)
+        ]
+        if faults:
+            raise Invalid(*faults[:_MOST_ERRORS])
 
-    async def _ask(self, question: bytes) -> _Verdict:
+    @asynccontextmanager
+    async def _turn(self, by: str) -> AsyncGenerator[None]:
+        own = self._own.setdefault(by, asyncio.Semaphore(_OF_ONE))
+        async with AsyncExitStack() as held:
+            try:
+                async with asyncio.timeout(self._patience):
+                    # One's own first: who waits for that takes no place in the queue of all.
+                    await held.enter_async_context(own)
+                    await held.enter_async_context(self._turns)
+            except TimeoutError:
+                raise Overloaded(
+                    "too many edited arguments are being checked; try again, or approve or deny it unedited"
+                ) from None
+            yield
+
+    async def _verdicts(self, edits: Sequence[Edit]) -> list[_Verdict]:
+        """One for each, or one for all where they cannot be checked."""
+        try:
+            question = msgspec.json.encode([{"schema": edit.schema, "args": edit.args} for edit in edits])
+        except RecursionError:
+            answer = _Verdict(unfit="they are nested too deeply")
+        else:
+            answer = await self._ask(question)
+        return answer if isinstance(answer, list) else [answer] * len(edits)
+
+    async def _ask(self, question: bytes) -> list[_Verdict] | _Verdict:
         process = await asyncio.create_subprocess_exec(
             # -P: what lies in the server's folder is no part of it.
             *(sys.executable, "-P", "-m", __name__, str(self._seconds)),
@@ -100,7 +141,17 @@ class EditedArguments:
         if process.returncode != 0:
             last = complaint.decode(errors="replace").strip().splitlines()[-1:]
             return _Verdict(unfit=" ".join([f"exit code {process.returncode}", *last])[:_TOLD])
-        return msgspec.json.decode(said, type=_Verdict)
+        return msgspec.json.decode(said, type=list[_Verdict] | _Verdict)
+
+
+def _faults(edit: Edit, verdict: _Verdict) -> list[FieldError]:
+    if verdict.unfit is not None:
+        detail = f"cannot be checked against the tool's schema ({verdict.unfit}); approve or deny it unedited"
+        return [FieldError(field=f"{edit.field}args", detail=detail)]
+    return [
+        FieldError(field=".".join([f"{edit.field}args", *fault.path]), detail=fault.detail)
+        for fault in verdict.faults
+    ]
 
 
 def _path(path: list[str], message: str) -> list[str]:
@@ -123,6 +174,8 @@ def _verdict(schema: Any, args: Any) -> _Verdict:
             faults.append(_Fault(path=path, detail=error.message[:_TOLD]))
             if len(faults) == _MOST_ERRORS:
                 break
+    except MemoryError:
+        raise  # what fills it is still held here
     except Exception as error:  # noqa: BLE001 - the schema is the tool's own
         return _Verdict(unfit=str(error)[:_TOLD])
     return _Verdict(faults=faults)
@@ -131,8 +184,20 @@ def _verdict(schema: Any, args: Any) -> _Verdict:
 def _main() -> None:
     # Whoever asked may have died meanwhile: then nobody else ends this.
     signal.setitimer(signal.ITIMER_REAL, float(sys.argv[1]))
-    asked = json.load(sys.stdin)
-    sys.stdout.buffer.write(msgspec.json.encode(_verdict(asked["schema"], asked["args"])))
+    _limit_memory()
+    try:
+        answer: object = [_verdict(each["schema"], each["args"]) for each in json.load(sys.stdin)]
+    except MemoryError:
+        answer = _Verdict(unfit=f"it takes more than {MAX_BYTES >> 20} MiB of memory")
+    sys.stdout.buffer.write(msgspec.json.encode(answer))
+
+
+def _limit_memory() -> None:
+    _, hard = resource.getrlimit(resource.RLIMIT_AS)
+    most = MAX_BYTES if hard == resource.RLIM_INFINITY else min(MAX_BYTES, hard)
+    # macOS knows the limit and does not take it: there the time is the only one.
+    with contextlib.suppress(OSError, ValueError):
+        resource.setrlimit(resource.RLIMIT_AS, (most, most))
 
 
 if __name__ == "__main__":

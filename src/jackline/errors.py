@@ -15,6 +15,7 @@ JacklineError
 │   ├── NotFound             unknown, or not the caller's
 │   ├── Conflict             decided otherwise, expired, withdrawn, busy
 │   ├── StoreFull            no run can start until the store has room again
+│   ├── Overloaded           others, or too many of one's own, are before it; try again
 │   └── Invalid              a field at fault
 ├── ArchiveFailed            a conversation could not be archived; it is not deleted
 ├── AgentError               what the agent did wrong; ends its run `failed`
@@ -126,6 +127,10 @@ class Conflict(CommandError):  # noqa: N818
 
 class StoreFull(CommandError):  # noqa: N818
     """The store has no room for new runs; those there are go on (G8). The message says what to do."""
+
+
+class Overloaded(CommandError):  # noqa: N818
+    """Its turn did not come in time. The message says of what there is too much."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

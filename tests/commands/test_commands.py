@@ -5,12 +5,14 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
 from pathlib import Path
+from typing import Any
 
 import pytest
 from msgspec import structs
 
 from jackline.commands import Commands, Decided, Decision, Started, Stopped, read_state
-from jackline.errors import CommandError, Conflict, FieldError, Invalid, NotFound, StoreUnavailable
+from jackline.edited import Edit, EditedArguments
+from jackline.errors import CommandError, Conflict, FieldError, Invalid, Moved, NotFound, StoreUnavailable
 from jackline.events import (
     Approval,
     Entry,
@@ -25,7 +27,7 @@ from jackline.events import (
     encode,
     timestamp,
 )
-from jackline.log.base import NEVER, Begun, Page, Serves, Start, Store
+from jackline.log.base import NEVER, Appended, Begun, Page, Serves, Start, Store
 from jackline.log.memory import MemoryStore
 from jackline.log.sqlite import SqliteStore
 from jackline.run import RunState, fold
@@ -326,6 +328,32 @@ async def test_edited_arguments_are_checked_and_the_field_is_named(decision: Dec
         await Commands(store).decide([made], by="user:bo")
     assert field in [error.field for error in refused.value.errors]
     assert len((await read_state(store, run)).pending) == 1
+
+
+async def test_edited_arguments_are_checked_once_however_often_the_log_moves_on() -> None:
+    """G5, G10: each check is a process; the question and its schema do not change."""
+
+    class Busy(MemoryStore):
+        moves = 3
+
+        async def append(self, run_id: str, *args: Any, **more: Any) -> Appended:
+            if any(name.startswith("approval:") for name in more.get("once", ())) and self.moves:
+                self.moves -= 1
+                raise Moved(run_id, 1)
+            return await super().append(run_id, *args, **more)
+
+    class Counted(EditedArguments):
+        checked = 0
+
+        async def check(self, edits: Sequence[Edit], *, by: str) -> None:
+            self.checked += len(edits)
+            await super().check(edits, by=by)
+
+    store, checks = Busy(), Counted()
+    run = await parked(store)
+    made = Decision(call_id=f"{run}.1", approve=True, args={"n": 2})
+    [decided] = await Commands(store, edited=checks).decide([made], by="user:bo")
+    assert (decided.state, store.moves, checks.checked) == ("granted", 0, 1)
 
 
 async def test_an_answer_too_large_for_an_entry_names_its_field() -> None:

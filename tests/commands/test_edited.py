@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import os
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from jackline.edited import EditedArguments
-from jackline.errors import Invalid
+from jackline.edited import Edit, EditedArguments
+from jackline.errors import Invalid, Overloaded
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator
@@ -26,10 +26,12 @@ DOUBLING: dict[str, Any] = {
 }
 
 
-async def faults(schema: Any, args: Any, *, checks: EditedArguments | None = None) -> list[tuple[str, str]]:
+async def faults(
+    schema: Any, args: Any, *, checks: EditedArguments | None = None, by: str = "user:ana"
+) -> list[tuple[str, str]]:
     """What is wrong with them, and where."""
     try:
-        await (checks or EditedArguments()).check(schema, args, "")
+        await (checks or EditedArguments()).check([Edit(schema=schema, args=args, field="")], by=by)
     except Invalid as error:
         return [(each.field, each.detail) for each in error.errors]
     return []
@@ -98,6 +100,66 @@ async def test_a_check_that_nobody_waits_for_is_ended() -> None:
     with pytest.raises(asyncio.CancelledError):
         await checking
     assert not children() & begun
+
+
+@asynccontextmanager
+async def hanging(checks: EditedArguments, *principals: str, seen: int) -> AsyncGenerator[None]:
+    """Checks that do not end, one of each principal; `seen` of them have their turn."""
+    before = children()
+    tasks = [asyncio.ensure_future(faults(DOUBLING, {}, checks=checks, by=by)) for by in principals]
+    try:
+        while len(children() - before) < seen:
+            await asyncio.wait(tasks, timeout=0.05)
+        yield
+        assert len(children() - before) == seen
+    finally:
+        for task in tasks:
+            task.cancel()
+            with suppress(asyncio.CancelledError, Overloaded):
+                await task
+
+
+async def test_who_waits_for_too_many_checks_is_told_to_try_again() -> None:
+    """G11: a clear error, in bounded time, whoever else asks for what. And then there is room again."""
+    checks = EditedArguments(seconds=60, patience=0.3)
+    async with hanging(checks, "user:eve", "user:eve", "user:mal", seen=3):
+        with pytest.raises(Overloaded, match=r"try again, or approve or deny it unedited"):
+            await faults({"type": "object"}, {}, checks=checks, by="user:ana")
+    assert await faults({"type": "object"}, {}, checks=checks, by="user:ana") == []
+
+
+async def test_one_principal_does_not_take_all_turns() -> None:
+    """G10: its own wait for each other, and others find a turn at once."""
+    checks = EditedArguments(seconds=60, patience=30)
+    async with hanging(checks, *["user:eve"] * 6, seen=2):
+        assert await faults({"required": ["n"]}, {}, checks=checks, by="user:bo") == [
+            ("args.n", "'n' is a required property")
+        ]
+
+
+async def test_a_schema_that_would_fill_the_memory_is_refused_in_words() -> None:
+    """G11: here each of many alternatives quotes all of what was sent."""
+    schema = {"anyOf": [{"type": "string"}] * 20_000}
+    checks = EditedArguments(seconds=60)
+    [(field, detail)] = await faults(schema, {"a": "x" * 200_000}, checks=checks)
+    assert field == "args"
+    assert "(it takes more than 512 MiB of memory); approve or deny it unedited" in detail
+
+
+async def test_all_of_a_request_are_checked_in_one_turn() -> None:
+    """G11: each fault with its place; one that cannot be checked leaves none of them unchecked."""
+    schema = {"properties": {"n": {"type": "integer"}}}
+    edits = [Edit(schema=schema, args={"n": n}, field=f"decisions.{n}.") for n in (1, 2)]
+    bad = Edit(schema=schema, args={"n": "x"}, field="decisions.3.")
+    endless = Edit(schema=DOUBLING, args={}, field="decisions.4.")
+    checks = EditedArguments(seconds=3)
+    await checks.check(edits, by="user:ana")
+    with pytest.raises(Invalid) as refused:
+        await checks.check([*edits, bad], by="user:ana")
+    assert [each.field for each in refused.value.errors] == ["decisions.3.args.n"]
+    with pytest.raises(Invalid) as refused:
+        await checks.check([*edits, endless], by="user:ana")
+    assert {each.field for each in refused.value.errors} == {f"decisions.{n}.args" for n in (1, 2, 4)}
 
 
 def children() -> set[int]:

@@ -55,6 +55,8 @@ class SlackSide:
         self.storm_s = 1
         self.hush = 0
         """So many of what only one person is to see are answered with 429."""
+        self.broken: dict[str, str] = {}
+        """Where nothing can be said, and Slack's word for why: channels, or "" for answers to commands."""
         self.lose_answers = 0
         """So many posts to come are carried out, and the connection is cut before the answer."""
         self.clock_ahead_s = 0.0
@@ -206,6 +208,8 @@ class SlackSide:
     # -- the Web API ---------------------------------------------------------------------------
 
     async def _respond(self, request: web.Request) -> web.Response:
+        if "" in self.broken:
+            return web.Response(status=404, text=self.broken[""])
         self.responses.append(await request.json())
         return web.Response(text="ok")
 
@@ -275,6 +279,8 @@ class SlackSide:
             return "channel_not_found"
         if channel not in self.member_of:
             return "not_in_channel"
+        if channel in self.broken:
+            return self.broken[channel]
         return refusal(body)
 
     async def _post(self, request: web.Request, body: Body) -> web.Response:

@@ -131,6 +131,24 @@ def test_long_arguments_are_cut_and_that_is_said() -> None:
     assert "Why: it is old" in text(short)
 
 
+def test_nothing_around_arguments_opens_or_closes_their_block() -> None:
+    """G11: a fence in a tool's name would show the arguments as the bridge's own words."""
+    ask = {"call_id": "c.1.1", "round": 1, "kind": "call", "name": "x ```", "state": "denied"}
+    [_, drawn] = draw(entry("approval", 2, args={"p": "*ok*"}, question="```", reason="````", **ask))
+    [name, args, answer] = text(drawn).split("```")
+    assert ("wants to run" in name, "*ok*" in args, "Denied" in answer) == (True, True, True)
+
+
+def test_signs_that_may_count_twice_are_counted_twice() -> None:
+    """G11: a question that Slack refuses for its length would be seen by nobody."""
+    ask = {"call_id": "c.1.1", "round": 1, "kind": "call", "name": "x", "state": "pending"}
+    for args in ({"path": "😀" * 1700}, {"path": "😀" * 700, "why": "y" * 500}):
+        [_, drawn] = draw(entry("approval", 2, args=args, reason="😀" * 300, **ask))
+        assert len(text(drawn).encode("utf-16-le")) // 2 <= 3000
+    [_, end] = draw(entry("workflow", 1, state="completed", output="😀" * 2000))[:2]
+    assert len(text(end).encode("utf-16-le")) // 2 <= 3000
+
+
 def test_what_was_asked_elsewhere_is_to_be_read() -> None:
     start = {"state": "queued", "by": "user:ana", "input": [{"role": "user", "content": "restart <web>"}]}
     [elsewhere] = draw(entry("workflow", 1, **start))

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from jackline.client.api import Client
-from jackline.slack.orders import question_now
+from jackline.slack.decisions import question_now
 from tests.blackbox.api import call, steps
 from tests.blackbox.conftest import World, world
 from tests.slack.bridge import bridge

@@ -11,14 +11,15 @@ from pathlib import Path
 from typing import cast
 
 import anyio
+import anyio.lowlevel
 import pytest
 
 from jackline.errors import ConfigError
-from jackline.slack.drawing import Drawn
+from jackline.slack.drawing import Drawn, button, buttons, section
 from jackline.slack.gates import Gates, Method
 from jackline.slack.ledger import Ledger, Thread
 from jackline.slack.speaker import Mouth, Place, Speaker
-from jackline.slack.web import SlackWeb
+from jackline.slack.web import SlackRefused, SlackWeb
 
 
 class Clock:
@@ -116,6 +117,68 @@ async def test_an_ending_is_told_when_all_before_it_stands(tmp_path: Path) -> No
         group.cancel_scope.cancel()
     ledger.close()
     assert said.texts == ["working", "half", "whole", "done", "completed"]
+
+
+class Refusing(Said):
+    """Refuses blocks that take more than `most`, with `word`, until that is None."""
+
+    def __init__(self, word: str, most: int = 0) -> None:
+        super().__init__()
+        self.word: str | None = word
+        self.most = most
+        self.refused = 0
+
+    async def post(self, channel: str, thread: str, key: str, text: str, blocks: object) -> str:
+        if self.word is not None and len(str(blocks)) > self.most:
+            self.refused += 1
+            raise SlackRefused("chat.postMessage", self.word)
+        return await super().post(channel, thread, key, text, blocks)
+
+
+@pytest.mark.anyio
+async def test_a_question_that_slack_does_not_take_is_told_in_short(tmp_path: Path) -> None:
+    """G5: one that nobody sees would hold up its run. It has no buttons: nobody decides on what they cannot
+    read. And what cannot be said in short either does not hold up the rest."""
+    for most, said_then in ((400, ["a: waits", "rest"]), (2, ["rest"])):
+        path = tmp_path / f"{most}.db"
+        clock, ledger, said = Clock(), Ledger(path), Refusing("invalid_blocks", most)
+        long = [section("x" * 1000), buttons(button("approve", "Approve", "v"))]
+        shown = [Drawn(key="ask.1", text="a: waits", blocks=long), Drawn(key="say.2", text="rest")]
+        mouth = Mouth(cast("SlackWeb", said), Gates(1.0, clock, clock.sleep), ledger)
+        speaker = Speaker(mouth, Place(channel="C1", thread="1.0"), "c.1", lambda shown=shown: shown)
+        async with anyio.create_task_group() as group:
+            group.start_soon(speaker.run)
+            await speaker.settled()
+            group.cancel_scope.cancel()
+        ledger.close()
+        assert said.texts == said_then
+
+
+@pytest.mark.anyio
+async def test_a_thread_in_which_nothing_can_be_said_is_tried_again(tmp_path: Path) -> None:
+    """G8: the bot was removed, and is invited again later: what is missing comes then, and not before it is
+    asked for too often."""
+    clock, ledger, said = Clock(), Ledger(tmp_path / "slack.db"), Refusing("not_in_channel", -1)
+    waits: list[float] = []
+
+    async def sleep(seconds: float) -> None:
+        waits.append(seconds)
+        if len(waits) == 4:
+            said.word = None
+        await anyio.lowlevel.checkpoint()
+
+    mouth = Mouth(cast("SlackWeb", said), Gates(1.0, clock, clock.sleep), ledger)
+    shown = [Drawn(key="status", text="working")]
+    speaker = Speaker(mouth, Place(channel="C1", thread="1.0"), "c.1", lambda: shown, sleep)
+    async with anyio.create_task_group() as group:
+        group.start_soon(speaker.run)
+        with anyio.fail_after(30):
+            while not said.texts:
+                await speaker.settled()
+        group.cancel_scope.cancel()
+    ledger.close()
+    assert (said.texts, waits, said.refused) == (["working"], [60, 300, 1800, 1800], 4)
+    assert not speaker.lost
 
 
 def test_what_came_once_is_taken_once_also_by_the_next_bridge(tmp_path: Path) -> None:

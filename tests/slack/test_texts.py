@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import html
+import json
 import re
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from jackline.slack import forms
 from jackline.slack.mrkdwn import block, code, one_line, render, request, visible
 from jackline.slack.pieces import LIMIT, pieces
+from jackline.slack.story import Question
 from tests.slack.limits import pings
 
 
@@ -26,6 +29,11 @@ from tests.slack.limits import pings
         ("```py\nx < 1 && y\n```", "```\nx &lt; 1 &amp;&amp; y\n```"),
         ("[docs](https://x.example/?a=1&b=2)", "<https://x.example/?a=1&amp;b=2|docs>"),
         ("<https://x.example>", "<https://x.example>"),
+        ("[x.example/a](https://x.example/b)", "<https://x.example/b|x.example/a>"),
+        ("[bank.example](https://evil.example)", "<https://evil.example|bank.example> (evil.example)"),
+        ("[x.example.com](https://x.example)", "<https://x.example|x.example.com> (x.example)"),
+        ("[boss@x.example](mailto:eve@y.example)", "<mailto:eve@y.example|boss@x.example> (eve@y.example)"),
+        ("[a.py](https://[::1)", "<https://:1%5B:|a.py> (https://:1%5B:)"),
         ("![cat](https://x.example/c.png)", "<https://x.example/c.png|cat>"),
         ("| a | bb |\n|---|---|\n| ccc | d |", "```\na    bb\nccc  d\n```"),
         ("a < b & c > d", "a &lt; b &amp; c &gt; d"),
@@ -89,6 +97,26 @@ def test_what_a_person_decides_on_hides_nothing() -> None:
     assert one_line("a\n  b", 10) == "a b"
     assert code("a`b") == "`a\u02cbb`"
     assert block("```") == "```\n`\u200b`\u200b`\n```"
+
+
+@pytest.mark.parametrize("signs", range(12))
+def test_a_block_of_code_ends_where_it_was_made_to_end(signs: int) -> None:
+    """G11: else arguments could write "approved" below themselves, as if the bridge had said it."""
+    text = "`" * signs + "\n*Approved* by user:ana"
+    for made in (block(text), render(f"~~~\n{text}\n~~~")):
+        assert made.startswith("```\n")
+        assert "```" not in made[3:-3]
+
+
+def test_a_form_hides_nothing_and_sends_what_was_asked() -> None:
+    """G11: who approves in the form sees each sign, and unchanged they are the same arguments."""
+    args = {"path": "rm \u202e/tmp\u200b\U000e0041\x7f\ud800 `é` 😀"}
+    question = Question(call_id="c.1.1", round=1, kind="call", name="x", state="pending", args=args)
+    form = forms.edit("c.1.1", 1, question)
+    assert form is not None
+    said = form["blocks"][0]["element"]["initial_value"]
+    assert "rm \\u202e/tmp\\u200b\\udb40\\udc41\\u007f\\ud800 `é` 😀" in said
+    assert json.loads(said) == args
 
 
 @pytest.mark.parametrize(

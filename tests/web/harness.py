@@ -13,6 +13,7 @@ from typing import Any
 from starlette.applications import Starlette
 
 from jackline.commands import Commands, read_state
+from jackline.edited import EditedArguments
 from jackline.errors import StoreUnavailable
 from jackline.events import Approval, Event, Token, Tool, Workflow, encode
 from jackline.log.base import Appended, Head, Page, Store
@@ -423,6 +424,7 @@ async def running(
     default: str | None = "demo",
     ring_bytes: int = RING_BYTES,
     linger: float = LINGER_SECONDS,
+    edited: EditedArguments | None = None,
     **values: Any,
 ) -> AsyncGenerator[Setup, None]:
     """An app on a store of its own."""
@@ -437,7 +439,7 @@ async def running(
     app = create_app(
         chosen,
         store,
-        Commands(store, pressure),
+        Commands(store, pressure, edited),
         default_agent=default_agent if default is not None else None,
         needs_worker=needs_worker,
         ring_bytes=ring_bytes,

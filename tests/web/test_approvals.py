@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import pytest
 
+from jackline.edited import Edit, EditedArguments
+from jackline.errors import Overloaded
 from tests.web.harness import ANA, API, BOB, KEYS, Setup, as_user, running
 
 pytestmark = pytest.mark.anyio
@@ -43,6 +46,22 @@ async def test_a_question_is_listed_until_it_is_answered() -> None:
             (call_id, "local", "no")
         ]
         assert len((await setup.client.get(f"{API}/approvals?state=all")).json()["approvals"]) == 2
+
+
+async def test_edited_arguments_whose_turn_does_not_come_are_to_be_sent_again() -> None:
+    """G11: 503 with `Retry-After`, and the question stays open: unedited it can be answered at once."""
+
+    class Full(EditedArguments):
+        async def check(self, edits: Sequence[Edit], *, by: str) -> None:
+            if edits:
+                raise Overloaded("too many; try again")
+
+    async with running(edited=Full()) as setup:
+        path = f"{API}/approvals/{await asked(setup)}"
+        refused = await setup.client.post(path, {"approve": True, "args": {"service": "db"}})
+        assert refused.problem(503)["detail"] == "too many; try again"
+        assert int(refused.headers["retry-after"]) > 0
+        assert (await setup.client.post(path, {"approve": True})).json()["state"] == "granted"
 
 
 async def test_the_same_decision_answers_the_same_and_another_409() -> None:

@@ -14,6 +14,7 @@ import anyio
 import structlog
 
 from jackline.errors import ConfigError
+from jackline.slack.decisions import Decisions
 from jackline.slack.finder import Finder
 from jackline.slack.gates import Gates
 from jackline.slack.ledger import Ledger
@@ -21,8 +22,11 @@ from jackline.slack.orders import Orders
 from jackline.slack.people import People
 from jackline.slack.socket import Doors, Intake, Socket
 from jackline.slack.speaker import Mouth
+from jackline.slack.starts import Starts
+from jackline.slack.stops import Stops
 from jackline.slack.teller import Teller
 from jackline.slack.web import RateLimited, SlackRefused, SlackWeb, Unsure
+from jackline.slack.whispers import Whispers
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine, Mapping
@@ -67,19 +71,28 @@ class Bridge:
         self._wish = wish
         self._ledger = ledger
         self._people = people
-        self._mouth = Mouth(web, Gates(wish.rate), ledger)
+        bot, gates = str(who["user_id"]), Gates(wish.rate)
+        self._mouth = Mouth(web, gates, ledger)
+        whispers = Whispers(web, gates, self._begin_task)
         self._orders = Orders(
-            self._mouth, people, str(who["user_id"]), follow=self._started, begin=self._begin_task
+            ledger,
+            people,
+            bot,
+            whispers=whispers,
+            starts=Starts(self._mouth, whispers, bot, self._started),
+            stops=Stops(ledger, whispers),
+            decisions=Decisions(whispers),
         )
         intake = Intake(
             ledger=ledger,
-            orders=self._orders,
+            web=web,
+            whispers=whispers,
             people=people,
             # Slack's user ids are unique within a workspace: only there they say who somebody is.
             doors=Doors(wish.teams or [str(who["team_id"])], wish.channels),
             begin=self._begin,
             question=self._question,
-            bot=str(who["user_id"]),
+            bot=bot,
         )
         self._socket = Socket(intake, web, wish.bot_token, wish.app_token, who)
         self._tellers: dict[str, Teller] = {}

@@ -21,17 +21,19 @@ from jackline.client.api import Decision
 from jackline.client.shape import is_stand_in, members
 from jackline.slack import forms
 from jackline.slack.answers import because
+from jackline.slack.asked import Asked
+from jackline.slack.decisions import question_now, submit
 from jackline.slack.mrkdwn import request
-from jackline.slack.orders import Asked, question_now
 from jackline.slack.web import SlackError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from jackline.slack.ledger import Ledger, Taken
-    from jackline.slack.orders import Orders
     from jackline.slack.people import People
     from jackline.slack.story import Question
+    from jackline.slack.web import SlackWeb
+    from jackline.slack.whispers import Whispers
 
 _log = structlog.get_logger()
 
@@ -66,7 +68,8 @@ class Intake:
         self,
         *,
         ledger: Ledger,
-        orders: Orders,
+        web: SlackWeb,
+        whispers: Whispers,
         people: People,
         doors: Doors,
         begin: Callable[[Taken], None],
@@ -74,7 +77,8 @@ class Intake:
         bot: str,
     ) -> None:
         self._ledger = ledger
-        self._orders = orders
+        self._web = web
+        self._whispers = whispers
         self._people = people
         self._doors = doors
         self._begin = begin
@@ -129,7 +133,7 @@ class Intake:
             said = {"text": body.get("text", ""), "command": body["command"]}
             self.take(f"command.{body['trigger_id']}", "command", {"asked": asked, **said})
         else:
-            self._orders.tell(Asked(**asked), "Jackline does not listen in this channel.")
+            self._whispers.tell(Asked(**asked), "Jackline does not listen in this channel.")
 
     async def action(self, body: dict[str, Any]) -> None:
         """Somebody presses a button."""
@@ -163,7 +167,7 @@ class Intake:
         self, id_: str, asked: dict[str, Any], rounds: list[tuple[str, int]], decision: dict[str, Any]
     ) -> None:
         if any(self._over(call_id, number) for call_id, number in rounds):
-            self._orders.tell(Asked(**asked), _OVER)
+            self._whispers.tell(Asked(**asked), _OVER)
             return
         self.take(id_, "decide", {"asked": asked, "rounds": rounds, **decision})
 
@@ -176,7 +180,7 @@ class Intake:
         """Open a form at once: its trigger is short-lived, and nothing is lost if it does not open."""
         client = self._people.client(asked.user)
         if client is None:
-            self._orders.tell(asked, forms.stranger(asked.user))
+            self._whispers.tell(asked, forms.stranger(asked.user))
             return
         call_id, number = json.loads(value)
         question = self._question(call_id)
@@ -185,7 +189,7 @@ class Intake:
             with anyio.move_on_after(_ASK_S):
                 question = await question_now(client, call_id)
         if question is not None and (not question.pending or question.round != number):
-            self._orders.tell(asked, _OVER)
+            self._whispers.tell(asked, _OVER)
             return
         view: dict[str, Any] | None
         match kind:
@@ -194,20 +198,20 @@ class Intake:
             case "done":
                 view = forms.done(call_id, number, "the call" if question is None else question.name)
             case _ if question is None:
-                self._orders.tell(asked, "That question has not been read yet; press again in a moment.")
+                self._whispers.tell(asked, "That question has not been read yet; press again in a moment.")
                 return
             case _ if is_stand_in(question.args):
-                self._orders.tell(asked, "The arguments are too large to be edited here.")
+                self._whispers.tell(asked, "The arguments are too large to be edited here.")
                 return
             case _:
                 view = forms.edit(call_id, number, question)
         if view is None:
-            self._orders.tell(asked, "The arguments are too long for a form; edit them on the run's page.")
+            self._whispers.tell(asked, "The arguments are too long for a form; edit them on the run's page.")
             return
         try:
-            await self._orders.open_view(trigger, view)
+            await self._web.open_view(trigger, view)
         except SlackError as error:
-            self._orders.tell(asked, "The form did not open; press again.")
+            self._whispers.tell(asked, "The form did not open; press again.")
             _log.warning("a form did not open", reason=str(error))
 
     async def submission(self, body: dict[str, Any]) -> str | None:
@@ -253,8 +257,10 @@ class Intake:
                     reason=because(who),
                 )
         with anyio.move_on_after(_FORM_S):
-            return await self._orders.submit(client, decision)
-        return "Jackline does not answer in time. Look at the thread, and try again."
+            return await submit(client, decision)
+        late = "Jackline does not answer in time. Look at the thread, and try again"
+        # Slack waits less long than a check against a schema may take.
+        return f"{late}, or approve or deny it unedited." if decision.args is not None else f"{late}."
 
     def _meet(self, user: object, name: object) -> None:
         if name:

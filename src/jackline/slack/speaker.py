@@ -8,16 +8,17 @@ that it carries in its metadata, and it is posted only if it is not there. Edits
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Final, Literal
 
 import anyio
 import structlog
 
+from jackline.slack.drawing import section
 from jackline.slack.web import RateLimited, SlackRefused, Unsure
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Awaitable, Callable
 
     from jackline.slack.drawing import Drawn
     from jackline.slack.gates import Gates
@@ -38,6 +39,8 @@ _GONE: Final = frozenset(
 _UNFIT: Final = frozenset(
     {"invalid_blocks", "invalid_blocks_format", "msg_too_long", "msg_blocks_too_long", "no_text"}
 )
+_LOST_S: Final = (60, 300, 1800)
+"""How long a thread is let be where nothing can be said: the bot may be invited again, a channel opened."""
 
 
 _POST: Final = ""
@@ -120,7 +123,14 @@ class Mouth:
 class Speaker:
     """One run's messages. `draw` gives all of them, in order; it is asked when something can be sent."""
 
-    def __init__(self, mouth: Mouth, place: Place, run_id: str, draw: Callable[[], list[Drawn]]) -> None:
+    def __init__(
+        self,
+        mouth: Mouth,
+        place: Place,
+        run_id: str,
+        draw: Callable[[], list[Drawn]],
+        sleep: Callable[[float], Awaitable[None]] = anyio.sleep,
+    ) -> None:
         self._mouth = mouth
         self._place = place
         self._run_id = run_id
@@ -130,6 +140,10 @@ class Speaker:
         self._turn: dict[str, int] = {}
         self._sent = 0
         self._failures = 0
+        self._sleep = sleep
+        self._unfit: set[str] = set()
+        """Digests of what Slack does not take."""
+        self._losses = 0
         self.lost = False
         """Nothing can be said in this thread, until somebody changes that."""
         self._idle = anyio.Event()
@@ -148,7 +162,11 @@ class Speaker:
     async def run(self) -> None:
         """Send whatever there is, for ever."""
         while True:
-            step = None if self.lost else self._next()
+            if self.lost:
+                self._idle.set()
+                await self._sleep(_LOST_S[min(self._losses, len(_LOST_S)) - 1])
+                self.lost = False
+            step = self._next()
             if step is None:
                 self._idle.set()
                 await self._changed.wait()
@@ -166,7 +184,7 @@ class Speaker:
         """What to send next: of what is due, that which was sent least recently; nothing out of order."""
         due: list[tuple[int, int, _Step]] = []
         last: _Step | None = None
-        for at, drawn in enumerate(self._draw()):
+        for at, drawn in enumerate(map(self._fit, self._draw())):
             known = self._posted.get(drawn.key)
             if known is None or known.ts is None:
                 if drawn.gone and known is None:
@@ -188,6 +206,9 @@ class Speaker:
                 pass
         return min(due, key=lambda each: each[:2])[2] if due else last
 
+    def _fit(self, drawn: Drawn) -> Drawn:
+        return _in_short(drawn) if drawn.digest in self._unfit else drawn
+
     async def _try(self, step: _Step) -> None:
         try:
             await self._send(step)
@@ -202,7 +223,7 @@ class Speaker:
         except SlackRefused as error:
             self._refused(step, error)
         else:
-            self._failures = 0
+            self._failures = self._losses = 0
             self._sent += 1
             self._turn[step.drawn.key] = self._sent
             if step.method == "post":
@@ -232,16 +253,27 @@ class Speaker:
         if error.error in _GONE:
             # The others go on; this one is not edited again either.
             self._note(step.drawn, "")
-        elif error.error in _UNFIT:
+        elif error.error in _UNFIT and step.drawn.digest == _in_short(step.drawn).digest:
             self._note(step.drawn, (known and known.ts) or "")
+        elif error.error in _UNFIT:
+            # A question that nobody sees would hold up its run.
+            self._unfit.add(step.drawn.digest)
         else:
             # The bot was removed, the channel archived, the token revoked.
             self.lost = True
+            self._losses += 1
 
 
 def pause_s(failures: int) -> float:
     """How long to wait before the next try."""
     return _AGAIN_S[min(failures, len(_AGAIN_S) - 1)]
+
+
+def _in_short(drawn: Drawn) -> Drawn:
+    """A message without what Slack may not take of it. No buttons: nobody is to decide on what they cannot
+    read."""
+    said = f"{drawn.text}\nSlack does not show all of this; the run's page does."
+    return replace(drawn, blocks=[section(said)])
 
 
 def _goes_on(key: str, following: str) -> bool:

@@ -142,12 +142,16 @@ class SlackWeb:
         await self._call("chat.postEphemeral", said)
 
     async def respond(self, url: str, text: str) -> None:
-        """Answer a command, where the bot may not be a member."""
+        """Answer a command, where the bot may not be a member. Good for half an hour and five answers."""
         try:
             async with self._session.post(url, json={"response_type": "ephemeral", "text": text}) as answer:
                 await answer.read()
                 if answer.status == _TOO_MANY:
                     raise RateLimited("an answer", _seconds(dict(answer.headers)))
+                if answer.status >= _FAULT:
+                    raise Unsure(f"Slack answers {answer.status} to an answer")
+                if not answer.ok:
+                    raise SlackRefused("an answer", str(answer.status))
         except (aiohttp.ClientError, TimeoutError) as error:
             raise Unsure(f"no answer from Slack: {error or type(error).__name__}") from error
 

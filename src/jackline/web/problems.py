@@ -20,6 +20,7 @@ from jackline.errors import (
     InDoubt,
     Invalid,
     NotFound,
+    Overloaded,
     RunClosed,
     StoreFull,
     StoreUnavailable,
@@ -38,6 +39,8 @@ RETRY_AFTER_SECONDS: Final = 2
 """What a 503 tells clients to wait: a store that restarts is back after about so long."""
 FULL_RETRY_AFTER_SECONDS: Final = 60
 """The same of a store that is full: somebody, or retention, must make room first."""
+OVERLOADED_RETRY_AFTER_SECONDS: Final = 10
+"""The same where too much is asked at once: as long as one check of edited arguments may take."""
 
 HANDLED: Final = (
     HTTPException,
@@ -46,6 +49,7 @@ HANDLED: Final = (
     EntryTooLarge,
     Invalid,
     NotFound,
+    Overloaded,
     RunClosed,
     StoreFull,
     StoreUnavailable,
@@ -131,6 +135,8 @@ def problem_of(error: Exception) -> Problem:  # noqa: PLR0911 (one line per erro
             return unavailable(str(error))
         case StoreFull():
             return Problem(503, str(error), headers={"Retry-After": str(FULL_RETRY_AFTER_SECONDS)})
+        case Overloaded():
+            return Problem(503, str(error), headers={"Retry-After": str(OVERLOADED_RETRY_AFTER_SECONDS)})
         case StoreUnavailable():
             return unavailable("the store does not answer; try again")
         case _:
