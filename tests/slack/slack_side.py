@@ -79,8 +79,8 @@ class SlackSide:
 
     # -- within --------------------------------------------------------------------------------
 
-    def _user(self, user: str) -> Body:
-        return {"id": user, "username": user[1:].lower(), "name": user[1:].lower(), "team_id": TEAM}
+    def _user(self, user: str, team: str = TEAM) -> Body:
+        return {"id": user, "username": user[1:].lower(), "name": user[1:].lower(), "team_id": team}
 
     def _trigger(self) -> str:
         with self._lock:

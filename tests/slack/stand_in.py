@@ -44,15 +44,19 @@ class StandIn(SlackSide):
         *,
         mentions: bool = False,
         team: str = TEAM,
+        guest_of: str | None = None,
         subtype: str | None = None,
     ) -> str:
-        """Write something. What is typed comes escaped. `subtype`: `thread_broadcast` where it is also sent
-        to the channel, `file_share` with a file."""
+        """Write something. What is typed comes escaped. `guest_of`: the workspace of whoever writes, in a
+        channel that is shared with it. `subtype`: `thread_broadcast` where it is also sent to the channel,
+        `file_share` with a file."""
         text = (f"<@{BOT}> " if mentions else "") + html.escape(text, quote=False)
         with self._lock:
             message = self._add(channel, user, {"text": text}, thread)
             event: Body = {"user": user, "text": text, "ts": message.ts, "channel": channel}
             event |= {"event_ts": message.ts} | ({} if thread is None else {"thread_ts": thread})
+            if guest_of is not None:
+                event |= {"user_team": guest_of, "source_team": guest_of}
             if mentions:
                 self._event(event | {"type": "app_mention"}, team)
             kind = "im" if channel.startswith("D") else "channel"
@@ -80,7 +84,9 @@ class StandIn(SlackSide):
             },
         )
 
-    def press(self, user: str, message: Message | Whisper, action: str, number: int = 0) -> None:
+    def press(
+        self, user: str, message: Message | Whisper, action: str, number: int = 0, *, guest_of: str = TEAM
+    ) -> None:
         """Press a button that the message has now."""
         found = [each for each in buttons_of(message.body) if each["action_id"] == action]
         assert len(found) > number, f"no button {action} in {message.text!r}"
@@ -93,7 +99,7 @@ class StandIn(SlackSide):
         }
         payload: Body = {
             "type": "block_actions",
-            "user": self._user(user),
+            "user": self._user(user, guest_of),
             "api_app_id": "A0",
             "token": "x",
             "container": container,

@@ -5,11 +5,13 @@ from __future__ import annotations
 import json
 from typing import Any
 
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from jackline.client.frames import Entry
-from jackline.slack.drawing import Drawing, Drawn
+from jackline.slack.drawing import SECTION, Drawing, Drawn, section
+from jackline.slack.mrkdwn import size
 from jackline.slack.story import Story
 from tests.slack.limits import pings, refusal
 
@@ -294,3 +296,12 @@ def test_a_table_that_would_be_too_wide_is_shown_as_it_was_written() -> None:
     table = "\n".join(["| a | b |", "|---|---|", *rows])
     shown = "\n".join(text(each) for each in draw(entry("token", 1, text=table, message_id="m"))[1:])
     assert [row for row in rows if row not in shown] == []
+
+
+@pytest.mark.parametrize("text", ["x" * 4000, "😀" * 4000, "😀" * 100 + "x" * 4000])
+def test_a_section_that_is_too_long_is_cut_where_it_is_full(text: str) -> None:
+    """G9: what Slack has room for is shown, however it counts the signs."""
+    shown = section(text)["text"]["text"]
+    assert shown.endswith("…")
+    assert text.startswith(shown[:-1])
+    assert SECTION - 2 < size(shown) <= SECTION

@@ -97,6 +97,25 @@ def test_another_workspace_with_the_same_user_ids_is_not_listened_to(
     assert len(server.api.run_ids() - before) == 1
 
 
+def test_a_guest_in_a_shared_channel_is_nobody_that_is_mapped(
+    slack: StandIn, server: World, bridged: BridgeProcess
+) -> None:
+    """G12: a channel may be shared with another organization, whose people have ids of their own."""
+    before = server.api.run_ids()
+    slack.say("UANA", CHANNEL, "from a guest", mentions=True, guest_of="T0OTHER")
+    ts = slack.mention("UANA", CHANNEL, steps(call("delete", path="/shared"), {"say": "gone"}))
+    question = slack.find(CHANNEL, ts, "[Approve]")
+    slack.say("UANA", CHANNEL, "stop", ts, guest_of="T0OTHER")
+    slack.press("UANA", question, "approve", guest_of="T0OTHER")
+    slack.until(lambda: all(each.acknowledged for each in slack.envelopes), "all is acknowledged")
+    slack.press("UBOB", question, "deny")
+    slack.submit(slack.until_form("UBOB"), "not today")
+    slack.find(CHANNEL, ts, "Completed")
+    [run_id] = server.api.run_ids() - before
+    [asked] = [each for each in server.api.snapshot(run_id)["approvals"] if each["call_id"]]
+    assert (asked["state"], "bob" in asked["reason"]) == ("denied", True)
+
+
 def test_who_is_taken_out_of_the_mapping_may_not_press_any_more(
     slack: StandIn, server: World, bridged: BridgeProcess
 ) -> None:

@@ -6,6 +6,7 @@ import hashlib
 import json
 import sys
 from dataclasses import dataclass, field
+from itertools import accumulate
 from typing import TYPE_CHECKING, Any, Final, assert_never
 
 from jackline.client.shape import members
@@ -270,9 +271,7 @@ class Drawing:
 def section(text: str) -> Block:
     """`verbatim`: Slack must find no mention, channel or link in it that was not made here."""
     if size(text) > SECTION:
-        text = text[: SECTION - 1]
-        text = text[: len(text) - (size(text) - SECTION + 1)]
-        text += "…"
+        text = text[: sum(end < SECTION for end in accumulate(map(size, text)))] + "…"
     return {"type": "section", "text": {"type": "mrkdwn", "text": text, "verbatim": True}}
 
 

@@ -56,9 +56,12 @@ class Doors:
         self._teams = frozenset(teams)
         self._channels = frozenset(channels)
 
-    def open(self, team: str, channel: str) -> bool:
+    def open(self, body: dict[str, Any], channel: str) -> bool:
         """Whether what comes from there is listened to."""
-        return team in self._teams and (not self._channels or not channel or channel in self._channels)
+        teams = _teams(body)
+        if not teams or not teams <= self._teams:
+            return False
+        return not self._channels or not channel or channel in self._channels
 
 
 class Intake:
@@ -96,7 +99,7 @@ class Intake:
     async def mention(self, body: dict[str, Any]) -> None:
         """Somebody names the bot."""
         event = body["event"]
-        if not self._doors.open(str(body.get("team_id", "")), str(event["channel"])) or "edited" in event:
+        if not self._doors.open(body, str(event["channel"])) or "edited" in event:
             return
         thread = str(event.get("thread_ts") or event["ts"])
         asked = self._asked(event.get("user"), event["channel"], thread, within="thread_ts" in event)
@@ -114,7 +117,7 @@ class Intake:
             return
         if thread is None:
             return
-        if not self._doors.open(str(body.get("team_id", "")), str(event["channel"])):
+        if not self._doors.open(body, str(event["channel"])):
             return
         text = request(str(event.get("text", "")), self._bot).lower().strip(" .!")
         if text != "stop" or f"<@{self._bot}" in str(event.get("text", "")):
@@ -129,7 +132,7 @@ class Intake:
         answer = body.get("response_url")
         asked = self._asked(body["user_id"], body["channel_id"], None)
         asked["answer"] = None if answer is None else str(answer)
-        if self._doors.open(str(body.get("team_id", "")), str(body["channel_id"])):
+        if self._doors.open(body, str(body["channel_id"])):
             said = {"text": body.get("text", ""), "command": body["command"]}
             self.take(f"command.{body['trigger_id']}", "command", {"asked": asked, **said})
         else:
@@ -139,7 +142,7 @@ class Intake:
         """Somebody presses a button."""
         action = body["actions"][0]
         channel = str((members(body.get("channel")) or {}).get("id", ""))
-        if not self._doors.open(_team(body), channel):
+        if not self._doors.open(body, channel):
             return
         message = members(body.get("message")) or members(body.get("container")) or {}
         user = body["user"]
@@ -217,7 +220,7 @@ class Intake:
     async def submission(self, body: dict[str, Any]) -> str | None:
         """Somebody sends a form; what is wrong with it."""
         view, user = body["view"], body["user"]
-        if not self._doors.open(_team(body), ""):
+        if not self._doors.open(body, ""):
             return "Jackline does not listen in this workspace."
         self._meet(user["id"], user.get("username") or user.get("name"))
         who = self._called(str(user["id"]))
@@ -354,8 +357,15 @@ def _listen(app: Any, intake: Intake) -> None:
     app.view(every)(submission)
 
 
-def _team(body: dict[str, Any]) -> str:
-    return str((members(body.get("team")) or {}).get("id", ""))
+def _teams(body: dict[str, Any]) -> set[str]:
+    """The workspaces that something comes from: where it was seen, and that of whoever did it, who in a
+    channel shared with another organization may belong to that one."""
+    event, team, user = (members(body.get(name)) or {} for name in ("event", "team", "user"))
+    named = (
+        *(body.get("team_id"), event.get("user_team"), event.get("source_team")),
+        *(team.get("id"), user.get("team_id")),
+    )
+    return {str(each) for each in named if each}
 
 
 def _json_or_text(text: str) -> object:
