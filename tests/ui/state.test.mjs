@@ -21,6 +21,9 @@ Object.assign(globalThis, {
 const { FollowedRun } = await import('../../src/jackline/web/ui/state/followed_run.js')
 const { SharedFeed } = await import('../../src/jackline/web/ui/state/shared_feed.js')
 const { standingOf } = await import('../../src/jackline/web/ui/views/connection.js')
+const { LiveList } = await import('../../src/jackline/web/ui/state/live_list.js')
+const { Stops } = await import('../../src/jackline/web/ui/state/stops.js')
+const { isOpen, stopWords } = await import('../../src/jackline/web/ui/views/stop.js')
 const { RunIndex } = await import('../../src/jackline/web/ui/state/run_index.js')
 
 // -- the list
@@ -165,4 +168,64 @@ test('a tab takes the feed from one that is frozen, and not from one whose serve
   await pass(50)
   assert.deepEqual([opened, ...tabs.map((tab) => tab.leads)], [2, false, true])
   tabs.forEach((tab) => tab.close())
+})
+
+// -- stops
+
+const accepting = () => Promise.resolve({ state: 'stopping' })
+
+/** A run that is followed, and what tells it of its connection. */
+function following () {
+  let tell
+  const follow = (_, { onState }) => {
+    tell = onState
+    return { async *[Symbol.asyncIterator] () { await new Promise(quiet) } }
+  }
+  return { followed: new FollowedRun({ watching: { follow } }, 'C.1'), tell: (phase) => tell(phase, 'cut', null) }
+}
+
+/** The list, and what tells it of the feed's connection. */
+function listing () {
+  let tell
+  const feed = ({ onState }) => {
+    tell = onState
+    return { async *[Symbol.asyncIterator] () { await new Promise(quiet) } }
+  }
+  const list = new LiveList({ subscribe: quiet, generation: 0, wants: 'nothing', who: 'ana', watching: { feed } })
+  return { list, tell: (phase) => tell(phase, 'cut', null) }
+}
+
+test('a run is blamed for a stop that it does not tell of only where this page hears of the run', async ({ mock }) => {
+  mock.timers.enable({ apis: ['Date', 'setInterval', 'setTimeout'] })
+  browser.locks = undefined
+  const { followed, tell } = following()
+  const { list, tell: tellFeed } = listing()
+  await settled()
+  const stops = new Stops({ watching: { stop: accepting } })
+  const said = (ear, mode = null) => [stopWords(stops.of('C.1'), 'executing', mode, ear), isOpen(stops.of('C.1'), 'executing', mode, ear)]
+  for (const [ear, phase] of [[followed, tell], [list, tellFeed]]) {
+    phase('live')
+    await stops.stop('C.1')
+    mock.timers.tick(4_000)
+    assert.deepEqual(said(ear), ['Stopping', false])
+    phase('reconnecting')
+    mock.timers.tick(1_000)
+    assert.deepEqual(said(ear), ['Accepted. Reconnecting, to hear of the run.', false])
+    mock.timers.tick(60_000)
+    phase('catching-up')
+    assert.deepEqual(said(ear), ['Accepted. Catching up with the run.', false])
+    phase('live')
+    mock.timers.tick(4_000)
+    assert.deepEqual(said(ear), ['Stopping', false], 'it has had no time to tell')
+    phase('live')
+    mock.timers.tick(1_000)
+    assert.deepEqual(said(ear), ['Accepted, but the run does not tell of it.', true])
+    assert.deepEqual([stopWords(stops.of('C.1'), 'stopping', 'immediate', ear), isOpen(stops.of('C.1'), 'stopping', 'immediate', ear)], ['Stopping', false])
+    phase('reconnecting')
+    await stops.stop('C.1', 'after_step')
+    mock.timers.tick(5_000)
+    assert.deepEqual(said(ear), ['Accepted. Reconnecting, to hear of the run.', true], 'one at once is another stop')
+    stops.settled('C.1')
+  }
+  followed.close()
 })

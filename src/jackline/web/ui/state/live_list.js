@@ -20,6 +20,7 @@ export class LiveList extends Observable {
   /** The cursor of older runs, null where there are none. @type {string | null} */ older = null;
   /** @type {'no' | 'loading' | 'failed'} */ loadingOlder = 'no';
   /** The feed's connection. @type {import('../client.js').Phase} */ phase = 'connecting';
+  /** Since when it hears of what runs do now; null while it does not. @type {number | null} */ hearsSince = null;
   reason = '';
   /** When the feed tries next. @type {number | null} */ retryAt = null;
   /** Why the list is not kept. @type {unknown} */ fault = null;
@@ -45,7 +46,7 @@ export class LiveList extends Observable {
     this.#feed = null;
     this.index = new RunIndex();
     this.#asked = new Set();
-    Object.assign(this, {loaded: false, older: null, fault: null, phase: 'connecting', reason: '', retryAt: null});
+    Object.assign(this, {loaded: false, older: null, fault: null, phase: 'connecting', hearsSince: null, reason: '', retryAt: null});
     this.changed();
     if (this.#session.wants === 'nothing') this.#open(this.#generation);
   }
@@ -68,6 +69,7 @@ export class LiveList extends Observable {
         this.phase = phase;
         this.reason = reason;
         this.retryAt = retryInMs === null ? null : Date.now() + retryInMs;
+        this.hearsSince = phase === 'live' ? (this.hearsSince ?? Date.now()) : null;
         this.changed();
       },
       onError: (error) => this.#failed(error),
