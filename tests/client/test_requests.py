@@ -236,6 +236,26 @@ async def test_a_command_survives_a_passing_failure_with_its_key(
     assert (len(server.requests), len(keys)) == (3, 1)
 
 
+async def test_a_command_is_tried_again_soon_however_long_nobody_answered(
+    server: Server, connect: Connect
+) -> None:
+    """G4: a stop arrives soon after the server is back. What only looks may wait for longer each time."""
+    answer = reply({"run_id": RUN, "state": "stopping"}, status=202)
+    pace = replace(FAST, backoff_cap_s=3600, command_cap_s=0.01, first_budget_s=7200, connect_budget_s=7200)
+    async with connect(server.url, pace=pace) as client:
+        server.answer(*[cut] * 20, answer)
+        with anyio.fail_after(60):
+            await client.stop(RUN)
+    assert len(server.requests) == 21
+
+
+async def test_so_is_a_chat_that_is_followed(server: Server, connect: Connect) -> None:
+    server.answer(*[cut] * 20, stream(ready(), workflow(1, "queued"), end(1), **BEGUN))
+    pace = replace(FAST, backoff_cap_s=3600, command_cap_s=0.01, first_budget_s=7200, connect_budget_s=7200)
+    async with connect(server.url, pace=pace) as client:
+        assert await seqs_of(client.chat("hello")) == [1]
+
+
 async def test_an_answer_cut_in_its_body_is_asked_for_again(server: Server, client: Client) -> None:
     async def half(_: Request, connection: Connection) -> None:
         await connection.send(b"HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\n{")

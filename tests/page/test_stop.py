@@ -158,7 +158,7 @@ async def test_a_stop_that_the_store_has_lost_is_sent_again(server: World, visit
 async def test_a_run_that_the_page_does_not_hear_of_is_not_blamed_for_a_stop(
     own_server: World, visitors: Visitors
 ) -> None:
-    """G4: it was accepted, and then the stream was cut: whether the log tells of it shows when the page hears again."""
+    """G4: it was accepted, and then the stream was cut: what became of it shows when the page hears again."""
     visitor = await visitors.come(own_server.server.url)
     visitor.cuts = True
     page = await visitor.open()
