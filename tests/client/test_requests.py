@@ -35,6 +35,10 @@ from tests.client.server import (
 pytestmark = pytest.mark.anyio
 
 CALL = f"{RUN}.1"
+LASTING = replace(
+    FAST, backoff_s=0.05, backoff_cap_s=3600, command_cap_s=0.05, first_budget_s=7200, connect_budget_s=7200
+)
+"""Twenty tries take minutes where each wait is twice the one before."""
 BEGUN = {"X-Run-Id": RUN, "Location": EVENTS}
 
 
@@ -241,8 +245,7 @@ async def test_a_command_is_tried_again_soon_however_long_nobody_answered(
 ) -> None:
     """G4: a stop arrives soon after the server is back. What only looks may wait for longer each time."""
     answer = reply({"run_id": RUN, "state": "stopping"}, status=202)
-    pace = replace(FAST, backoff_cap_s=3600, command_cap_s=0.01, first_budget_s=7200, connect_budget_s=7200)
-    async with connect(server.url, pace=pace) as client:
+    async with connect(server.url, pace=LASTING) as client:
         server.answer(*[cut] * 20, answer)
         with anyio.fail_after(60):
             await client.stop(RUN)
@@ -251,8 +254,7 @@ async def test_a_command_is_tried_again_soon_however_long_nobody_answered(
 
 async def test_so_is_a_chat_that_is_followed(server: Server, connect: Connect) -> None:
     server.answer(*[cut] * 20, stream(ready(), workflow(1, "queued"), end(1), **BEGUN))
-    pace = replace(FAST, backoff_cap_s=3600, command_cap_s=0.01, first_budget_s=7200, connect_budget_s=7200)
-    async with connect(server.url, pace=pace) as client:
+    async with connect(server.url, pace=LASTING) as client:
         assert await seqs_of(client.chat("hello")) == [1]
 
 
