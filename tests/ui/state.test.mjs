@@ -170,6 +170,40 @@ test('a tab takes the feed from one that is frozen, and not from one whose serve
   tabs.forEach((tab) => tab.close())
 })
 
+test('a tab whose feed has failed for good does not say any more that it reads: another one tries', async (context) => {
+  context.mock.timers.enable({ apis: ['Date', 'setInterval'] })
+  const channels = manyTabs()
+  const faults = []
+  let opened = 0
+  const jackline = {
+    feed: ({ signal }) => ({
+      cursor: 'c',
+      async *[Symbol.asyncIterator]() {
+        const first = (opened += 1) === 1
+        yield { kind: 'ready', data: {} }
+        if (first) throw new Error('what comes cannot be read')
+        await new Promise((resolve) => signal.addEventListener('abort', resolve))
+      },
+    }),
+  }
+  const listener = (name) => ({ onReady: quiet, onFrame: quiet, onState: quiet, onError: () => faults.push(name), onNote: quiet })
+  const tabs = [new SharedFeed(jackline, 'ana', listener('one')), new SharedFeed(jackline, 'ana', listener('other'))]
+  const said = []
+  channels[1].onmessage = ((hear) => ({ data }) => {
+    said.push(data.kind)
+    hear({ data })
+  })(channels[1].onmessage)
+  await settled()
+  assert.deepEqual([faults, opened], [['one'], 1])
+  for (let second = 0; second < 50; second += 1) {
+    context.mock.timers.tick(1000)
+    await settled()
+  }
+  assert.deepEqual([faults, opened, ...tabs.map((tab) => tab.leads)], [['one'], 2, false, true])
+  assert.ok(!said.includes('here'), said.join())
+  tabs.forEach((tab) => tab.close())
+})
+
 // -- stops
 
 const accepting = () => Promise.resolve({ state: 'stopping' })

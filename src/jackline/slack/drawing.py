@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final, assert_never
 
 from jackline.client.shape import members
-from jackline.slack.mrkdwn import block, code, escape, link, one_line, render, unrendered, visible
+from jackline.slack.mrkdwn import block, code, escape, link, one_line, render, size, unrendered, visible
 from jackline.slack.pieces import pieces
 from jackline.slack.receipt import asked_for_by, in_words
 from jackline.slack.story import Call, Calls, Question, Questions, Say, Story
@@ -268,8 +268,10 @@ class Drawing:
 
 def section(text: str) -> Block:
     """`verbatim`: Slack must find no mention, channel or link in it that was not made here."""
-    if len(text) > SECTION:
-        text = text[: SECTION - 1] + "…"
+    if size(text) > SECTION:
+        text = text[: SECTION - 1]
+        text = text[: len(text) - (size(text) - SECTION + 1)]
+        text += "…"
     return {"type": "section", "text": {"type": "mrkdwn", "text": text, "verbatim": True}}
 
 
@@ -297,7 +299,7 @@ def _says(key: str, text: str) -> list[Drawn]:
     found: list[Drawn] = []
     for number, piece in enumerate(pieces(text)):
         shown = render(piece)
-        if len(shown) > SECTION:
+        if size(shown) > SECTION:
             # A table of wide columns, say: cut, some of it would be lost.
             shown = unrendered(piece)
         if shown.strip():
@@ -330,7 +332,7 @@ def _shortened(value: object, limit: int, page: str) -> str:
         said = json.dumps(value, ensure_ascii=False, indent=2)
     said = visible(said)
     kept = said
-    while len(block(kept)) > limit:
+    while size(block(kept)) > limit:
         kept = kept[: len(kept) * 3 // 4]
     if full and kept == said:
         return block(said)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING, Any, Final
 
-from jackline.slack.mrkdwn import escape, one_line
+from jackline.slack.mrkdwn import escape, one_line, size, visible
 
 if TYPE_CHECKING:
     from jackline.slack.drawing import Block
@@ -24,8 +24,9 @@ def deny(call_id: str, number: int, name: str) -> dict[str, Any]:
 def edit(call_id: str, number: int, question: Question) -> dict[str, Any] | None:
     """The arguments as JSON; None where they are too long for a form."""
     for indent in (2, None):
-        text = json.dumps(question.args, ensure_ascii=False, indent=indent)
-        if len(text) <= _INPUT_MAX:
+        # Escapes of JSON for what is not to be seen: whoever approves this must know what it says.
+        text = visible(json.dumps(question.args, ensure_ascii=False, indent=indent))
+        if size(text) <= _INPUT_MAX:
             field = _input(f"Arguments of {question.name}, as JSON", value=text)
             return _form("edit", "Edit arguments", "Approve", call_id, number, field)
     return None

@@ -10,6 +10,7 @@ from __future__ import annotations
 import html
 import re
 from typing import TYPE_CHECKING, Final
+from urllib.parse import urlsplit
 
 from markdown_it import MarkdownIt
 from markdown_it.tree import SyntaxTreeNode
@@ -20,6 +21,8 @@ if TYPE_CHECKING:
 _PARSER: Final = MarkdownIt("commonmark", {"html": False}).enable(["table", "strikethrough"])
 _LINKS: Final = ("http://", "https://", "mailto:")
 _COST: Final = {"&": 5, "<": 4, ">": 4}
+_FENCE: Final = re.compile("`{3,}")
+_ADDRESS: Final = re.compile(r"[^\s.]\.[^\W\d_]{2}")
 _ENTITY: Final = re.compile(r"<([^<>|]*)(?:\|([^<>]*))?>")
 _UNSAFE: Final = re.compile(
     "[\x00-\x08\x0b-\x1f\x7f-\x9f"  # control characters but tab and LF
@@ -35,8 +38,20 @@ def escape(text: str) -> str:
 
 
 def visible(text: str) -> str:
-    """`text` with what could make it read as another one written out: for what a person decides on."""
-    return _UNSAFE.sub(lambda found: f"\\u{ord(found[0]):04x}", text)
+    """`text` with what could make it read as another one written out, as in JSON: for what a person decides
+    on."""
+    return _UNSAFE.sub(_written_out, text)
+
+
+def _written_out(found: Match[str]) -> str:
+    units = found[0].encode("utf-16-be", "surrogatepass")
+    return "".join(f"\\u{units[at : at + 2].hex()}" for at in range(0, len(units), 2))
+
+
+def size(text: str) -> int:
+    """The length of `text` for Slack's limits. Whether a sign beyond the basic plane counts once or twice
+    Slack does not say; it does where strings are UTF-16."""
+    return len(text) + sum(sign > "\uffff" for sign in text)
 
 
 def fitting(text: str, limit: int) -> int:
@@ -62,8 +77,9 @@ def code(text: str) -> str:
 
 
 def block(text: str) -> str:
-    """`text` as a block of code. A fence within it would end it early."""
-    kept = escape(text.replace("```", "`\u200b`\u200b`"))
+    """`text` as a block of code. A fence within it would end it early, and what follows would be read as if
+    the bridge had said it."""
+    kept = escape(_FENCE.sub(lambda found: "\u200b".join(found[0]), text))
     return f"```\n{kept}\n```"
 
 
@@ -200,7 +216,19 @@ def _link(url: str, text: str) -> str:
     if text == url or "://" in text or text.lower().startswith("www."):
         # A text that reads as an address, over a link to another one, would deceive.
         return f"<{_address(url)}>"
-    return f"<{_address(url)}|{escape(text)}>"
+    shown = f"<{_address(url)}|{escape(text)}>"
+    # What looks like a host, or is a file's name: where it leads is said too.
+    if _ADDRESS.search(text) and text.lower().partition("/")[0] != (host := _host(url)):
+        shown += f" ({escape(host)})"
+    return shown
+
+
+def _host(url: str) -> str:
+    try:
+        parts = urlsplit(url)
+    except ValueError:
+        return url
+    return parts.hostname or parts.path
 
 
 def _address(url: str) -> str:
