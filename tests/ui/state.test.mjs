@@ -21,6 +21,7 @@ Object.assign(globalThis, {
 const { FollowedRun } = await import('../../src/jackline/web/ui/state/followed_run.js')
 const { SharedFeed } = await import('../../src/jackline/web/ui/state/shared_feed.js')
 const { standingOf } = await import('../../src/jackline/web/ui/views/connection.js')
+const { Session } = await import('../../src/jackline/web/ui/state/session.js')
 const { LiveList } = await import('../../src/jackline/web/ui/state/live_list.js')
 const { Stops } = await import('../../src/jackline/web/ui/state/stops.js')
 const { isOpen, stopWords } = await import('../../src/jackline/web/ui/views/stop.js')
@@ -209,24 +210,24 @@ test('a tab whose feed has failed for good does not say any more that it reads: 
 const accepting = () => Promise.resolve({ state: 'stopping' })
 
 /** A run that is followed, and what tells it of its connection. */
-function following () {
+function following (back = quiet) {
   let tell
   const follow = (_, { onState }) => {
     tell = onState
     return { async *[Symbol.asyncIterator] () { await new Promise(quiet) } }
   }
-  return { followed: new FollowedRun({ watching: { follow } }, 'C.1'), tell: (phase) => tell(phase, 'cut', null) }
+  return { followed: new FollowedRun({ watching: { follow }, back }, 'C.1'), tell: (phase, reason = 'cut') => tell(phase, reason, null) }
 }
 
 /** The list, and what tells it of the feed's connection. */
-function listing () {
+function listing (back = quiet) {
   let tell
   const feed = ({ onState }) => {
     tell = onState
     return { async *[Symbol.asyncIterator] () { await new Promise(quiet) } }
   }
-  const list = new LiveList({ subscribe: quiet, generation: 0, wants: 'nothing', who: 'ana', watching: { feed } })
-  return { list, tell: (phase) => tell(phase, 'cut', null) }
+  const list = new LiveList({ subscribe: quiet, generation: 0, wants: 'nothing', who: 'ana', watching: { feed }, back })
+  return { list, tell: (phase, reason = 'cut') => tell(phase, reason, null) }
 }
 
 test('a run is blamed for a stop that it does not tell of only where this page hears of the run', async ({ mock }) => {
@@ -262,4 +263,57 @@ test('a run is blamed for a stop that it does not tell of only where this page h
     stops.settled('C.1')
   }
   followed.close()
+})
+
+// -- connections that wait for a server that is back
+
+test('whoever finds the server back lets the others try at once', async ({ mock }) => {
+  mock.timers.enable({ apis: ['Date', 'setInterval', 'setTimeout'] })
+  browser.locks = undefined
+  let found = 0
+  const back = () => { found += 1 }
+  const { followed, tell } = following(back)
+  const { tell: tellFeed } = listing(back)
+  await settled()
+  for (const [phase, opens] of [[tell, ['live', 'catching-up']], [tellFeed, ['live', 'catching-up']]]) {
+    for (const open of opens) {
+      found = 0
+      phase('connecting', '')
+      phase(open, '')
+      assert.equal(found, 0, 'it was never away')
+      phase('reconnecting')
+      phase('reconnecting')
+      assert.equal(found, 0)
+      phase(open, '')
+      assert.equal(found, 1)
+      phase('live', '')
+      assert.equal(found, 1)
+      phase('connecting')
+      phase(open, '')
+      assert.equal(found, 2)
+    }
+  }
+  found = 0
+  let answer
+  const stops = new Stops({ back, watching: { stop: () => new Promise((resolve) => { answer = resolve }) } })
+  for (const [ms, expected] of [[1_000, 0], [3_000, 1]]) {
+    const stopping = stops.stop('C.1')
+    mock.timers.tick(ms)
+    answer({ state: 'stopping' })
+    await stopping
+    assert.equal(found, expected)
+  }
+  followed.close()
+})
+
+test('two connections that are cut as soon as they are open do not drive each other', ({ mock }) => {
+  let now = 100
+  mock.method(performance, 'now', () => now)
+  const session = new Session()
+  const woken = mock.method(session.watching, 'wake').mock
+  for (let times = 0; times < 10; times += 1) session.back()
+  assert.equal(woken.callCount(), 1)
+  now += 5_000
+  session.back()
+  assert.equal(woken.callCount(), 2)
 })

@@ -4,7 +4,7 @@ import {apply, createRun} from '../model/run.js';
 import {Observable} from './observable.js';
 import {shown, whenHidden} from './shared_feed.js';
 import {takeSlot} from './stream_slots.js';
-import {isEnded} from './words.js';
+import {isAway, isEnded} from './words.js';
 
 /** @typedef {Record<string, any>} Data */
 /** @typedef {import('../client.js').Frame} Frame */
@@ -259,10 +259,12 @@ export class FollowedRun extends Observable {
 
   /** @param {FollowedRun['phase']} phase @param {string} reason @param {number | null} retryInMs */
   #tell(phase, reason, retryInMs) {
+    const wasAway = isAway(this);
     this.phase = phase;
     this.reason = reason;
     this.retryAt = retryInMs === null ? null : Date.now() + retryInMs;
     this.hearsSince = phase === 'live' || phase === 'polling' ? (this.hearsSince ?? Date.now()) : null;
+    if (wasAway && ['live', 'catching-up', 'polling'].includes(phase)) this.#session.back();
     this.changed();
   }
 

@@ -3,6 +3,7 @@ import {Refused} from '../client.js';
 import {Observable} from './observable.js';
 import {RunIndex, itemOf} from './run_index.js';
 import {SharedFeed} from './shared_feed.js';
+import {isAway} from './words.js';
 
 /** @typedef {import('./session.js').Session} Session */
 /** @typedef {import('./run_index.js').RunItem} RunItem */
@@ -66,6 +67,7 @@ export class LiveList extends Observable {
         if (frame.kind === 'heartbeat') this.#setClock(Date.parse(frame.data.ts));
       },
       onState: (phase, reason, retryInMs) => {
+        if (isAway(this) && (phase === 'live' || phase === 'catching-up')) this.#session.back();
         this.phase = phase;
         this.reason = reason;
         this.retryAt = retryInMs === null ? null : Date.now() + retryInMs;

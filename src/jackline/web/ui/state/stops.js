@@ -45,6 +45,7 @@ export class Stops extends Observable {
     try {
       // Never given up while the page is there: whoever pressed Stop wants it stopped.
       const {state} = await this.#session.watching.stop(runId, {mode, key: stop.key});
+      if (stop.status === 'slow') this.#session.back();
       stop.acceptedAt = Date.now();
       this.#put(stop, 'accepted');
       if (isEnded(state)) this.settled(runId);
