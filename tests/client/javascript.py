@@ -473,6 +473,7 @@ async def connected(
             "againMs": pace.again_s * 1000,
             "backoffMs": pace.backoff_s * 1000,
             "backoffCapMs": pace.backoff_cap_s * 1000,
+            "commandCapMs": pace.command_cap_s * 1000,
             "tickMs": pace.tick_s * 1000,
         }
     now = None if clock is None else clock.now * 1000

@@ -14,6 +14,13 @@ def test_waits_double_up_to_the_cap() -> None:
     assert backoff.next() == 1
 
 
+def test_a_command_waits_no_longer_than_its_own_cap() -> None:
+    backoff = Backoff(Pace(backoff_s=1, backoff_cap_s=20, command_cap_s=3), lambda: 0.0)
+    assert [backoff.next(command=True) for _ in range(4)] == [1, 2, 3, 3]
+    assert backoff.next(7, command=True) == 7
+    assert Backoff(Pace(backoff_s=1, backoff_cap_s=0.5), lambda: 0.0).next(command=True) == 1
+
+
 def test_waits_are_spread() -> None:
     assert Backoff(Pace(backoff_s=1), lambda: 1.0).next() == 1.5
 

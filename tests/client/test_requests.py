@@ -35,6 +35,10 @@ from tests.client.server import (
 pytestmark = pytest.mark.anyio
 
 CALL = f"{RUN}.1"
+LASTING = replace(
+    FAST, backoff_s=0.05, backoff_cap_s=3600, command_cap_s=0.05, first_budget_s=7200, connect_budget_s=7200
+)
+"""Twenty tries take minutes where each wait is twice the one before."""
 BEGUN = {"X-Run-Id": RUN, "Location": EVENTS}
 
 
@@ -234,6 +238,24 @@ async def test_a_command_survives_a_passing_failure_with_its_key(
     await client.stop(RUN)
     keys = {request.headers["idempotency-key"] for request in server.requests}
     assert (len(server.requests), len(keys)) == (3, 1)
+
+
+async def test_a_command_is_tried_again_soon_however_long_nobody_answered(
+    server: Server, connect: Connect
+) -> None:
+    """G4: a stop arrives soon after the server is back. What only looks may wait for longer each time."""
+    answer = reply({"run_id": RUN, "state": "stopping"}, status=202)
+    async with connect(server.url, pace=LASTING) as client:
+        server.answer(*[cut] * 20, answer)
+        with anyio.fail_after(60):
+            await client.stop(RUN)
+    assert len(server.requests) == 21
+
+
+async def test_so_is_a_chat_that_is_followed(server: Server, connect: Connect) -> None:
+    server.answer(*[cut] * 20, stream(ready(), workflow(1, "queued"), end(1), **BEGUN))
+    async with connect(server.url, pace=LASTING) as client:
+        assert await seqs_of(client.chat("hello")) == [1]
 
 
 async def test_an_answer_cut_in_its_body_is_asked_for_again(server: Server, client: Client) -> None:

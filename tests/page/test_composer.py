@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import json
+
 import anyio
 import pytest
-from playwright.async_api import Route, expect
+from playwright.async_api import Request, Route, expect
 
+from tests.blackbox.api import steps
 from tests.blackbox.conftest import World
-from tests.page.conftest import Visitors, composer, shot, state
+from tests.page.conftest import Visitors, composer, send, shot, state
 
 pytestmark = pytest.mark.anyio
 
@@ -73,3 +76,44 @@ async def test_a_message_that_may_have_arrived_is_not_said_to_be_unsent(
     await page.get_by_role("button", name="Try again").click()
     await expect(state(page)).to_have_text("completed")
     assert len(own_server.api.run_ids()) == 1
+
+
+async def test_a_message_that_was_to_wait_its_turn_is_the_same_when_it_is_sent_again(
+    own_server: World, visitors: Visitors
+) -> None:
+    """Its answer was lost: it goes again with the same wish under the same key, and starts no second run."""
+    visitor = await visitors.come(own_server.server.url)
+    visitor.cuts = True  # the browser writes the 409 to the console too
+    page = await visitor.open()
+    first = await send(page, steps({"say": "here I am ", "silent": 600}))
+    await page.clock.install()
+    await composer(page).fill("the next one")
+    await composer(page).press("Enter")
+    queue = page.get_by_role("button", name="Send when it has ended")
+    await expect(queue).to_be_visible()
+    sent: list[Request] = []
+    arrived = anyio.Event()
+
+    async def lose(route: Route) -> None:
+        sent.append(route.request)
+        await route.fetch()
+        arrived.set()
+        await route.abort()
+
+    await page.route(CHAT, lose)
+    await queue.click()
+    await arrived.wait()
+    again = page.get_by_role("button", name="Try again")
+    while await again.count() == 0:
+        await page.clock.run_for(5_000)
+    await page.unroute(CHAT)
+    async with page.expect_request(CHAT) as asked:
+        await again.click()
+    sent.append(await asked.value)
+    bodies = [json.loads(request.post_data or "") for request in sent]
+    assert bodies == [bodies[0]] * len(sent)
+    assert bodies[0]["on_busy"] == "queue"
+    assert len({request.headers["idempotency-key"] for request in sent}) == 1
+    await expect(state(page)).to_have_text("queued")
+    assert len(own_server.api.run_ids()) == 2
+    own_server.api.stop(first)

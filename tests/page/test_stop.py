@@ -155,6 +155,33 @@ async def test_a_stop_that_the_store_has_lost_is_sent_again(server: World, visit
     await expect(state(page)).to_have_text("stopped")
 
 
+async def test_a_run_that_the_page_does_not_hear_of_is_not_blamed_for_a_stop(
+    own_server: World, visitors: Visitors
+) -> None:
+    """G4: it was accepted, and then the stream was cut: what became of it shows when the page hears again."""
+    visitor = await visitors.come(own_server.server.url)
+    visitor.cuts = True
+    page = await visitor.open()
+    run_id = await send(page, LONG)
+    await expect(page.get_by_role("feed")).to_contain_text("here I am")
+
+    async def lose(route: Route) -> None:
+        await route.fulfill(status=202, json={"run_id": run_id, "state": "stopping"})
+
+    await page.route("**/stop", lose)
+    own_server.server.process.end()
+    await dock(page).get_by_role("button", name="Stop", exact=True).click()
+    await expect(dock(page)).to_contain_text("Accepted. Reconnecting, to hear of the run.")
+    await expect(row(page, run_id)).to_contain_text("Accepted")
+    await expect(dock(page).get_by_role("button")).to_have_count(0)
+    await shot(page, "stop-unheard")
+    own_server.server.launch()
+    await expect(dock(page)).to_contain_text("the run does not tell of it")
+    await page.unroute("**/stop", lose)
+    await dock(page).get_by_role("button", name="Stop again").click()
+    await expect(state(page)).to_have_text("stopped")
+
+
 async def test_where_several_go_on_esc_asks_which(own_server: World, visitors: Visitors) -> None:
     """Nothing is stopped by guess."""
     runs = [own_server.api.start(LONG) for _ in range(2)]

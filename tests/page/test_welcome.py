@@ -80,6 +80,45 @@ async def test_an_offered_task_without_an_answer_is_the_same_run_when_it_is_sent
     await expect(composer(page)).to_have_value("")
 
 
+async def test_an_offered_task_takes_nothing_of_what_was_written(visitors: Visitors, demo: World) -> None:
+    """Only the text of a task that was started is gone: not another one, nor one that was changed since."""
+    visitor = await visitors.come(demo.server.url)
+    visitor.cuts = True
+    page = await visitor.open()
+    card = page.locator(".welcome-task").first
+
+    async def lose(route: Route) -> None:
+        await route.fetch()
+        await route.abort()
+
+    async def lost() -> None:
+        await page.route("**/api/v1/agent/chat", lose)
+        await composer(page).fill("")
+        await card.click()
+        while await composer(page).input_value() == "":
+            await page.clock.run_for(5_000)  # until it is given up, and stands where it can be sent again
+        await page.unroute("**/api/v1/agent/chat", lose)
+
+    async def started() -> None:
+        await card.click()
+        await page.wait_for_url(re.compile("#/runs/"))
+        await page.goto(f"{demo.server.url}/#/")
+
+    await composer(page).fill("half a task")
+    await started()
+    await expect(composer(page)).to_have_value("half a task")
+    await page.clock.install()
+    await lost()
+    await composer(page).press_sequentially(" and more")
+    changed = await composer(page).input_value()
+    assert changed.endswith(" and more")
+    await started()
+    await expect(composer(page)).to_have_value(changed)
+    await lost()
+    await started()
+    await expect(composer(page)).to_have_value("")
+
+
 async def test_it_says_how_to_go_on_with_the_address_that_it_has(visitors: Visitors, demo: World) -> None:
     """A model, an agent, the terminal: folded, by keyboard too, each command with its own copy button."""
     visitor = await visitors.come(demo.server.url, size=PHONE)

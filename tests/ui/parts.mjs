@@ -185,7 +185,8 @@ const scenes = {
     const run = folded(several(numbers))
     return html`<${StepApprovals} approvals=${run.pending} calls=${run.calls} onDecideAll=${onDecideAll} />`
   },
-  receipt: () => html`<${Receipt} receipt=${receipt} run=${{ stop: { reason: 'the wrong host' } }} />`,
+  receipt: (effect = 'writes') => html`<${Receipt} receipt=${receipt}
+    run=${{ stop: { reason: 'the wrong host' }, calls: new Map([[`${RUN}.3`, { effect }]]) }} />`,
   error: (type) => html`<${ErrorNote} error=${{ type: type ?? 'model_error', message: 'model gpt-5.2: the provider refused the credentials (401); check the worker’s API key' }} />`,
   side: () => sideOf(running(folded(tools))),
   past: () => sideOf(ended(folded(tools))),

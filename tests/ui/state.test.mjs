@@ -21,6 +21,10 @@ Object.assign(globalThis, {
 const { FollowedRun } = await import('../../src/jackline/web/ui/state/followed_run.js')
 const { SharedFeed } = await import('../../src/jackline/web/ui/state/shared_feed.js')
 const { standingOf } = await import('../../src/jackline/web/ui/views/connection.js')
+const { Session } = await import('../../src/jackline/web/ui/state/session.js')
+const { LiveList } = await import('../../src/jackline/web/ui/state/live_list.js')
+const { Stops } = await import('../../src/jackline/web/ui/state/stops.js')
+const { isOpen, stopWords } = await import('../../src/jackline/web/ui/views/stop.js')
 const { RunIndex } = await import('../../src/jackline/web/ui/state/run_index.js')
 
 // -- the list
@@ -165,4 +169,151 @@ test('a tab takes the feed from one that is frozen, and not from one whose serve
   await pass(50)
   assert.deepEqual([opened, ...tabs.map((tab) => tab.leads)], [2, false, true])
   tabs.forEach((tab) => tab.close())
+})
+
+test('a tab whose feed has failed for good does not say any more that it reads: another one tries', async (context) => {
+  context.mock.timers.enable({ apis: ['Date', 'setInterval'] })
+  const channels = manyTabs()
+  const faults = []
+  let opened = 0
+  const jackline = {
+    feed: ({ signal }) => ({
+      cursor: 'c',
+      async *[Symbol.asyncIterator]() {
+        const first = (opened += 1) === 1
+        yield { kind: 'ready', data: {} }
+        if (first) throw new Error('what comes cannot be read')
+        await new Promise((resolve) => signal.addEventListener('abort', resolve))
+      },
+    }),
+  }
+  const listener = (name) => ({ onReady: quiet, onFrame: quiet, onState: quiet, onError: () => faults.push(name), onNote: quiet })
+  const tabs = [new SharedFeed(jackline, 'ana', listener('one')), new SharedFeed(jackline, 'ana', listener('other'))]
+  const said = []
+  channels[1].onmessage = ((hear) => ({ data }) => {
+    said.push(data.kind)
+    hear({ data })
+  })(channels[1].onmessage)
+  await settled()
+  assert.deepEqual([faults, opened], [['one'], 1])
+  for (let second = 0; second < 50; second += 1) {
+    context.mock.timers.tick(1000)
+    await settled()
+  }
+  assert.deepEqual([faults, opened, ...tabs.map((tab) => tab.leads)], [['one'], 2, false, true])
+  assert.ok(!said.includes('here'), said.join())
+  tabs.forEach((tab) => tab.close())
+})
+
+// -- stops
+
+const accepting = () => Promise.resolve({ state: 'stopping' })
+
+/** A run that is followed, and what tells it of its connection. */
+function following (back = quiet) {
+  let tell
+  const follow = (_, { onState }) => {
+    tell = onState
+    return { async *[Symbol.asyncIterator] () { await new Promise(quiet) } }
+  }
+  return { followed: new FollowedRun({ watching: { follow }, back }, 'C.1'), tell: (phase, reason = 'cut') => tell(phase, reason, null) }
+}
+
+/** The list, and what tells it of the feed's connection. */
+function listing (back = quiet) {
+  let tell
+  const feed = ({ onState }) => {
+    tell = onState
+    return { async *[Symbol.asyncIterator] () { await new Promise(quiet) } }
+  }
+  const list = new LiveList({ subscribe: quiet, generation: 0, wants: 'nothing', who: 'ana', watching: { feed }, back })
+  return { list, tell: (phase, reason = 'cut') => tell(phase, reason, null) }
+}
+
+test('a run is blamed for a stop that it does not tell of only where this page hears of the run', async ({ mock }) => {
+  mock.timers.enable({ apis: ['Date', 'setInterval', 'setTimeout'] })
+  browser.locks = undefined
+  const { followed, tell } = following()
+  const { list, tell: tellFeed } = listing()
+  await settled()
+  const stops = new Stops({ watching: { stop: accepting } })
+  const said = (ear, mode = null) => [stopWords(stops.of('C.1'), 'executing', mode, ear), isOpen(stops.of('C.1'), 'executing', mode, ear)]
+  for (const [ear, phase] of [[followed, tell], [list, tellFeed]]) {
+    phase('live')
+    await stops.stop('C.1')
+    mock.timers.tick(4_000)
+    assert.deepEqual(said(ear), ['Stopping', false])
+    phase('reconnecting')
+    mock.timers.tick(1_000)
+    assert.deepEqual(said(ear), ['Accepted. Reconnecting, to hear of the run.', false])
+    mock.timers.tick(60_000)
+    phase('catching-up')
+    assert.deepEqual(said(ear), ['Accepted. Catching up with the run.', false])
+    phase('live')
+    mock.timers.tick(4_000)
+    assert.deepEqual(said(ear), ['Stopping', false], 'it has had no time to tell')
+    phase('live')
+    mock.timers.tick(1_000)
+    assert.deepEqual(said(ear), ['Accepted, but the run does not tell of it.', true])
+    assert.deepEqual([stopWords(stops.of('C.1'), 'stopping', 'immediate', ear), isOpen(stops.of('C.1'), 'stopping', 'immediate', ear)], ['Stopping', false])
+    phase('reconnecting')
+    await stops.stop('C.1', 'after_step')
+    mock.timers.tick(5_000)
+    assert.deepEqual(said(ear), ['Accepted. Reconnecting, to hear of the run.', true], 'one at once is another stop')
+    stops.settled('C.1')
+  }
+  followed.close()
+})
+
+// -- connections that wait for a server that is back
+
+test('whoever finds the server back lets the others try at once', async ({ mock }) => {
+  mock.timers.enable({ apis: ['Date', 'setInterval', 'setTimeout'] })
+  browser.locks = undefined
+  let found = 0
+  const back = () => { found += 1 }
+  const { followed, tell } = following(back)
+  const { tell: tellFeed } = listing(back)
+  await settled()
+  for (const [phase, opens] of [[tell, ['live', 'catching-up']], [tellFeed, ['live', 'catching-up']]]) {
+    for (const open of opens) {
+      found = 0
+      phase('connecting', '')
+      phase(open, '')
+      assert.equal(found, 0, 'it was never away')
+      phase('reconnecting')
+      phase('reconnecting')
+      assert.equal(found, 0)
+      phase(open, '')
+      assert.equal(found, 1)
+      phase('live', '')
+      assert.equal(found, 1)
+      phase('connecting')
+      phase(open, '')
+      assert.equal(found, 2)
+    }
+  }
+  found = 0
+  let answer
+  const stops = new Stops({ back, watching: { stop: () => new Promise((resolve) => { answer = resolve }) } })
+  for (const [ms, expected] of [[1_000, 0], [3_000, 1]]) {
+    const stopping = stops.stop('C.1')
+    mock.timers.tick(ms)
+    answer({ state: 'stopping' })
+    await stopping
+    assert.equal(found, expected)
+  }
+  followed.close()
+})
+
+test('two connections that are cut as soon as they are open do not drive each other', ({ mock }) => {
+  let now = 100
+  mock.method(performance, 'now', () => now)
+  const session = new Session()
+  const woken = mock.method(session.watching, 'wake').mock
+  for (let times = 0; times < 10; times += 1) session.back()
+  assert.equal(woken.callCount(), 1)
+  now += 5_000
+  session.back()
+  assert.equal(woken.callCount(), 2)
 })

@@ -504,6 +504,11 @@ async def test_the_receipt_tells_first_what_nobody_knows(browser: Browser) -> No
         receipt = it.page.get_by_role("group", name="Receipt of the stop")
         for words in ("Quiet after 412 ms", "user:ana", "the wrong host", "was cut off", "is unknown"):
             await expect(receipt).to_contain_text(words)
+        await expect(receipt).to_contain_text(
+            "What became of one call is unknown: look at what it was to change."
+        )
+        await it.show("receipt", "read_only")
+        await expect(receipt).to_contain_text("What became of one call is unknown; it only reads.")
 
 
 async def test_the_timeline_tells_where_the_time_went(browser: Browser) -> None:

@@ -185,7 +185,7 @@ class Connected(ABC, Generic[_Frame]):
             self._failing_since = now
         lasting = self._was_open or self._lasting or (pace.waits and self._server.answered)
         budget = pace.follow_budget_s if lasting else pace.first_budget(failed.connected)
-        wait = self._server.wait_s(failed, self._backoff, self._failing_since, budget)
+        wait = self._server.wait_s(failed, self._backoff, self._failing_since, budget, self._call())
         self.again_s = wait
         self._tell("reconnecting" if self._was_open else "connecting", failed.reason)
         await anyio.sleep(wait)

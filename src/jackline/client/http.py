@@ -110,7 +110,7 @@ class Server:
             except Failed as error:
                 failed = error
             budget = self.pace.first_budget(failed.connected)
-            await anyio.sleep(self.wait_s(failed, backoff, since, budget))
+            await anyio.sleep(self.wait_s(failed, backoff, since, budget, call))
 
     async def open(self, call: Call, patience_s: float) -> httpx2.Response:
         """One try to open a stream: the answer with its headers read, and its body not.
@@ -146,14 +146,14 @@ class Server:
             raise Failed(f"{how} {patience_s:g} s", silent=True) from None
         return response
 
-    def wait_s(self, failed: Failed, backoff: Backoff, since: float, budget_s: float) -> float:
-        """How long to wait before the next try. Raises `Unreachable` when the tries since `since` have
-        used up the budget, or would while waiting for as long as the server asked."""
+    def wait_s(self, failed: Failed, backoff: Backoff, since: float, budget_s: float, call: Call) -> float:
+        """How long to wait before `call` is tried again. Raises `Unreachable` when the tries since `since`
+        have used up the budget, or would while waiting for as long as the server asked."""
         tried = max(0.0, self.clock() - since)
         left = budget_s - tried
         if left <= 0 or failed.at_least_s > left:
             raise Unreachable(self.url, failed.reason, tried) from failed
-        return min(backoff.next(failed.at_least_s), left)
+        return min(backoff.next(failed.at_least_s, command=call.method != "GET"), left)
 
     async def _send(self, call: Call, accept: str) -> httpx2.Response:
         headers = {"Accept": accept, **call.headers}

@@ -22,7 +22,8 @@ class Pace:
     connection at all, `follow_budget_s` for a stream that was open once (with `waits`: for every
     stream, once the server has answered anything). Tries are `backoff_s`
     apart (or what `retry:` asks for), doubling up to `backoff_cap_s`, each with up to half as much
-    again by chance, so that the viewers that one outage cut do not come back in one moment.
+    again by chance, so that the viewers that one outage cut do not come back in one moment. For a
+    command the cap is `command_cap_s`: a stop is not to wait for long once the server is back.
     """
 
     heartbeat_s: float = 15.0
@@ -41,6 +42,7 @@ class Pace:
     """While it is polled, how often a stream is tried again."""
     backoff_s: float = 0.5
     backoff_cap_s: float = 20.0
+    command_cap_s: float = 2.0
     tick_s: float = 1.0
     """How often the clock is looked at; what a laptop's sleep can cost after it has ended."""
 
@@ -63,11 +65,13 @@ class Backoff:
         """The stream works: the next failure is a first one."""
         self._failures = 0
 
-    def next(self, at_least_s: float = 0.0) -> float:
+    def next(self, at_least_s: float = 0.0, *, command: bool = False) -> float:
         """Seconds to wait now. Never less than `at_least_s` (what the server asked for)."""
-        base = self._pace.backoff_s if self.base_s is None else self.base_s
+        pace = self._pace
+        base = pace.backoff_s if self.base_s is None else self.base_s
+        cap = min(pace.command_cap_s, pace.backoff_cap_s) if command else pace.backoff_cap_s
         # 2**10 times any base is above every sensible cap; without a bound the number grows for ever.
-        wait = min(base * 2 ** min(self._failures, 10), max(self._pace.backoff_cap_s, base))
+        wait = min(base * 2 ** min(self._failures, 10), max(cap, base))
         self._failures += 1
         return max(wait, at_least_s) * (1 + self._chance() / 2)
 

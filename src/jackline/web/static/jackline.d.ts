@@ -46,7 +46,8 @@
  * stream, is taken for dead; so is an answer of which nothing came for `requestMs`. `firstBudgetMs` is how long a
  * request, or a stream that never opened, keeps being tried, `followBudgetMs` the same for a stream that was open
  * once. A stream without a first frame after `readyMs` may be held back on its way: the run is then followed by
- * polling.
+ * polling. Tries are `backoffMs` apart, doubling up to `backoffCapMs`, for a command up to `commandCapMs`: a stop is
+ * not to wait for long once the server is back.
  */
 export const PACE: Readonly<{
     heartbeatMs: 15000;
@@ -58,6 +59,7 @@ export const PACE: Readonly<{
     againMs: 300000;
     backoffMs: 500;
     backoffCapMs: 20000;
+    commandCapMs: 2000;
     tickMs: 1000;
 }>;
 /** Root of what the client throws; besides it only an aborted signal's reason, and TypeError for misuse. */

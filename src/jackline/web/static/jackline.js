@@ -49,7 +49,8 @@
  * stream, is taken for dead; so is an answer of which nothing came for `requestMs`. `firstBudgetMs` is how long a
  * request, or a stream that never opened, keeps being tried, `followBudgetMs` the same for a stream that was open
  * once. A stream without a first frame after `readyMs` may be held back on its way: the run is then followed by
- * polling.
+ * polling. Tries are `backoffMs` apart, doubling up to `backoffCapMs`, for a command up to `commandCapMs`: a stop is
+ * not to wait for long once the server is back.
  */
 export const PACE = Object.freeze({
   heartbeatMs: 15_000,
@@ -61,6 +62,7 @@ export const PACE = Object.freeze({
   againMs: 300_000, // while it is polled, how often a stream is tried again
   backoffMs: 500,
   backoffCapMs: 20_000,
+  commandCapMs: 2_000,
   tickMs: 1_000,
 });
 
@@ -267,15 +269,16 @@ class Backoff {
   /**
    * How long to wait now. Throws Unreachable where the budget is used up, or would be while waiting for as
    * long as the server asked.
-   * @param {Failed} failed @param {number} since @param {number} budgetMs
+   * @param {Failed} failed @param {number} since @param {number} budgetMs @param {Call} call what is tried again
    */
-  next(failed, since, budgetMs) {
+  next(failed, since, budgetMs, call) {
     const {url, pace, chance, clock} = this.#server;
     const tried = Math.max(0, clock() - since);
     const left = budgetMs - tried;
     if (left <= 0 || failed.atLeastMs > left) throw new Unreachable(url, failed.message, tried);
     if (failed.atOnce) return 0;
-    const wait = Math.min(this.baseMs * 2 ** Math.min(this.#failures++, 10), Math.max(pace.backoffCapMs, this.baseMs));
+    const cap = call.method === 'GET' ? pace.backoffCapMs : Math.min(pace.commandCapMs, pace.backoffCapMs);
+    const wait = Math.min(this.baseMs * 2 ** Math.min(this.#failures++, 10), Math.max(cap, this.baseMs));
     return Math.min(Math.max(wait, failed.atLeastMs) * (1 + chance() / 2), left);
   }
 }
@@ -519,7 +522,7 @@ class Server {
         } catch (error) {
           whole.signal.throwIfAborted();
           if (!(error instanceof Failed)) throw error;
-          await this.sleep(backoff.next(error, since, this.pace.firstBudgetMs), whole.signal);
+          await this.sleep(backoff.next(error, since, this.pace.firstBudgetMs, call), whole.signal);
         }
       }
     } finally {
@@ -844,7 +847,7 @@ class Connected {
     this.#failingSince = Math.min(this.#failingSince ?? now, now);
     // Once a POST was accepted there is a run to follow, and giving up early would lose sight of it.
     const budget = this.#wasOpen || this._lasting ? pace.followBudgetMs : pace.firstBudgetMs;
-    const wait = this.#backoff.next(failed, this.#failingSince, budget);
+    const wait = this.#backoff.next(failed, this.#failingSince, budget, this._call());
     this.#tell(this.#wasOpen ? 'reconnecting' : 'connecting', failed.message, wait);
     await this.#server.sleep(wait, this.#leaving.signal);
   }

@@ -4,7 +4,7 @@ import {apply, createRun} from '../model/run.js';
 import {Observable} from './observable.js';
 import {shown, whenHidden} from './shared_feed.js';
 import {takeSlot} from './stream_slots.js';
-import {isEnded} from './words.js';
+import {isAway, isEnded} from './words.js';
 
 /** @typedef {Record<string, any>} Data */
 /** @typedef {import('../client.js').Frame} Frame */
@@ -31,6 +31,7 @@ export class FollowedRun extends Observable {
   /** @type {import('../client.js').Phase | 'hidden' | 'polling'} */ phase = 'connecting';
   reason = '';
   /** When the next try is. @type {number | null} */ retryAt = null;
+  /** Since when it hears of what the run does now; null while it does not. @type {number | null} */ hearsSince = null;
   /** The newest entry there was when the stream opened. */ newest = 0;
   /** When anything was last heard of the server. @type {number | null} */ heardAt = null;
   /** The time between two heartbeats of the server, null until it is known. @type {number | null} */ heartbeatMs = null;
@@ -223,6 +224,7 @@ export class FollowedRun extends Observable {
     if (this.#session.refused(error)) return;
     if (error instanceof Refused && error.status === 404) this.missing = true;
     else this.fault = error;
+    this.hearsSince = null;
     this.changed();
   }
 
@@ -257,9 +259,12 @@ export class FollowedRun extends Observable {
 
   /** @param {FollowedRun['phase']} phase @param {string} reason @param {number | null} retryInMs */
   #tell(phase, reason, retryInMs) {
+    const wasAway = isAway(this);
     this.phase = phase;
     this.reason = reason;
     this.retryAt = retryInMs === null ? null : Date.now() + retryInMs;
+    this.hearsSince = phase === 'live' || phase === 'polling' ? (this.hearsSince ?? Date.now()) : null;
+    if (wasAway && ['live', 'catching-up', 'polling'].includes(phase)) this.#session.back();
     this.changed();
   }
 

@@ -3,6 +3,7 @@ import {Refused} from '../client.js';
 import {Observable} from './observable.js';
 import {RunIndex, itemOf} from './run_index.js';
 import {SharedFeed} from './shared_feed.js';
+import {isAway} from './words.js';
 
 /** @typedef {import('./session.js').Session} Session */
 /** @typedef {import('./run_index.js').RunItem} RunItem */
@@ -20,6 +21,7 @@ export class LiveList extends Observable {
   /** The cursor of older runs, null where there are none. @type {string | null} */ older = null;
   /** @type {'no' | 'loading' | 'failed'} */ loadingOlder = 'no';
   /** The feed's connection. @type {import('../client.js').Phase} */ phase = 'connecting';
+  /** Since when it hears of what runs do now; null while it does not. @type {number | null} */ hearsSince = null;
   reason = '';
   /** When the feed tries next. @type {number | null} */ retryAt = null;
   /** Why the list is not kept. @type {unknown} */ fault = null;
@@ -45,7 +47,7 @@ export class LiveList extends Observable {
     this.#feed = null;
     this.index = new RunIndex();
     this.#asked = new Set();
-    Object.assign(this, {loaded: false, older: null, fault: null, phase: 'connecting', reason: '', retryAt: null});
+    Object.assign(this, {loaded: false, older: null, fault: null, phase: 'connecting', hearsSince: null, reason: '', retryAt: null});
     this.changed();
     if (this.#session.wants === 'nothing') this.#open(this.#generation);
   }
@@ -65,9 +67,11 @@ export class LiveList extends Observable {
         if (frame.kind === 'heartbeat') this.#setClock(Date.parse(frame.data.ts));
       },
       onState: (phase, reason, retryInMs) => {
+        if (isAway(this) && (phase === 'live' || phase === 'catching-up')) this.#session.back();
         this.phase = phase;
         this.reason = reason;
         this.retryAt = retryInMs === null ? null : Date.now() + retryInMs;
+        this.hearsSince = phase === 'live' ? (this.hearsSince ?? Date.now()) : null;
         this.changed();
       },
       onError: (error) => this.#failed(error),

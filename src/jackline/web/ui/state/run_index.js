@@ -73,7 +73,10 @@ export class RunIndex {
       this.runs.set(runId, started(runId, data));
       return true;
     }
-    // Written later than all that is known, and yet no further: the store came back without the log's end.
+    // Written later than all that is known, and yet no further: the store came back without the log's end. The time is all
+    // there is to go by: an entry of the feed has no epoch, and its cursor is opaque, and a new one where it is told again.
+    // It is the store's time, as each worker has measured it. Where that is some ms behind, the entries after this one show
+    // the cut; where it is ahead, the run is asked for once too often.
     const cut = seq <= known.seq && String(data.ts ?? '') > known.updated_at;
     if (seq <= known.seq && !cut) return true;
     const next = {...known, seq, updated_at: String(data.ts ?? known.updated_at)};

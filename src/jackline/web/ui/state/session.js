@@ -10,6 +10,9 @@ const SERVER = new URL('.', location.href).href;
 /** What is watched is never given up: whoever looks at the page sees that it tries, and when it tries next. */
 const WATCHING = {followBudgetMs: Infinity, firstBudgetMs: Infinity, backoffCapMs: 10_000};
 
+/** How often at most one connection that has come back wakes the others: two that are cut as soon as they are open must not drive each other. */
+const BACK_MS = 5_000;
+
 export class Session extends Observable {
   /** The key, empty without one. */ key = '';
   /** What stands for the key in names, and does not tell it; empty without one. */ who = '';
@@ -18,6 +21,7 @@ export class Session extends Observable {
   /** Grows with every sign-in and sign-out: what belongs to the one before is not this one's. */ generation = 0;
   /** For commands and single answers. @type {Jackline} */ jackline;
   /** For streams. @type {Jackline} */ watching;
+  #backAt = -Infinity;
 
   constructor() {
     super();
@@ -65,6 +69,14 @@ export class Session extends Observable {
   wake() {
     this.jackline.wake();
     this.watching.wake();
+  }
+
+  /** The server was away for one connection, and is there again: the others do not wait out their time. */
+  back() {
+    const now = performance.now();
+    if (now - this.#backAt < BACK_MS) return;
+    this.#backAt = now;
+    this.wake();
   }
 
   /** @param {string} key @param {string} who @param {Jackline} jackline @param {Jackline} watching @param {Session['wants']} wants */

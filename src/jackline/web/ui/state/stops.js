@@ -14,14 +14,11 @@ import {isEnded} from './words.js';
  * @property {'sent' | 'slow' | 'accepted' | 'failed'} status `slow`: no answer yet, it is tried again
  * @property {string} key
  * @property {unknown} error why it failed
- * @property {boolean} late it was accepted so long ago that the log should tell of it
+ * @property {number | null} acceptedAt when the server accepted it, by this machine's clock
  */
 
 /** After which time without an answer it is said that there is none. */
 const SLOW_MS = 2_000;
-/** When the log must have told of a stop that was accepted: else the store may have lost it, and it is to be sent again. */
-const LATE_MS = 5_000;
-
 export class Stops extends Observable {
   #session;
   /** @type {Map<string, Stop>} */ #stops = new Map();
@@ -42,18 +39,16 @@ export class Stops extends Observable {
     const same = before?.mode === mode;
     if (same && (before.status === 'sent' || before.status === 'slow')) return;
     /** @type {Stop} */
-    const stop = {runId, mode, status: 'sent', key: same ? before.key : newKey(), error: null, late: false};
+    const stop = {runId, mode, status: 'sent', key: same ? before.key : newKey(), error: null, acceptedAt: null};
     this.#put(stop);
     const slow = setTimeout(() => stop.status === 'sent' && this.#put(stop, 'slow'), SLOW_MS);
     try {
       // Never given up while the page is there: whoever pressed Stop wants it stopped.
       const {state} = await this.#session.watching.stop(runId, {mode, key: stop.key});
+      if (stop.status === 'slow') this.#session.back();
+      stop.acceptedAt = Date.now();
       this.#put(stop, 'accepted');
       if (isEnded(state)) this.settled(runId);
-      setTimeout(() => {
-        stop.late = true;
-        this.changed();
-      }, LATE_MS);
     } catch (error) {
       stop.error = error;
       this.#put(stop, 'failed');

@@ -25,6 +25,9 @@ export const isEnded = (state) => isTerminal(state);
 /** Whether there is something to stop. @param {string | null} state */
 export const isGoing = (state) => state !== null && state !== '' && !isEnded(state);
 
+/** Whether a connection waits for a server that did not answer. @param {{phase: string, reason: string}} connection */
+export const isAway = ({phase, reason}) => phase === 'reconnecting' || (phase === 'connecting' && reason !== '');
+
 /** How long ago, short. @param {string | number | null | undefined} when @param {number} [now] */
 export function ago(when, now = Date.now()) {
   const at = typeof when === 'number' ? when : Date.parse(when ?? '');
