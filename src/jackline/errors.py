@@ -165,7 +165,7 @@ class LimitReached(AgentError):  # noqa: N818
     kind = "limit_reached"
 
     def __init__(self, limit: str, value: float) -> None:
-        super().__init__(f"the run reached its limit of {value:g} {limit}")
+        super().__init__(f"the run reached its limit: {limit} = {value:.15g}")
         self.limit = limit
         self.value = value
 

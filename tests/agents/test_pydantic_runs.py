@@ -520,7 +520,7 @@ async def test_the_limit_of_steps_ends_the_run_with_the_reason() -> None:
     state = await home.chat("go")
     assert state.error is not None
     assert state.error.type == "limit_reached"
-    assert "2 steps" in state.error.message
+    assert "steps = 2" in state.error.message
 
 
 async def test_the_limit_of_bytes_ends_the_run_mid_stream_with_the_reason() -> None:

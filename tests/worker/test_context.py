@@ -231,7 +231,7 @@ async def test_a_limit_ends_the_run_with_its_reason(
     state = await one(house(), broad, limits={name: value})
     assert state.error is not None
     assert (state.state, state.error.type) == ("failed", "limit_reached")
-    assert f"{value:g} {name}" in state.error.message
+    assert f"{name} = {value:g}" in state.error.message
     if name == "tool_seconds":
         assert [found.state for found in state.calls.values()] == ["cancelled"]
 
@@ -306,7 +306,7 @@ async def test_what_is_stored_aside_counts_for_the_limit_of_bytes(where: str) ->
     state = await one(h, agent)
     assert state.error is not None
     assert (state.state, state.error.type) == ("failed", "limit_reached")
-    assert "90000 bytes" in state.error.message
+    assert "bytes = 90000" in state.error.message
     ends = {"result": ["finished"], "progress": ["failed"], "args": [], "output": []}
     assert [found.state for found in state.calls.values()] == ends[where]
     assert len(ran) == len(ends[where])
