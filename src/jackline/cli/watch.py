@@ -24,8 +24,10 @@ from jackline.cli.happenings import (
     Touch,
 )
 from jackline.cli.hints import command
-from jackline.cli.keyboard import Keyboard, Keys, Typing, edit, editor, left_alone, signals
+from jackline.cli.keyboard import Keyboard, Keys, Typing, edit, editor
+from jackline.cli.output import left_alone
 from jackline.cli.plain import one_line, pretty
+from jackline.cli.signals import signals
 from jackline.client.errors import ClientError, Refused, Unreachable
 from jackline.client.frames import End, Entry, Frame, Gap, Heartbeat, Ready, Shutdown
 from jackline.client.shape import members
@@ -35,6 +37,7 @@ if TYPE_CHECKING:
 
     from jackline.cli.courses import Course, Opens
     from jackline.cli.line import LineEditor
+    from jackline.cli.signals import Caught
     from jackline.cli.view import View
     from jackline.client.api import Client, Decision
     from jackline.client.follow import Follow, FollowState
@@ -86,6 +89,7 @@ class _Watch:
         """Those of them that will start a run."""
         self._asks_why = False
         self._follow: Follow | None = None
+        self._caught: Caught | None = None
         self._keys: Keys | None = None
         self._keyboard: Typing = self._listener(editor)
 
@@ -113,13 +117,16 @@ class _Watch:
             signal.SIGWINCH: lambda: self._put.send_nowait(Touch(anew=False)),
             signal.SIGCONT: self._continued,
         }
-        try:
-            with (
-                self._put,
-                self._take,
-                signals(calls),
-                left_alone(lambda: self._put.send_nowait(NoReader())),
-            ):
+        # At a terminal Ctrl-C asks what is wanted; elsewhere it ends the command.
+        ends = {signal.SIGTERM} if self._dialog is not None else {signal.SIGTERM, signal.SIGINT}
+        with (
+            self._put,
+            self._take,
+            signals(calls, ends=ends) as caught,
+            left_alone(lambda: self._put.send_nowait(NoReader())),
+        ):
+            self._caught = caught
+            try:
                 async with self._group as group:
                     if self._dialog is not None or self._keys is not None:
                         self._keyboard.listen()
@@ -131,11 +138,13 @@ class _Watch:
                     await self._send_off()
                     self._name_the_next()
                     group.cancel_scope.cancel()
-        finally:
-            if self._follow is not None:
-                await self._follow.aclose()
-            self._view.close()
-            self._keyboard.pause()
+            finally:
+                if self._follow is not None:
+                    await self._follow.aclose()
+                self._view.close()
+                self._keyboard.pause()
+        if caught.lost is not None:
+            return exits.of_signal(caught.lost)
         if isinstance(code, ClientError):
             raise code
         return code
@@ -507,7 +516,9 @@ class _Watch:
     def _come_back(self) -> None:
         follow = self._follow
         assert follow is not None
-        after = ["--after", follow.cursor] if follow.cursor else []
+        # Where something was not written, the cursor is ahead of what was read.
+        seen = self._caught is None or self._caught.lost is None
+        after = ["--after", follow.cursor] if seen and follow.cursor else []
         again = command("tail", str(follow.run_id), *after)
         self._notice(f"run {follow.run_id} goes on; come back with: {again}")
 
