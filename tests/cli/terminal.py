@@ -6,6 +6,7 @@ import asyncio
 import fcntl
 import os
 import re
+import select
 import struct
 import sys
 import termios
@@ -15,6 +16,8 @@ from dataclasses import dataclass, field
 
 import anyio
 import pyte
+
+from tests.support.processes import eventually_async
 
 PATIENCE_S = 60
 _ESCAPES = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]")
@@ -101,6 +104,15 @@ class Terminal:
     def type(self, text: str) -> None:
         os.write(self.master, text.encode())
 
+    async def hold(self) -> None:
+        """Press Ctrl-S: nothing more is taken."""
+        self.type("\x13")
+        slave = os.open(f"/proc/{self.process.pid}/fd/1", os.O_WRONLY | os.O_NOCTTY)
+        try:
+            await full(slave)
+        finally:
+            os.close(slave)
+
     async def end(self) -> int:
         """Wait for the command's exit code."""
         with anyio.fail_after(PATIENCE_S):
@@ -116,6 +128,17 @@ def lines_shown(raw: bytes, columns: int, rows: int) -> list[str]:
     while lines and not lines[-1]:
         lines.pop()
     return lines
+
+
+async def full(file: int) -> None:
+    """Wait until it takes no more."""
+    ways = select.poll()
+    ways.register(file, select.POLLOUT)
+
+    async def takes_nothing() -> bool:
+        return not ways.poll(0)
+
+    await eventually_async(takes_nothing, what="the output is full")
 
 
 @asynccontextmanager

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from jackline.cli.orders import ENDLESS
+from jackline.cli.running import ENDLESS
 from jackline.client.api import Client
 from jackline.client.feed import FeedReady
 from jackline.client.frames import Entry

@@ -73,32 +73,69 @@ async def test_in_a_narrow_window_ids_and_commands_are_whole(server: Server) -> 
     assert f"  jackline approve {run_id}.1" in "".join(line.ljust(30) for line in screen.shown)
 
 
-@pytest.mark.parametrize("term", ["dumb", "xterm"])
-async def test_a_server_with_another_store_is_begun_anew(server: Server, term: str) -> None:
-    """G9: the watch goes on with what there is now."""
-    gone = asyncio.Event()
-    back = Runs([row("b.1", "executing", 1)])
+class Replaced:
+    """A server with the run a.1, and later one with another store."""
 
-    async def answer(request: Request, connection: Connection) -> None:
-        if gone.is_set():
+    def __init__(self, back: Runs) -> None:
+        self.gone = asyncio.Event()
+        self._back = back
+
+    async def answer(self, request: Request, connection: Connection) -> None:
+        if self.gone.is_set():
             if request.headers.get("last-event-id") == "x-7":
                 errors = [{"field": "after", "detail": "begin without one"}]
                 await connection.json(400, {"title": "Bad Request", "errors": errors})
             else:
-                await back.answer(request, connection)
+                await self._back.answer(request, connection)
         elif request.path.endswith("/feed"):
             await connection.open_stream()
             ready = {"cursor": "x-7", "newest": "x-7"}
             await connection.frames(encode(event="ready", data=json.dumps(ready)))
-            await gone.wait()
+            await self.gone.wait()
             connection.cut()
         else:
-            await connection.json(200, {"runs": [row("a.1", "executing", 2)], "next": None})
+            await connection.json(200, {"runs": [row("a.1", "executing", 7)], "next": None})
 
-    server.answer(answer)
+
+@pytest.mark.parametrize("term", ["dumb", "xterm"])
+async def test_a_server_with_another_store_is_begun_anew(server: Server, term: str) -> None:
+    """G9: the watch goes on with what there is now."""
+    replaced = Replaced(Runs([row("b.1", "executing", 1)]))
+    server.answer(replaced.answer)
     async with terminal("runs", "--watch", "--url", server.url, columns=200, TERM=term) as screen:
         await screen.until("a.1")
-        gone.set()
+        replaced.gone.set()
         await screen.until("another store")
         await screen.until("b.1")
         await leave(screen)
+
+
+@pytest.mark.parametrize("term", ["dumb", "xterm"])
+async def test_the_list_of_another_store_is_asked_for_until_it_comes(server: Server, term: str) -> None:
+    """G9: a server that is only just back may open the feed before it can list; that is no end."""
+    back = Runs([row("b.1", "executing", 1)])
+    back.refusals = [(503, "starting")]
+    replaced = Replaced(back)
+    server.answer(replaced.answer)
+    async with terminal("runs", "--watch", "--url", server.url, columns=200, TERM=term) as screen:
+        await screen.until("a.1")
+        replaced.gone.set()
+        await screen.until("b.1")
+        assert back.refusals == []
+        await leave(screen)
+
+
+async def test_a_store_that_is_older_hides_nothing_that_happens_in_it(server: Server) -> None:
+    """G1: what was told of a run before a backup was put back is no reason to leave out what comes."""
+    back = Runs([row("a.1", "executing", 2)])
+    replaced = Replaced(back)
+    server.answer(replaced.answer)
+    async with terminal("runs", "--watch", "--url", server.url, columns=200, TERM="dumb") as screen:
+        await screen.until("a.1 executing")
+        replaced.gone.set()
+        await screen.until("a.1 executing", times=2)
+        back.add("a.1", 3, state="stopping")
+        back.add("a.1", 4, state="stopped")
+        await screen.until("a.1 stopped\n")
+        await leave(screen)
+    assert "a.1 stopping\n" in screen.text

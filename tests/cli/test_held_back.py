@@ -13,7 +13,7 @@ import pytest
 
 from jackline.cli import board
 from jackline.cli.news import changes
-from jackline.cli.orders import ENDLESS
+from jackline.cli.running import ENDLESS
 from jackline.client.api import Client
 from jackline.client.follow import FollowState
 from tests.cli.test_board import row

@@ -219,31 +219,6 @@ async def test_deny_and_follow(server: Server, toy: Toy) -> None:
     assert done.out.splitlines()[:2] == ["? restart: denied by user:ana: not now", "< restart denied"]
 
 
-async def test_stop_says_what_became_of_each_call(server: Server, toy: Toy) -> None:
-    """G4: the receipt."""
-    toy.begin()
-    done = await jackline("stop", RUN, "--wait", "5", "--reason", "wrong host", "--url", server.url)
-    assert done.out == (
-        f"run {RUN} stopped\n"
-        "stop asked for by user:ana; quiet 40 ms later; the model's stream was closed\n"
-        f"  restart ({CALL}) was cancelled\n"
-    )
-    assert done.code == 0
-    assert toy.requests[0].json == {"reason": "wrong host", "mode": "immediate"}
-    again = await jackline("stop", RUN, "--url", server.url)
-    assert (again.out, again.code) == (f"run {RUN} had already ended: stopped\n", 0)
-
-
-async def test_stop_does_not_wait_unasked(server: Server, toy: Toy) -> None:
-    toy.begin()
-    done = await jackline("stop", RUN, "--after-step", "--url", server.url)
-    assert done.out.splitlines() == [
-        f"run {RUN} is stopping",
-        f"watch it with: jackline tail {RUN} --url {server.url}",
-    ]
-    assert toy.requests[0].json == {"mode": "after_step"}
-
-
 async def test_runs_are_listed(server: Server) -> None:
     page = {
         "runs": [

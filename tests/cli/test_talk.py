@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import signal
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -198,6 +199,20 @@ async def test_a_stop_that_was_promised_is_sent_although_one_leaves(server: Serv
         runs.held.set()
         await screen.until(f"the stop of run {FIRST} is sent")
         await screen.end()
+    assert runs.stops == [FIRST]
+
+
+async def test_a_stop_that_was_promised_is_sent_from_a_terminal_that_is_held(
+    server: Server, runs: Runs
+) -> None:
+    """G4: Ctrl-S holds what is written, and no stop."""
+    runs.held.clear()
+    async with terminal("chat", "--url", server.url) as screen:
+        await stop_while_asking(screen, runs, "delete everything")
+        await screen.hold()
+        screen.process.send_signal(signal.SIGTERM)
+        runs.held.set()
+        assert await screen.end() == 143
     assert runs.stops == [FIRST]
 
 

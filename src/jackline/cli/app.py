@@ -27,7 +27,7 @@ from jackline.cli.proxy import proxy
 from jackline.cli.slack import slack
 
 if TYPE_CHECKING:
-    from jackline.cli.orders import Target
+    from jackline.cli.running import Target
 
 # Plain help: the pretty one imports rich, which takes longer than the help itself.
 app = typer.Typer(
@@ -204,10 +204,10 @@ def runs(
     """List runs, newest first."""
     if watch and cursor is not None:
         raise typer.BadParameter("a list that changes has no pages", param_hint="--cursor")
-    from jackline.cli import orders
+    from jackline.cli import lists
 
-    wish = orders.Listing(state=state, conversation_id=conversation, limit=limit, cursor=cursor)
-    order = orders.watch_runs if watch else orders.runs
+    wish = lists.Listing(state=state, conversation_id=conversation, limit=limit, cursor=cursor)
+    order = lists.watch_runs if watch else lists.runs
     raise typer.Exit(order(_target(url, token, json), wish))
 
 
@@ -238,9 +238,10 @@ def approve(
         raise typer.BadParameter("a call with an outcome has run; its arguments stand", param_hint="--args")
     edited, value = parse_object("--args", args), parse_json("--result", result)
     from jackline.cli import orders
+    from jackline.client.api import Decision
 
     approved = True if outcome is None else None
-    decision = orders.Decision(
+    decision = Decision(
         call_id=call, approve=approved, args=edited, outcome=outcome, result=value, reason=reason
     )
     raise typer.Exit(orders.decide(_target(url, token, json), decision, follow=follow))
@@ -258,8 +259,9 @@ def deny(
 ) -> None:
     """Deny a tool call; the agent is told, and the run goes on."""
     from jackline.cli import orders
+    from jackline.client.api import Decision
 
-    decision = orders.Decision(call_id=call, approve=False, reason=reason)
+    decision = Decision(call_id=call, approve=False, reason=reason)
     raise typer.Exit(orders.decide(_target(url, token, json), decision, follow=follow))
 
 
@@ -408,9 +410,9 @@ def open_(
     json: Json = False,
 ) -> None:
     """Open the page in a browser; prints the address where there is none."""
-    from jackline.cli import orders
+    from jackline.cli import records
 
-    raise typer.Exit(orders.open_page(_target(url, token, json), name, only_print=print_))
+    raise typer.Exit(records.open_page(_target(url, token, json), name, only_print=print_))
 
 
 @app.command()
@@ -452,9 +454,9 @@ def export(
     json: Json = False,
 ) -> None:
     """Write a run, or a conversation with its runs, as JSON lines: entries and stored results."""
-    from jackline.cli import orders
+    from jackline.cli import records
 
-    raise typer.Exit(orders.export(_target(url, token, json), name, file=output))
+    raise typer.Exit(records.export(_target(url, token, json), name, file=output))
 
 
 @app.command()
@@ -467,12 +469,12 @@ def delete(
     json: Json = False,
 ) -> None:
     """Delete a finished run, or a conversation whose runs have finished, for ever."""
-    from jackline.cli import orders
+    from jackline.cli import records
 
-    raise typer.Exit(orders.delete(_target(url, token, json), name, sure=yes))
+    raise typer.Exit(records.delete(_target(url, token, json), name, sure=yes))
 
 
 def _target(url: str, token: str | None, as_json: bool) -> Target:
-    from jackline.cli import orders
+    from jackline.cli import running
 
-    return orders.Target(url=url, token=token, json=as_json)
+    return running.Target(url=url, token=token, json=as_json)

@@ -10,9 +10,11 @@ from typing import TYPE_CHECKING, Any, Final, Protocol
 import anyio
 
 from jackline.cli import exits, hints
-from jackline.cli.keyboard import Keys, left_alone, signals
+from jackline.cli.keyboard import Keys
 from jackline.cli.news import ANOTHER_STORE, is_another_store, kept
+from jackline.cli.output import left_alone
 from jackline.cli.plain import one_line
+from jackline.cli.signals import signals
 from jackline.cli.view import ENDED, Outages
 from jackline.client.errors import ClientError, Refused
 from jackline.client.feed import FeedGap, FeedReady
@@ -231,7 +233,7 @@ class _Watch:
             signal.SIGWINCH: self._board.tick,
             signal.SIGCONT: self._continued,
         }
-        with signals(calls), left_alone(self._desert):
+        with signals(calls, ends={signal.SIGINT, signal.SIGTERM}) as caught, left_alone(self._desert):
             if self._keys is not None:
                 self._keys.listen()
                 self._keys.turn("list", "q")
@@ -245,9 +247,11 @@ class _Watch:
                 await self._feed.aclose()
                 if self._keys is not None:
                     self._keys.pause()
-        if self._deserted:
-            raise BrokenPipeError
-        self._board.close()
+            if self._deserted:
+                raise BrokenPipeError
+            self._board.close()
+        if caught.lost is not None:
+            return exits.of_signal(caught.lost)
         if self._error is not None:
             raise self._error
         return self._code

@@ -34,6 +34,11 @@ def of_state(state: str | None) -> int:
             return COMPLETED
 
 
+def of_signal(number: int) -> int:
+    """The exit code of a command that a signal has ended."""
+    return 128 + number
+
+
 def explain(error: ClientError) -> tuple[str, int]:
     """A line for people and the exit code."""
     match error:

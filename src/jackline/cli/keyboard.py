@@ -1,4 +1,4 @@
-"""The person's side of the terminal: lines, keys, signals, and an editor."""
+"""The person's side of the terminal: lines, keys, and an editor."""
 
 from __future__ import annotations
 
@@ -6,14 +6,13 @@ import asyncio
 import os
 import select
 import shlex
-import stat
 import sys
 import tempfile
 import termios
 import time
 import tty
 from codecs import getincrementaldecoder
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from typing import TYPE_CHECKING, Final, Protocol
 
 import anyio
@@ -21,8 +20,7 @@ import anyio
 from jackline.cli.line import Enter
 
 if TYPE_CHECKING:
-    import signal
-    from collections.abc import Callable, Generator, Mapping
+    from collections.abc import Callable
 
     from jackline.cli.line import LineEditor
 
@@ -31,43 +29,6 @@ _TWICE_S: Final = 1.0
 """Two presses of Esc within this time are one wish."""
 _PASTE_ON: Final = "\x1b[?2004h"
 _PASTE_OFF: Final = "\x1b[?2004l"
-
-
-@contextmanager
-def signals(calls: Mapping[signal.Signals, Callable[[], None]]) -> Generator[None]:
-    """While this is open these signals make these calls and do nothing else."""
-    loop = asyncio.get_running_loop()
-    for number, call in calls.items():
-        loop.add_signal_handler(number, call)
-    try:
-        yield
-    finally:
-        for number in calls:
-            loop.remove_signal_handler(number)
-
-
-@contextmanager
-def left_alone(call: Callable[[], None]) -> Generator[None]:
-    """While this is open: `call` when stdout is a pipe whose reader is gone. A write would tell, too, but
-    there may be nothing to write for hours."""
-    loop = asyncio.get_running_loop()
-    file = sys.stdout.fileno()
-
-    def gone() -> None:
-        loop.remove_reader(file)
-        broken = select.poll()
-        broken.register(file, 0)
-        if broken.poll(0):
-            call()
-
-    if not stat.S_ISFIFO(os.fstat(file).st_mode):
-        yield
-        return
-    loop.add_reader(file, gone)
-    try:
-        yield
-    finally:
-        loop.remove_reader(file)
 
 
 class Typing(Protocol):

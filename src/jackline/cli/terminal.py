@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import sys
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
@@ -12,6 +11,7 @@ from rich.theme import Theme
 from jackline.cli.blocks import ASCII_SIGNS, Signs
 from jackline.cli.line import LineEditor
 from jackline.cli.live_view import LiveView
+from jackline.cli.output import write_whole
 from jackline.cli.screen import Screen, reflows, terminal_size
 from jackline.cli.text_view import SafeConsole, TextView
 
@@ -71,7 +71,7 @@ def console() -> SafeConsole:
 def screen() -> Screen:
     """The bottom of stdout."""
     file = sys.stdout.fileno()
-    return Screen(_write, lambda: terminal_size(file), reflows=_reflows)
+    return Screen(write_whole, lambda: terminal_size(file), reflows=_reflows)
 
 
 def signs() -> Signs:
@@ -84,11 +84,3 @@ def _reflows() -> bool:
     from jackline.settings import environment
 
     return reflows(environment())
-
-
-def _write(text: str) -> None:
-    data = text.encode(sys.stdout.encoding or "ascii", "replace")
-    file = sys.stdout.fileno()
-    while data:
-        # By itself and whole: a buffer would hand out what is painted in pieces.
-        data = data[os.write(file, data) :]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import math
 import signal
 from typing import TYPE_CHECKING, Final, assert_never
@@ -24,19 +23,21 @@ from jackline.cli.happenings import (
     Touch,
 )
 from jackline.cli.hints import command
-from jackline.cli.keyboard import Keyboard, Keys, Typing, edit, editor, left_alone, signals
+from jackline.cli.keyboard import Keyboard, Keys, Typing, edit, editor
+from jackline.cli.outbox import Outbox
+from jackline.cli.output import left_alone
 from jackline.cli.plain import one_line, pretty
-from jackline.client.errors import ClientError, Refused, Unreachable
+from jackline.cli.signals import signals
+from jackline.client.errors import ClientError
 from jackline.client.frames import End, Entry, Frame, Gap, Heartbeat, Ready, Shutdown
 from jackline.client.shape import members
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Sequence
-
     from jackline.cli.courses import Course, Opens
     from jackline.cli.line import LineEditor
+    from jackline.cli.signals import Caught
     from jackline.cli.view import View
-    from jackline.client.api import Client, Decision
+    from jackline.client.api import Client
     from jackline.client.follow import Follow, FollowState
 
 _SHOW_S: Final = 0.04
@@ -59,6 +60,8 @@ async def watch(
 
 
 class _Watch:
+    """Reads frames and the person, and shows what comes of both; an `Outbox` sends. Its `Watched`, too."""
+
     def __init__(
         self, client: Client, course: Course, view: View, dialog: Dialog | None, editor: LineEditor | None
     ) -> None:
@@ -70,7 +73,6 @@ class _Watch:
         self._pushed = False
         """Whether something was written since the question, which must then be asked again."""
         self._topic = ""
-        self._stop_wanted = False
         self._why = ""
         self._shown_at = 0.0
         self._dirty = False
@@ -78,14 +80,11 @@ class _Watch:
         self._put, self._take = anyio.create_memory_object_stream[Happening | NoReader](math.inf)
         self._room = anyio.Semaphore(_AHEAD)
         self._group = anyio.create_task_group()
-        self._errands = 0
-        """Requests of the person's that are being sent. They are not waited for: the person can do something
-        else when the server does not answer."""
+        self._outbox = Outbox(client, course, self._group, self)
         self._editing = False
-        self._saying = 0
-        """Those of them that will start a run."""
         self._asks_why = False
         self._follow: Follow | None = None
+        self._caught: Caught | None = None
         self._keys: Keys | None = None
         self._keyboard: Typing = self._listener(editor)
 
@@ -113,13 +112,16 @@ class _Watch:
             signal.SIGWINCH: lambda: self._put.send_nowait(Touch(anew=False)),
             signal.SIGCONT: self._continued,
         }
-        try:
-            with (
-                self._put,
-                self._take,
-                signals(calls),
-                left_alone(lambda: self._put.send_nowait(NoReader())),
-            ):
+        # At a terminal Ctrl-C asks what is wanted; elsewhere it ends the command.
+        ends = {signal.SIGTERM} if self._dialog is not None else {signal.SIGTERM, signal.SIGINT}
+        with (
+            self._put,
+            self._take,
+            signals(calls, ends=ends) as caught,
+            left_alone(lambda: self._put.send_nowait(NoReader())),
+        ):
+            self._caught = caught
+            try:
                 async with self._group as group:
                     if self._dialog is not None or self._keys is not None:
                         self._keyboard.listen()
@@ -131,11 +133,13 @@ class _Watch:
                     await self._send_off()
                     self._name_the_next()
                     group.cancel_scope.cancel()
-        finally:
-            if self._follow is not None:
-                await self._follow.aclose()
-            self._view.close()
-            self._keyboard.pause()
+            finally:
+                if self._follow is not None:
+                    await self._follow.aclose()
+                self._view.close()
+                self._keyboard.pause()
+        if caught.lost is not None:
+            return exits.of_signal(caught.lost)
         if isinstance(code, ClientError):
             raise code
         return code
@@ -237,26 +241,26 @@ class _Watch:
             self._view.show(anew=isinstance(happening, Touch) and happening.anew)
 
     async def _let_go(self) -> None:
-        self._over()
+        self.idle()
         follow, self._follow = self._follow, None
         if follow is not None:
             await follow.aclose()
 
-    def _over(self) -> None:
-        """What was asked about a run that is gone must not reach the next one."""
-        self._stop_wanted = False
+    def idle(self) -> None:
+        """See `Watched`. What was asked about a run that is gone must not reach the next one."""
+        self._outbox.forget()
         if self._dialog is not None:
             self._dialog.over()
 
     @property
-    def _run_id(self) -> str | None:
-        """The run that is watched, once it is known."""
-        return None if self._follow is None else self._follow.run_id
+    def follows(self) -> bool:
+        """See `Watched`."""
+        return self._follow is not None
 
     @property
-    def _runs(self) -> bool:
-        """Whether there is a run that can be stopped, or will be as soon as the server has answered."""
-        return self._follow is not None or self._saying > 0 or bool(self._course.started)
+    def run_id(self) -> str | None:
+        """See `Watched`."""
+        return None if self._follow is None else self._follow.run_id
 
     async def _frame(self, frame: Frame) -> None:
         self._pushed |= self._view.frame(frame)
@@ -270,9 +274,7 @@ class _Watch:
             elif not self._asks_why:
                 self._asks_why = True
                 self._group.start_soon(self._say_why, frame.run_id)
-        if self._stop_wanted and self._run_id is not None:
-            self._stop_wanted = False
-            self._errand(self._send_stop(self._run_id, told=True))
+        self._outbox.stop_if_wanted()
 
     async def _say_why(self, run_id: str) -> None:
         """Say why the run does not go on, where nobody drives it and no person is asked."""
@@ -286,13 +288,22 @@ class _Watch:
             return  # it was long in coming: another run is shown
         detail = one_line(str(waiting.get("detail", "")))
         if detail and detail != self._why:
-            self._notice(f"it waits: {detail}")
+            self.notice(f"it waits: {detail}")
             self._put.send_nowait(Touch(anew=False))
         self._why = detail
 
-    def _notice(self, text: str) -> None:
+    def notice(self, text: str) -> None:
+        """See `Watched`."""
         self._view.notice(text)
         self._pushed = True
+
+    def unsent(self, text: str) -> None:
+        """See `Watched`."""
+        self._keyboard.put(text)
+
+    def answered(self) -> None:
+        """See `Watched`."""
+        self._put.send_nowait(Touch(anew=False))
 
     def _ask(self) -> None:
         prompt = self._dialog.prompt if self._dialog is not None else None
@@ -315,18 +326,19 @@ class _Watch:
     async def _person(self, happening: Line | Escape | Interrupt | Terminated) -> Action:
         if isinstance(happening, Terminated):
             return "leave"
-        if self._dialog is None:
+        dialog = self._dialog
+        if dialog is None:
             return "leave" if isinstance(happening, Interrupt) else None
         self._pushed = True
         match happening:
             case Escape():
-                return await self._act(self._dialog.escape(twice=happening.twice and self._runs))
+                return await self._act(dialog, dialog.escape(twice=happening.twice and self._outbox.runs))
             case Interrupt():
-                return await self._act(self._dialog.interrupt()) if self._runs else "leave"
+                return await self._act(dialog, dialog.interrupt()) if self._outbox.runs else "leave"
             case Line(text=None):
                 return self._closed()
             case Line(text=str() as text, topic=topic):
-                return await self._line(self._dialog, text, topic)
+                return await self._line(dialog, text, topic)
             case _:
                 return None
 
@@ -336,53 +348,34 @@ class _Watch:
         # The terminal is closed: nobody is there to ask; the run may be answered from elsewhere.
         self._dialog = None
         self._view.prompt(None)
-        self._notice("the terminal is closed; answer with jackline approve or jackline deny")
+        self.notice("the terminal is closed; answer with jackline approve or jackline deny")
         return None
 
     async def _line(self, dialog: Dialog, text: str, topic: str) -> Action:
         self._view.entered()
         if topic == "message":
             if text.strip():
-                self._saying += 1
-                self._errand(self._say(text))
+                self._outbox.say(text)
             return None
         if topic != dialog.topic:
             # It was entered for a question that somebody else has answered in the same moment.
             if text.strip():
-                self._notice("something else is asked by now; nothing was answered")
+                self.notice("something else is asked by now; nothing was answered")
             return None
-        return await self._act(dialog.line(text))
+        return await self._act(dialog, dialog.line(text))
 
-    async def _say(self, text: str) -> None:
-        try:
-            await self._course.say(text)
-        except Unreachable as error:
-            self._notice(
-                f"it may have begun: {exits.explain(error)[0]} The same again starts no second run; "
-                f"see: {command('runs')}"
-            )
-            self._keyboard.put(text)
-        except ClientError as error:
-            self._notice(f"not sent: {exits.explain(error)[0]}")
-            self._keyboard.put(text)
-        finally:
-            self._saying -= 1
-        if not self._runs:
-            self._say_unstopped()
-            self._over()
-
-    async def _act(self, action: Action) -> Action:
+    async def _act(self, dialog: Dialog, action: Action) -> Action:
         match action:
             case Send():
-                self._errand(self._decide((action.decision,)))
+                self._outbox.decide(dialog, (action.decision,))
             case SendAll():
-                self._errand(self._decide(action.decisions))
+                self._outbox.decide(dialog, action.decisions)
             case Edit():
-                await self._edit(action)
+                await self._edit(dialog, action)
             case Say():
-                self._notice(action.text)
+                self.notice(action.text)
             case "stop":
-                self._stop()
+                self._outbox.stop()
             case "leave":
                 return "leave"
             case None:
@@ -391,36 +384,10 @@ class _Watch:
                 assert_never(action)
         return None
 
-    def _errand(self, sending: Awaitable[None]) -> None:
-        async def run() -> None:
-            try:
-                await sending
-            finally:
-                self._errands -= 1
-            self._put.send_nowait(Touch(anew=False))
-
-        self._errands += 1
-        self._group.start_soon(run)
-
-    async def _decide(self, decisions: Sequence[Decision]) -> None:
-        assert self._dialog is not None
-        try:
-            if len(decisions) == 1:
-                await self._client.decide(decisions[0])
-            else:
-                await self._client.decide_all(decisions)
-        except ClientError as error:
-            # All or none: when one of several is decided already, the others are still asked.
-            gone = isinstance(error, Refused) and error.status in (404, 409, 410)
-            for decision in reversed(decisions):
-                self._dialog.refused(decision.call_id, final=gone and len(decisions) == 1)
-            self._notice(exits.explain(error)[0])
-
-    async def _edit(self, action: Edit) -> None:
-        assert self._dialog is not None
+    async def _edit(self, dialog: Dialog, action: Edit) -> None:
         command = editor()
         if command is None:
-            self._dialog.edit_by_line(action)
+            dialog.edit_by_line(action)
             return
         self._view.away()
         self._keyboard.pause()
@@ -428,39 +395,16 @@ class _Watch:
         try:
             text = await edit(command, pretty(dict(action.args)))
         except OSError as error:
-            self._notice(f"the editor does not start ({error})")
-            self._dialog.edit_by_line(action)
+            self.notice(f"the editor does not start ({error})")
+            dialog.edit_by_line(action)
             return
         finally:
             self._editing = False
             self._keyboard.listen()
             self._view.show(anew=True)
-        said = self._dialog.edited(action, text)
+        said = dialog.edited(action, text)
         if isinstance(said, Say):
-            self._notice(said.text)
-
-    def _stop(self) -> None:
-        run_id = self._run_id
-        if not self._runs:
-            self._notice("nothing runs")
-        elif run_id is None:
-            self._stop_wanted = True
-            self._notice("the stop is sent as soon as the run is known")
-        else:
-            self._errand(self._send_stop(run_id, told=False))
-
-    async def _send_stop(self, run_id: str, *, told: bool) -> None:
-        """Stop the run; `told`: the person knows already that it may take a while."""
-        try:
-            await self._client.stop(run_id)
-        except Unreachable:
-            if self._run_id != run_id:
-                return
-            self._stop_wanted = True
-            if not told:
-                self._notice("the server is away; the stop is sent as soon as it answers")
-        except ClientError as error:
-            self._notice(f"the stop was not accepted: {exits.explain(error)[0]}")
+            self.notice(said.text)
 
     # -- the end -------------------------------------------------------------------------------
 
@@ -468,33 +412,19 @@ class _Watch:
         """What the person has entered is still sent; not for ever, and not when they leave once more."""
         self._view.show()
         with anyio.move_on_after(_GRACE_S):
-            while self._errands:
+            while self._outbox.waits:
                 if isinstance(await self._take.receive(), Interrupt | Terminated):
                     break
-            await self._stop_at_last()
-        self._say_unstopped()
-        if self._errands:
-            self._notice("left before the server had answered what was sent last; see: jackline runs")
-
-    async def _stop_at_last(self) -> None:
-        """Send a stop that was promised, now that it may be known of which run."""
-        run_id = self._run_id or next(iter(self._course.started), None)
-        if not self._stop_wanted or run_id is None:
-            return
-        with contextlib.suppress(ClientError):
-            await self._client.stop(run_id)
-            self._stop_wanted = False
-            self._notice(f"the stop of run {run_id} is sent")
-
-    def _say_unstopped(self) -> None:
-        if self._stop_wanted:
-            self._notice("the stop was not sent: the server has not answered")
+            await self._outbox.stop_at_last()
+        self._outbox.say_unstopped()
+        if self._outbox.waits:
+            self.notice("left before the server had answered what was sent last; see: jackline runs")
 
     def _leave(self) -> int:
         if self._follow is None:
             return exits.COMPLETED
         if self._follow.run_id is None:
-            self._notice("left before the server had answered; see: jackline runs")
+            self.notice("left before the server had answered; see: jackline runs")
         else:
             self._come_back()
         return exits.INTERRUPTED
@@ -502,14 +432,16 @@ class _Watch:
     def _name_the_next(self) -> None:
         """Whoever leaves is told of every run that goes on, also of those that were only just started."""
         for run_id in self._course.started:
-            self._notice(f"run {run_id} goes on; watch it with: {command('tail', run_id)}")
+            self.notice(f"run {run_id} goes on; watch it with: {command('tail', run_id)}")
 
     def _come_back(self) -> None:
         follow = self._follow
         assert follow is not None
-        after = ["--after", follow.cursor] if follow.cursor else []
+        # Where something was not written, the cursor is ahead of what was read.
+        seen = self._caught is None or self._caught.lost is None
+        after = ["--after", follow.cursor] if seen and follow.cursor else []
         again = command("tail", str(follow.run_id), *after)
-        self._notice(f"run {follow.run_id} goes on; come back with: {again}")
+        self.notice(f"run {follow.run_id} goes on; come back with: {again}")
 
     async def _code(self) -> int:
         assert self._follow is not None
@@ -517,5 +449,5 @@ class _Watch:
         if state is None and run_id is not None:
             # A bare 204: the run had ended, and everything of it was read before.
             state = str((await self._client.snapshot(run_id)).get("state"))
-            self._notice(f"run {run_id} is {one_line(state)}; there is nothing after that entry")
+            self.notice(f"run {run_id} is {one_line(state)}; there is nothing after that entry")
         return exits.of_state(state)
