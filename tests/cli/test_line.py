@@ -9,7 +9,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Literal
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from rich.console import Console
 
@@ -83,6 +83,11 @@ MARKDOWN = st.lists(st.sampled_from(PIECES), max_size=40).map("".join)
 
 
 @settings(deadline=None, max_examples=40)
+@example("- word", 1, 1)
+@example("> > > > > word", 7, 20)
+@example("- a\n  - b\n    - c\n      - word", 7, 12)
+@example("1. 1. 123456789. word", 7, 17)
+@example("> ```\n> word\n> ```", 7, 6)
 @given(MARKDOWN, st.integers(1, 7), st.integers(1, 80))
 def test_markdown_loses_no_word_however_it_is_cut(text: str, step: int, width: int) -> None:
     """Every character of it is handed out once, and every word is shown, at any width."""

@@ -32,6 +32,13 @@ _DEEPEST: Final = 12
 _CELL: Final = 8
 """Columns that a table's cell needs to be read."""
 
+_QUOTE: Final = 4
+_BULLET: Final = 3
+_CODE: Final = 2
+"""Columns that each level of a quote or a list takes, and code; a number takes its digits and two more."""
+_LEAST: Final = 4
+"""Columns that must be left for the text in them. In none it would be lost."""
+
 
 def parser() -> MarkdownIt:
     """What is taken for Markdown."""
@@ -92,7 +99,7 @@ class _Code(CodeBlock):
         code = self.text.copy()
         code.rstrip()
         code.stylize("cyan")
-        yield Padding(code, (0, 0, 0, 2), expand=False)
+        yield Padding(code, (0, 0, 0, _CODE), expand=False)
 
 
 class _Heading(Heading):
@@ -139,6 +146,34 @@ class _Narration(Markdown):
         super().__init__("", hyperlinks=False)
         self.markup = markup
         self.parsed = [_kept(token) for token in tokens]
+        self._indent = _indent(tokens)
+
+    def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
+        if self._indent and options.max_width < self._indent + _LEAST:
+            yield Text(self.markup.strip("\n"))
+        else:
+            yield from super().__rich_console__(console, options)
+
+
+def _indent(tokens: Sequence[Token]) -> int:
+    """How many columns the deepest lists, quotes and code take from their text, at most."""
+    taken: list[int] = []
+    most = 0
+    for token in tokens:
+        match token.type:
+            case "blockquote_open":
+                taken.append(_QUOTE)
+            case "bullet_list_open":
+                taken.append(_BULLET)
+            case "ordered_list_open":
+                taken.append(len(str(int(token.attrs.get("start", 1)) + len(tokens))) + 2)
+            case "blockquote_close" | "bullet_list_close" | "ordered_list_close":
+                taken.pop()
+            case _:
+                pass
+        own = _CODE if token.type in {"fence", "code_block"} else 0
+        most = max(most, sum(taken) + own)
+    return most
 
 
 def _kept(token: Token) -> Token:
