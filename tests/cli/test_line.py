@@ -84,6 +84,8 @@ MARKDOWN = st.lists(st.sampled_from(PIECES), max_size=40).map("".join)
 
 @settings(deadline=None, max_examples=40)
 @example("- word", 1, 1)
+@example("~~~~word |\ncode\n~~~~", 3, 30)
+@example("| a | b |\n|---|---|\n| c | d | word |\n", 7, 60)
 @example("> > > > > word", 7, 20)
 @example("- a\n  - b\n    - c\n      - word", 7, 12)
 @example("1. 1. 123456789. word", 7, 17)

@@ -86,19 +86,27 @@ class Blocks:
 def rendered(text: str) -> RenderableType:
     """How a piece of Markdown looks."""
     tokens = parser().parse(text)
-    if any(token.level > _DEEPEST for token in tokens):
+    if any(token.level > _DEEPEST for token in tokens) or _drops_cells(text, tokens):
         return Text(text.strip("\n"))
     return _Narration(text, tokens)
 
 
 class _Code(CodeBlock):
-    """As it is, without a frame: it is to be copied."""
+    """As it is, without a frame: it is to be copied. What stands behind the fence, its language mostly, is
+    above it."""
+
+    @classmethod
+    def create(cls, markdown: Markdown, token: Token) -> _Code:
+        del markdown
+        return cls(token.info.strip(), "")
 
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
         del console, options
         code = self.text.copy()
         code.rstrip()
         code.stylize("cyan")
+        if self.lexer_name:
+            yield Padding(Text(self.lexer_name, style="dim"), (0, 0, 0, _CODE), expand=False)
         yield Padding(code, (0, 0, 0, _CODE), expand=False)
 
 
@@ -153,6 +161,25 @@ class _Narration(Markdown):
             yield Text(self.markup.strip("\n"))
         else:
             yield from super().__rich_console__(console, options)
+
+
+def _drops_cells(text: str, tokens: Sequence[Token]) -> bool:
+    """Whether the parser has left something of a table out, as it does with cells beyond its head's."""
+    lines = text.split("\n")
+    missing, within = 0, False
+    for token in tokens:
+        if token.type == "table_open" and token.map is not None:
+            missing += _letters("\n".join(lines[slice(*token.map)]))
+            within = True
+        elif token.type == "table_close":
+            within = False
+        elif token.type == "inline" and within:
+            missing -= _letters(token.content)
+    return missing > 0
+
+
+def _letters(text: str) -> int:
+    return sum(map(str.isalpha, text))  # not digits: a list's own stand before a table in it
 
 
 def _indent(tokens: Sequence[Token]) -> int:
