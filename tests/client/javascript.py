@@ -467,6 +467,7 @@ async def connected(
             "heartbeatMs": pace.heartbeat_s * 1000,
             "silentHeartbeats": pace.silent_heartbeats,
             "requestMs": pace.request_s * 1000,
+            "stopMs": pace.stop_s * 1000,
             "firstBudgetMs": first_s * 1000,
             "followBudgetMs": pace.follow_budget_s * 1000,
             "readyMs": pace.ready_s * 1000,

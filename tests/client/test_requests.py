@@ -258,6 +258,25 @@ async def test_so_is_a_chat_that_is_followed(server: Server, connect: Connect) -
         assert await seqs_of(client.chat("hello")) == [1]
 
 
+async def test_a_stop_gives_up_a_dead_connection_soon_and_a_slow_server_never(
+    server: Server, connect: Connect
+) -> None:
+    """G4: what nobody answers is sent again on another connection, with more patience each time."""
+    pace = replace(FAST, request_s=7200, stop_s=0.1, first_budget_s=7200)
+    answer = reply({"run_id": RUN, "state": "stopping"}, status=202)
+
+    async def slow(request: Request, connection: Connection) -> None:
+        await anyio.sleep(0.5)  # longer than the first tries wait, and less than the later ones
+        await answer(request, connection)
+
+    server.answer(silence, silence, *[slow] * 20)
+    async with connect(server.url, pace=pace) as client:
+        with anyio.fail_after(60):
+            await client.stop(RUN)
+    assert 3 <= len(server.requests) < 20
+    assert len({request.headers["idempotency-key"] for request in server.requests}) == 1
+
+
 async def test_an_answer_cut_in_its_body_is_asked_for_again(server: Server, client: Client) -> None:
     async def half(_: Request, connection: Connection) -> None:
         await connection.send(b"HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\n{")

@@ -265,6 +265,31 @@ test('a run is blamed for a stop that it does not tell of only where this page h
   followed.close()
 })
 
+test('a stop that nobody answers is sent again as soon as somebody wants that, as the same one', async ({ mock }) => {
+  mock.timers.enable({ apis: ['Date', 'setInterval', 'setTimeout'] })
+  const sent = []
+  let answer
+  const stop = (runId, { key, signal }) => new Promise((resolve, reject) => {
+    sent.push([runId, key])
+    answer = resolve
+    signal.addEventListener('abort', () => reject(signal.reason))
+  })
+  let woken = 0
+  const stops = new Stops({ watching: { stop }, back: quiet, wake: () => { woken += 1 } })
+  stops.again('C.1')
+  const stopping = stops.stop('C.1')
+  mock.timers.tick(3_000)
+  assert.equal(stops.of('C.1').status, 'slow')
+  stops.again('C.1')
+  await settled()
+  stops.again('C.1')
+  await settled()
+  assert.deepEqual([sent.length, new Set(sent.map(String)).size, stops.of('C.1').status, woken], [3, 1, 'slow', 3])
+  answer({ state: 'stopping' })
+  await stopping
+  assert.equal(stops.of('C.1').status, 'accepted')
+})
+
 // -- connections that wait for a server that is back
 
 test('whoever finds the server back lets the others try at once', async ({ mock }) => {

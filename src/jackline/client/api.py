@@ -291,7 +291,7 @@ class Client:
         path = f"{_API}/stop" if run_id is None else f"{_API}/runs/{segment(run_id)}/stop"
         params: dict[str, str | int] = {} if wait_s is None else {"wait": f"{wait_s:g}"}
         call = Call(method="POST", path=path, params=params, body=body(request), key=key or _new_key())
-        response = await self._server.request(call, wait_s=wait_s or 0)
+        response = await self._server.request(call, wait_s=wait_s or 0, first_s=self._server.pace.stop_s)
         data = read_json(response)
         return Stopped(
             run_id=str(data["run_id"]),

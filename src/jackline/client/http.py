@@ -96,19 +96,27 @@ class Server:
         await self._http.aclose()
 
     async def request(
-        self, call: Call, *, accept: str = "application/json", wait_s: float = 0
+        self,
+        call: Call,
+        *,
+        accept: str = "application/json",
+        wait_s: float = 0,
+        first_s: float | None = None,
     ) -> httpx2.Response:
         """The whole answer. Tries again within the pace's first budget; raises `Refused`, `Unreachable`.
 
-        `wait_s`: how much longer than usual the server may be silent, because it was asked to wait.
+        `wait_s`: how much longer than usual the server may be silent, because it was asked to wait;
+        `first_s`: how long usual is for the first try, doubled for each one after it up to `request_s`.
         """
+        silence_s = self.pace.request_s if first_s is None else min(first_s, self.pace.request_s)
         backoff = Backoff(self.pace, self.chance)
         since = self.clock()
         while True:
             try:
-                return await self.once(call, self.pace.request_s + wait_s, accept=accept)
+                return await self.once(call, silence_s + wait_s, accept=accept)
             except Failed as error:
                 failed = error
+            silence_s = min(2 * silence_s, self.pace.request_s)
             budget = self.pace.first_budget(failed.connected)
             await anyio.sleep(self.wait_s(failed, backoff, since, budget, call))
 

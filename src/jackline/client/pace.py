@@ -30,6 +30,9 @@ class Pace:
     silent_heartbeats: float = 2.5
     request_s: float = 30.0
     """For how long nothing may come of an answer to a request that is no stream."""
+    stop_s: float = 5.0
+    """The same for the first try of a stop, twice as long for each one after it, up to `request_s`. It is
+    accepted at once, so silence means that its connection is dead; on a new one it may arrive."""
     first_budget_s: float = 30.0
     connect_budget_s: float = 30.0
     follow_budget_s: float = 300.0

@@ -43,7 +43,8 @@
  */
 /**
  * The client's times. A stream silent for `silentHeartbeats` of the server's heartbeats, learned from the
- * stream, is taken for dead; so is an answer of which nothing came for `requestMs`. `firstBudgetMs` is how long a
+ * stream, is taken for dead; so is an answer of which nothing came for `requestMs`, or for `stopMs` at the first try
+ * of a stop, twice as long at each one after it: it is accepted at once. `firstBudgetMs` is how long a
  * request, or a stream that never opened, keeps being tried, `followBudgetMs` the same for a stream that was open
  * once. A stream without a first frame after `readyMs` may be held back on its way: the run is then followed by
  * polling. Tries are `backoffMs` apart, doubling up to `backoffCapMs`, for a command up to `commandCapMs`: a stop is
@@ -53,6 +54,7 @@ export const PACE: Readonly<{
     heartbeatMs: 15000;
     silentHeartbeats: 2.5;
     requestMs: 30000;
+    stopMs: 5000;
     firstBudgetMs: 30000;
     followBudgetMs: 300000;
     readyMs: 10000;
@@ -561,22 +563,25 @@ declare class Server {
     /**
      * The whole answer, tried again within the budget. Throws Refused, Unreachable, ProtocolViolation.
      * @template T @param {Call} call
-     * @param {{signal?: AbortSignal | undefined, waitMs?: number, accept?: string}} options
-     *   `waitMs`: how much longer than usual it may be silent
+     * @param {{signal?: AbortSignal | undefined, waitMs?: number, firstMs?: number, accept?: string}} options
+     *   `waitMs`: how much longer than usual it may be silent; `firstMs`: how long usual is for the first try, doubled for
+     *   each one after it up to `requestMs`
      * @param {(response: Response, url: string) => Promise<T>} how
      */
-    request<T>(call: Call, { signal, waitMs, accept }: {
+    request<T>(call: Call, { signal, waitMs, firstMs, accept }: {
         signal?: AbortSignal | undefined;
         waitMs?: number;
+        firstMs?: number;
         accept?: string;
     }, how: (response: Response, url: string) => Promise<T>): Promise<{
         response: Response;
         body: Awaited<T>;
     }>;
-    /** @param {Call} call @param {{signal?: AbortSignal, waitMs?: number}} [options] @returns {Promise<Data>} */
+    /** @param {Call} call @param {{signal?: AbortSignal, waitMs?: number, firstMs?: number}} [options] @returns {Promise<Data>} */
     json(call: Call, options?: {
         signal?: AbortSignal;
         waitMs?: number;
+        firstMs?: number;
     }): Promise<Data>;
     #private;
 }

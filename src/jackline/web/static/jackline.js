@@ -46,7 +46,8 @@
 
 /**
  * The client's times. A stream silent for `silentHeartbeats` of the server's heartbeats, learned from the
- * stream, is taken for dead; so is an answer of which nothing came for `requestMs`. `firstBudgetMs` is how long a
+ * stream, is taken for dead; so is an answer of which nothing came for `requestMs`, or for `stopMs` at the first try
+ * of a stop, twice as long at each one after it: it is accepted at once. `firstBudgetMs` is how long a
  * request, or a stream that never opened, keeps being tried, `followBudgetMs` the same for a stream that was open
  * once. A stream without a first frame after `readyMs` may be held back on its way: the run is then followed by
  * polling. Tries are `backoffMs` apart, doubling up to `backoffCapMs`, for a command up to `commandCapMs`: a stop is
@@ -56,6 +57,7 @@ export const PACE = Object.freeze({
   heartbeatMs: 15_000,
   silentHeartbeats: 2.5,
   requestMs: 30_000,
+  stopMs: 5_000,
   firstBudgetMs: 30_000,
   followBudgetMs: 300_000,
   readyMs: 10_000,
@@ -507,21 +509,24 @@ class Server {
   /**
    * The whole answer, tried again within the budget. Throws Refused, Unreachable, ProtocolViolation.
    * @template T @param {Call} call
-   * @param {{signal?: AbortSignal | undefined, waitMs?: number, accept?: string}} options
-   *   `waitMs`: how much longer than usual it may be silent
+   * @param {{signal?: AbortSignal | undefined, waitMs?: number, firstMs?: number, accept?: string}} options
+   *   `waitMs`: how much longer than usual it may be silent; `firstMs`: how long usual is for the first try, doubled for
+   *   each one after it up to `requestMs`
    * @param {(response: Response, url: string) => Promise<T>} how
    */
-  async request(call, {signal, waitMs = 0, accept = JSON_TYPE}, how) {
+  async request(call, {signal, waitMs = 0, firstMs = Infinity, accept = JSON_TYPE}, how) {
+    let silenceMs = Math.min(firstMs, this.pace.requestMs);
     const backoff = new Backoff(this);
     const since = this.clock();
     const whole = chained(signal);
     try {
       for (;;) {
         try {
-          return await this.once(call, this.pace.requestMs + waitMs, chained(whole.signal), accept, how);
+          return await this.once(call, silenceMs + waitMs, chained(whole.signal), accept, how);
         } catch (error) {
           whole.signal.throwIfAborted();
           if (!(error instanceof Failed)) throw error;
+          silenceMs = Math.min(2 * silenceMs, this.pace.requestMs);
           await this.sleep(backoff.next(error, since, this.pace.firstBudgetMs, call), whole.signal);
         }
       }
@@ -530,7 +535,7 @@ class Server {
     }
   }
 
-  /** @param {Call} call @param {{signal?: AbortSignal, waitMs?: number}} [options] @returns {Promise<Data>} */
+  /** @param {Call} call @param {{signal?: AbortSignal, waitMs?: number, firstMs?: number}} [options] @returns {Promise<Data>} */
   async json(call, options = {}) { return (await this.request(call, options, readObject)).body; }
 }
 
@@ -1328,13 +1333,13 @@ export class Jackline {
 
   /** Stop a run: accepted at once. @param {string} runId @param {StopOptions & Sending} [options] */
   stop(runId, {waitMs, reason, mode, ...sending} = {}) {
-    return this.#post(`/runs/${segment(runId)}/stop`, {reason, mode}, sending, waitMs);
+    return this.#stop(`/runs/${segment(runId)}/stop`, {reason, mode}, sending, waitMs);
   }
 
   /** Stop a conversation's active run and those that wait behind it. @param {string} conversationId
    * @param {StopOptions & Sending} [options] */
   stopConversation(conversationId, {waitMs, reason, mode, ...sending} = {}) {
-    return this.#post('/stop', {conversation_id: conversationId, reason, mode}, sending, waitMs);
+    return this.#stop('/stop', {conversation_id: conversationId, reason, mode}, sending, waitMs);
   }
 
   // -- reading; a list is a page, whose `next` is the `cursor` of the following one
@@ -1380,11 +1385,17 @@ export class Jackline {
   /** @param {string} path @param {Query} [query] */
   #get(path, query = {}) { return this.#server.json({method: 'GET', path: API + path, query}); }
 
+  /** @param {string} path @param {object} body @param {Sending} sending */
+  #post(path, body, {key, signal}) {
+    return this.#server.json(posting(API + path, body, key), {...(signal && {signal})});
+  }
+
   /** @param {string} path @param {object} body @param {Sending} sending @param {number} [waitMs] */
-  #post(path, body, {key, signal}, waitMs) {
+  #stop(path, body, {key, signal}, waitMs) {
     const call = posting(API + path, body, key);
     if (waitMs !== undefined) call.query = {wait: waitMs / 1000};
-    return this.#server.json(call, {waitMs: waitMs ?? 0, ...(signal && {signal})});
+    const firstMs = this.#server.pace.stopMs;
+    return this.#server.json(call, {waitMs: waitMs ?? 0, firstMs, ...(signal && {signal})});
   }
 
   /** @param {string} path */

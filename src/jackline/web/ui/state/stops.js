@@ -15,6 +15,7 @@ import {isEnded} from './words.js';
  * @property {string} key
  * @property {unknown} error why it failed
  * @property {number | null} acceptedAt when the server accepted it, by this machine's clock
+ * @property {AbortController} sending what ends the sending that has no answer yet
  */
 
 /** After which time without an answer it is said that there is none. */
@@ -39,12 +40,11 @@ export class Stops extends Observable {
     const same = before?.mode === mode;
     if (same && (before.status === 'sent' || before.status === 'slow')) return;
     /** @type {Stop} */
-    const stop = {runId, mode, status: 'sent', key: same ? before.key : newKey(), error: null, acceptedAt: null};
+    const stop = {runId, mode, status: 'sent', key: same ? before.key : newKey(), error: null, acceptedAt: null, sending: new AbortController()};
     this.#put(stop);
     const slow = setTimeout(() => stop.status === 'sent' && this.#put(stop, 'slow'), SLOW_MS);
     try {
-      // Never given up while the page is there: whoever pressed Stop wants it stopped.
-      const {state} = await this.#session.watching.stop(runId, {mode, key: stop.key});
+      const {state} = await this.#send(stop);
       if (stop.status === 'slow') this.#session.back();
       stop.acceptedAt = Date.now();
       this.#put(stop, 'accepted');
@@ -58,9 +58,29 @@ export class Stops extends Observable {
     }
   }
 
+  /** Do not wait for an answer any longer, nor for the next try: send it again. @param {string} runId */
+  again(runId) {
+    this.of(runId)?.sending.abort();
+    this.#session.wake();
+  }
+
   /** The run has ended: there is nothing to say of its stop any more. @param {string} runId */
   settled(runId) {
     if (this.#stops.delete(runId)) this.changed();
+  }
+
+  /** Never given up while the page is there: whoever pressed Stop wants it stopped. @param {Stop} stop */
+  async #send(stop) {
+    const {watching} = this.#session;
+    for (;;) {
+      const {signal} = stop.sending;
+      try {
+        return await watching.stop(stop.runId, {mode: stop.mode, key: stop.key, signal});
+      } catch (error) {
+        if (!signal.aborted) throw error;
+        stop.sending = new AbortController();
+      }
+    }
   }
 
   /** @param {Stop} stop @param {Stop['status']} [status] */

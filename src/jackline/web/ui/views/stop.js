@@ -106,7 +106,7 @@ export function StopDock({app}) {
       Stop after this step
     </button>`}
     ${stop?.status === 'slow'
-      ? html`<button type="button" class="stop" onClick=${() => app.session.wake()}>Try now</button>`
+      ? html`<button type="button" class="stop" onClick=${() => app.stops.again(runId)}>Try now</button>`
       : open && html`<button type="button" class="stop" onClick=${() => app.stop(runId, failed ? stop.mode : 'immediate')}>
           ${buttonWord(stop, words)}<kbd aria-hidden="true">Esc Esc</kbd>
         </button>`}
