@@ -162,7 +162,7 @@ def test_the_documents_it_points_to_exist() -> None:
             assert file.exists(), (name, target)
             if anchor:
                 titles = re.findall(r"^#+ (.+)$", file.read_text(), re.MULTILINE)
-                slugs = {re.sub(r"[^a-z0-9 -]", "", title.lower()).replace(" ", "-") for title in titles}
+                slugs = {re.sub(r"[^a-z0-9_ -]", "", title.lower()).replace(" ", "-") for title in titles}
                 assert anchor in slugs, (name, target)
 
 
