@@ -1,9 +1,9 @@
 """The command line. Importing this imports nothing: `jackline --help` must not pay for a server.
 
-`app.py` has the commands and their options, `running.py` what runs a client's command. What they do: `orders.py`
-(chat, tail, decide, stop), `lists.py`, `records.py`. A run is watched by `watch.py`, which reads its frames and
-the person (`keyboard.py`, `dialog.py`, `signals.py`), shows both in a `View` (`view.py`; `text_view.py`,
-`live_view.py`), and sends by `outbox.py`; a list by `board.py`.
+`app.py` has the commands and their options, `running.py` what runs a client's command. What they do:
+`orders.py` (chat, tail, decide, stop), `lists.py`, `records.py`. A run is watched by `watch.py`, which reads
+its frames and the person (`keyboard.py`, `dialog.py`, `signals.py`), shows both in a `View` (`view.py`;
+`text_view.py`, `live_view.py`), and sends by `outbox.py`; a list by `board.py`.
 """
 
 from __future__ import annotations

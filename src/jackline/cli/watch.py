@@ -85,7 +85,7 @@ class _Watch:
         self._asks_why = False
         self._follow: Follow | None = None
         self._cursor: str | None = None
-        """Behind what was shown. The follow's own is ahead of that: frames wait here while others are shown."""
+        """After what was shown. The follow's own is ahead of that: frames wait while others are shown."""
         self._caught: Caught | None = None
         self._keys: Keys | None = None
         self._keyboard: Typing = self._listener(editor)
