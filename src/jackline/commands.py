@@ -195,9 +195,12 @@ class Commands:
                 for at, decision in enumerate(decisions)
             ]
             edits = [edit for edit in await self._edits(state, decisions, answers) if edit not in checked]
-            # Once for all tries: what moved on meanwhile is the log, and not what is asked.
-            await self._edited.check(edits, by=by)
-            checked += edits
+            if edits:
+                # Once for all tries: what moves on meanwhile is the log and the clock, not what is asked.
+                # Those are read anew: a check may take a while, and the question's time may be over.
+                await self._edited.check(edits, by=by)
+                checked += edits
+                continue
             news = [answer for answer in answers if isinstance(answer, Approval)]
             standing = [answer for answer in answers if isinstance(answer, Decided)]
             if not news:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import sys
 from typing import Any
 
+import anyio
 import pytest
 
-from tests.cli.terminal import jackline
+from tests.cli.terminal import PATIENCE_S, environment, jackline
 from tests.cli.toy import CALL, RUN, Toy
 from tests.client.server import Server, problem, reply
 
@@ -30,6 +32,19 @@ async def test_stop_says_what_became_of_each_call(server: Server, toy: Toy) -> N
     assert toy.requests[0].json == {"reason": "wrong host", "mode": "immediate"}
     again = await jackline("stop", RUN, "--url", server.url)
     assert (again.out, again.code) == (f"run {RUN} had already ended: stopped\n", 0)
+
+
+@pytest.mark.parametrize("closed", ["<&-", ">&-", "2>&-", "<&- >&- 2>&-"])
+async def test_a_stop_needs_nobody_who_reads_or_types(server: Server, toy: Toy, closed: str) -> None:
+    """G4: from a job that has closed what it does not use."""
+    toy.begin()
+    line = f'"$0" -m jackline stop "$1" --url "$2" {closed}'
+    with anyio.fail_after(PATIENCE_S):
+        done = await anyio.run_process(
+            ["bash", "-c", line, sys.executable, RUN, server.url], env=environment(), check=False
+        )
+    assert (done.returncode, done.stderr) == (0, b"")
+    assert [request.path.rpartition("/")[2] for request in toy.requests] == ["stop"]
 
 
 async def test_stop_does_not_wait_unasked(server: Server, toy: Toy) -> None:

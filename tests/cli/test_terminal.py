@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import sys
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,7 @@ import pytest
 from tests.cli.terminal import terminal
 from tests.cli.toy import CALL, RUN, Toy
 from tests.client.server import Server
+from tests.support.processes import eventually_async
 
 pytestmark = pytest.mark.anyio
 
@@ -136,6 +138,34 @@ async def test_ctrl_c_in_the_editor_is_the_editors(server: Server, toy: Toy, tmp
         screen.type("y\n")
         assert await screen.end() == 0
     assert toy.decisions == [{"call_id": CALL, "approve": True, "args": {"service": "mail"}}]
+
+
+async def test_who_leaves_comes_back_to_the_first_that_was_not_shown(
+    server: Server, toy: Toy, tmp_path: Path
+) -> None:
+    """G1: what was read meanwhile, and waits behind the signal, is not passed over."""
+    asking(toy)
+    gate, script = tmp_path / "gate", tmp_path / "editor.py"
+    os.mkfifo(gate)
+    script.write_text(f"open({str(gate)!r}).read()\n")
+    before = len(toy.entries)
+    async with terminal(
+        "chat", "restart web", "--url", server.url, columns=200, EDITOR=f"{sys.executable} {script}"
+    ) as screen:
+        await screen.until("approve restart?")
+        screen.type("e\n")
+        with await anyio.to_thread.run_sync(gate.open, "w"):
+            screen.process.send_signal(signal.SIGTERM)
+            toy.cut_after = before + 1
+            toy.say("Are you there?")
+
+            async def is_read() -> bool:
+                return toy.requests[-1].headers.get("last-event-id") == str(before + 1)
+
+            await eventually_async(is_read, what="it is read")
+        assert await screen.end() == 143
+    shown = before + ("Are you there?" in screen.text)
+    assert f"come back with: jackline tail {RUN} --after {shown} " in screen.text
 
 
 async def test_a_question_that_another_has_answered_is_withdrawn(server: Server, toy: Toy) -> None:

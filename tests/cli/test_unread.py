@@ -44,10 +44,17 @@ class Unread:
 @asynccontextmanager
 async def unread(*command: str, both: bool = False) -> AsyncGenerator[Unread]:
     """A command whose stdout is a pipe that is full; with `both` its stderr is that, too."""
+    async with piped("-m", "jackline", *command, both=both) as found:
+        yield found
+
+
+@asynccontextmanager
+async def piped(*args: str, both: bool = False) -> AsyncGenerator[Unread]:
+    """The same of any Python program."""
     reads, writes = os.pipe()
     fcntl.fcntl(writes, fcntl.F_SETPIPE_SZ, PAGE)
     process = await asyncio.create_subprocess_exec(
-        *(sys.executable, "-m", "jackline", *command),
+        *(sys.executable, *args),
         stdin=asyncio.subprocess.DEVNULL,
         stdout=writes,
         stderr=writes if both else asyncio.subprocess.PIPE,
@@ -119,6 +126,35 @@ async def test_a_run_that_has_ended_meanwhile_is_no_success_of_output_that_was_l
     toy.finish()
     async with unread("tail", RUN, "--url", server.url) as command:
         assert (await command.end(signal.SIGTERM))[0] == 143
+
+
+SAYS_MUCH = """
+import asyncio, signal, sys
+from jackline.cli.signals import signals
+
+async def main():
+    over = asyncio.Event()
+    with signals({signal.SIGTERM: over.set}, ends={signal.SIGTERM}, last_s=60) as caught:
+        print("x" * 100_000)
+        await over.wait()
+        print("the end")
+    sys.exit(caught.lost)
+
+asyncio.run(main())
+"""
+
+
+async def test_a_reader_that_is_only_slow_gets_the_end() -> None:
+    """A terminal that lags behind is put right by what is written last."""
+    async with piped("-c", SAYS_MUCH) as command:
+        command.process.send_signal(signal.SIGTERM)
+        said = b""
+        with anyio.fail_after(PATIENCE_S):
+            while not said.endswith(b"the end\n"):
+                await anyio.wait_readable(command.reads)
+                said += os.read(command.reads, PAGE)
+            assert await command.process.wait() == 0
+    assert said == b"x" * 100_000 + b"\nthe end\n"
 
 
 async def test_a_reader_that_begins_late_gets_everything(server: Server, toy: Toy) -> None:

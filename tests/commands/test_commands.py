@@ -356,6 +356,23 @@ async def test_edited_arguments_are_checked_once_however_often_the_log_moves_on(
     assert (decided.state, store.moves, checks.checked) == ("granted", 0, 1)
 
 
+async def test_edited_arguments_that_are_checked_until_it_is_too_late_come_too_late() -> None:
+    """G5: a check may wait for its turn; what counts is when the answer is recorded."""
+    clock = Clock()
+
+    class Slow(EditedArguments):
+        async def check(self, edits: Sequence[Edit], *, by: str) -> None:
+            await super().check(edits, by=by)
+            clock.ahead = 11
+
+    store = MemoryStore(clock)
+    run = await parked(store, expires_ms=[await store.now_ms() + 10_000])
+    made = Decision(call_id=f"{run}.1", approve=True, args={"n": 2})
+    with pytest.raises(Conflict) as refused:
+        await Commands(store, edited=Slow()).decide([made], by="user:bo")
+    assert (refused.value.members["state"], refused.value.members["by"]) == ("expired", "system")
+
+
 async def test_an_answer_too_large_for_an_entry_names_its_field() -> None:
     """G11."""
     store = MemoryStore()

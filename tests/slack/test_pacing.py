@@ -181,6 +181,42 @@ async def test_a_thread_in_which_nothing_can_be_said_is_tried_again(tmp_path: Pa
     assert not speaker.lost
 
 
+class Stubborn(Said):
+    """Refuses an edit, for a reason that nobody knows."""
+
+    async def edit(self, channel: str, ts: str, key: str, text: str, blocks: object) -> None:
+        if text == "odd":
+            raise SlackRefused("chat.update", "update_failed")
+        await super().edit(channel, ts, key, text, blocks)
+
+
+@pytest.mark.anyio
+async def test_an_edit_that_is_refused_keeps_no_question_from_its_thread(tmp_path: Path) -> None:
+    """G5: what nobody sees, nobody answers."""
+    clock, ledger, said = Clock(), Ledger(tmp_path / "slack.db"), Stubborn()
+
+    async def sleep(seconds: float) -> None:
+        del seconds
+        await anyio.lowlevel.checkpoint()
+
+    mouth = Mouth(cast("SlackWeb", said), Gates(1.0, clock, clock.sleep), ledger)
+    shown = [Drawn(key="status", text="working")]
+    speaker = Speaker(mouth, Place(channel="C1", thread="1.0"), "c.1", lambda: shown, sleep)
+    async with anyio.create_task_group() as group:
+        group.start_soon(speaker.run)
+        await speaker.settled()
+        shown = [
+            Drawn(key="status", text="odd"),
+            Drawn(key="say.1", text="half"),
+            Drawn(key="ask.2", text="?"),
+        ]
+        for _ in range(5):
+            await speaker.settled()
+        group.cancel_scope.cancel()
+    ledger.close()
+    assert said.texts == ["working", "half", "?"]
+
+
 def test_what_came_once_is_taken_once_also_by_the_next_bridge(tmp_path: Path) -> None:
     path = tmp_path / "slack.db"
     ledger = Ledger(path)

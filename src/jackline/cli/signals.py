@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import math
 import select
 import signal
 import socket
 import sys
+import time
 from contextlib import ExitStack, contextmanager, redirect_stderr, redirect_stdout
 from typing import TYPE_CHECKING, Final
 
@@ -19,14 +21,17 @@ if TYPE_CHECKING:
     Calls = Mapping[signal.Signals, Callable[[], None]]
 
 _CHUNK: Final = 4096
+_LAST_S: Final = 1.0
+"""How long a slow reader is waited for once the command is to end: a terminal is put right by what is written
+last."""
 
 
 @contextmanager
-def signals(calls: Calls, *, ends: Set[signal.Signals]) -> Generator[Caught]:
+def signals(calls: Calls, *, ends: Set[signal.Signals], last_s: float = _LAST_S) -> Generator[Caught]:
     """While this is open these signals make these calls, in the loop, and do nothing else. One of `ends` ends
-    the command: from then on what stdout and stderr do not take at once is lost, and nobody is waited for who
-    does not read. Only in the main thread, in a running loop."""
-    caught = Caught(calls, ends)
+    the command: what stdout and stderr have not taken `last_s` seconds later is lost, and nobody is waited
+    for who does not read. Only in the main thread, in a running loop."""
+    caught = Caught(calls, ends, last_s)
     with ExitStack() as stack:
         stack.callback(caught.close)
         for number in calls:
@@ -41,10 +46,12 @@ class Caught:
     """The signals that have come. They come through a socket, which can be waited for together with a file: a
     handler of Python's runs only between two of its steps, and a write that nobody takes is one step."""
 
-    def __init__(self, calls: Calls, ends: Set[signal.Signals]) -> None:
+    def __init__(self, calls: Calls, ends: Set[signal.Signals], last_s: float) -> None:
         self._calls = calls
         self._ends = ends
+        self._last_s = last_s
         self._ended: signal.Signals | None = None
+        self._until = math.inf
         self._closed = False
         self.lost: signal.Signals | None = None
         """The signal because of which something was not written."""
@@ -64,16 +71,17 @@ class Caught:
         self._send.close()
 
     def waits_for(self, file: int) -> bool:
-        """Wait until the file takes something; False when it did not before the command was to end."""
+        """Wait until the file takes something; False when it did not before the command is to have ended."""
         ways = select.poll()
         ways.register(file, select.POLLOUT)
         ways.register(self._come, select.POLLIN)
         while True:
             self._collect()
-            ready = dict(ways.poll(None if self._ended is None else 0))
+            left_s = max(0.0, self._until - time.monotonic())
+            ready = dict(ways.poll(None if self._ended is None else math.ceil(left_s * 1000)))
             if file in ready:
                 return True  # also where the reader is gone: the write tells
-            if self._ended is not None:
+            if left_s == 0:
                 self.lost = self._ended
                 return False
 
@@ -85,8 +93,8 @@ class Caught:
         for number in map(signal.Signals, numbers):
             if number in self._calls:
                 self._loop.call_soon(self._call, number)
-            if number in self._ends:
-                self._ended = self._ended or number
+            if number in self._ends and self._ended is None:
+                self._ended, self._until = number, time.monotonic() + self._last_s
 
     def _call(self, number: signal.Signals) -> None:
         if not self._closed:

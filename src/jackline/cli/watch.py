@@ -84,6 +84,8 @@ class _Watch:
         self._editing = False
         self._asks_why = False
         self._follow: Follow | None = None
+        self._cursor: str | None = None
+        """After what was shown. The follow's own is ahead of that: frames wait while others are shown."""
         self._caught: Caught | None = None
         self._keys: Keys | None = None
         self._keyboard: Typing = self._listener(editor)
@@ -161,6 +163,7 @@ class _Watch:
             self._group.start_soon(self._wait)
             return
         follow = self._follow = opens(on_state=self._phase)
+        self._cursor = follow.cursor
         self._group.start_soon(self._read, follow)
 
     def _phase(self, phase: FollowState, reason: str) -> None:
@@ -264,6 +267,8 @@ class _Watch:
 
     async def _frame(self, frame: Frame) -> None:
         self._pushed |= self._view.frame(frame)
+        if isinstance(frame, Entry | Gap):
+            self._cursor = frame.id or self._cursor
         if self._dialog is not None:
             self._dialog.frame(frame)
         if isinstance(frame, Heartbeat):
@@ -439,7 +444,7 @@ class _Watch:
         assert follow is not None
         # Where something was not written, the cursor is ahead of what was read.
         seen = self._caught is None or self._caught.lost is None
-        after = ["--after", follow.cursor] if seen and follow.cursor else []
+        after = ["--after", self._cursor] if seen and self._cursor else []
         again = command("tail", str(follow.run_id), *after)
         self.notice(f"run {follow.run_id} goes on; come back with: {again}")
 

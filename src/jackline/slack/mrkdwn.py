@@ -22,7 +22,7 @@ _PARSER: Final = MarkdownIt("commonmark", {"html": False}).enable(["table", "str
 _LINKS: Final = ("http://", "https://", "mailto:")
 _COST: Final = {"&": 5, "<": 4, ">": 4}
 _FENCE: Final = re.compile("`{3,}")
-_ADDRESS: Final = re.compile(r"[^\s.]\.[^\W\d_]{2}")
+_ADDRESS: Final = re.compile(r"[^\s.]\.[^\W\d_]{2}|\d(?:\.\d+){3}")
 _ENTITY: Final = re.compile(r"<([^<>|]*)(?:\|([^<>]*))?>")
 _UNSAFE: Final = re.compile(
     "[\x00-\x08\x0b-\x1f\x7f-\x9f"  # control characters but tab and LF

@@ -224,10 +224,13 @@ class Speaker:
             self._refused(step, error)
         else:
             self._failures = self._losses = 0
-            self._sent += 1
-            self._turn[step.drawn.key] = self._sent
-            if step.method == "post":
-                self._turn[_POST] = self._sent
+            self._had_turn(step)
+
+    def _had_turn(self, step: _Step) -> None:
+        self._sent += 1
+        self._turn[step.drawn.key] = self._sent
+        if step.method == "post":
+            self._turn[_POST] = self._sent
 
     async def _send(self, step: _Step) -> None:
         drawn = step.drawn
@@ -262,6 +265,8 @@ class Speaker:
             # The bot was removed, the channel archived, the token revoked.
             self.lost = True
             self._losses += 1
+            # Or this message alone is refused, for a reason that is not known here: others come before it.
+            self._had_turn(step)
 
 
 def pause_s(failures: int) -> float:
