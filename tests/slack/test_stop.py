@@ -5,6 +5,7 @@ from __future__ import annotations
 from tests.blackbox.api import call, steps
 from tests.blackbox.conftest import World
 from tests.slack.bridge import BridgeProcess
+from tests.slack.shapes import Whisper
 from tests.slack.stand_in import StandIn
 from tests.slack.test_runs import CHANNEL, run_of
 
@@ -92,6 +93,22 @@ def test_stop_outside_of_a_thread_of_a_channel_lets_the_person_choose(
     assert server.api.snapshot(run_of(server, ts))["state"] == "executing"
     slack.press("UBOB", choice, "stop")
     slack.find(CHANNEL, ts, "was cancelled")
+
+
+def test_the_command_stops_too_and_starts_no_run_of_that_name(
+    slack: StandIn, server: World, bridged: BridgeProcess
+) -> None:
+    """G4: whoever is in a hurry types what is nearest."""
+    ts = slack.mention("UANA", CHANNEL, SLOW)
+    slack.find(CHANNEL, ts, "started")
+    before, told = server.api.run_ids(), len(slack.responses)
+    slack.command("UBOB", CHANNEL, "Stop!")
+    [answer] = slack.until(lambda: slack.responses[told:], "an answer")
+    assert run_of(server, ts) in str(answer["blocks"])
+    choice = Whisper(channel=CHANNEL, user="UBOB", thread=None, body=answer, ts="1.000001")
+    slack.press("UBOB", choice, "stop")
+    slack.find(CHANNEL, ts, "was cancelled")
+    assert server.api.run_ids() == before
 
 
 def test_a_stop_by_the_api_is_seen_in_slack(slack: StandIn, server: World, bridged: BridgeProcess) -> None:

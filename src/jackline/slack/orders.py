@@ -79,6 +79,8 @@ class Orders:
         match taken.kind:
             case "mention":
                 await self._mention(taken, asked, client)
+            case "command" if self._says_stop(taken):
+                await self._stops.stop(asked, client, run_id=None, key=key_of(taken.id))
             case "command":
                 await self._starts.command(taken, asked, client)
             case "stop":
@@ -95,7 +97,10 @@ class Orders:
         text = request(str(taken.body["text"]), self._bot)
         if not text:
             await self._whispers.whisper(asked, f"Say what is to be done: <@{self._bot}> is the disk full?")
-        elif text.lower().strip(" .!") == "stop":
+        elif self._says_stop(taken):
             await self._stops.stop(asked, client, run_id=None, key=key_of(taken.id))
         else:
             await self._starts.start(taken, asked, client, text)
+
+    def _says_stop(self, taken: Taken) -> bool:
+        return request(str(taken.body["text"]), self._bot).lower().strip(" .!") == "stop"

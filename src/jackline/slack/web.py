@@ -141,10 +141,13 @@ class SlackWeb:
             said["blocks"] = blocks
         await self._call("chat.postEphemeral", said)
 
-    async def respond(self, url: str, text: str) -> None:
+    async def respond(self, url: str, text: str, blocks: list[Block] | None = None) -> None:
         """Answer a command, where the bot may not be a member. Good for half an hour and five answers."""
+        said: dict[str, Any] = {"response_type": "ephemeral", "text": text}
+        if blocks:
+            said["blocks"] = blocks
         try:
-            async with self._session.post(url, json={"response_type": "ephemeral", "text": text}) as answer:
+            async with self._session.post(url, json=said) as answer:
                 await answer.read()
                 if answer.status == _TOO_MANY:
                     raise RateLimited("an answer", _seconds(dict(answer.headers)))

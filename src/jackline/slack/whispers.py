@@ -62,7 +62,7 @@ class Whispers:
 
     async def _whisper(self, asked: Asked, text: str, blocks: list[dict[str, Any]] | None) -> None:
         if asked.answer is not None:
-            await self._web.respond(asked.answer, text)
+            await self._web.respond(asked.answer, text, blocks)
         else:
             # In a thread that has no reply yet Slack shows it to nobody, and says nothing of that.
             thread = asked.thread if asked.within else None
