@@ -64,7 +64,7 @@ def test_a_receipt_of_another_version_is_still_words(broken: dict[str, Any]) -> 
         (400, {"detail": "bad cursor"}, "bad cursor", 2),
         (401, {"detail": "no key"}, "--token", 1),
         (403, {"detail": "viewers only watch"}, "viewers only watch", 1),
-        (404, {"detail": "no run x"}, "not found: no run x; see: ", 1),
+        (404, {"detail": "no run x"}, "not found: no run x. See: ", 1),
         (409, {"run_id": "c.1"}, "jackline tail c.1", 1),
         (409, {"by": "user:bo", "state": "denied", "at": "noon"}, "already denied by user:bo at noon", 1),
         (409, {"detail": "expired"}, "expired", 1),

@@ -31,7 +31,7 @@ pytestmark = pytest.mark.anyio
 BEYOND_EVENTSOURCE: dict[str, str] = {}
 """Polls are by fetch, whatever was tried before."""
 
-EAGER = replace(FAST, ready_s=0.5)
+EAGER = replace(FAST, ready_s=1.0)
 
 
 def item(seq: int, **data: Any) -> dict[str, Any]:

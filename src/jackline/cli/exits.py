@@ -62,7 +62,7 @@ def _refused(error: Refused) -> str:
         case HTTPStatus.FORBIDDEN:
             return f"you may not do that: {detail}"
         case HTTPStatus.NOT_FOUND:
-            return f"not found: {detail}; see: {command('runs')}"
+            return f"not found: {detail}. See: {command('runs')}"
         case HTTPStatus.CONFLICT:
             return _conflict(error)
         case _:
