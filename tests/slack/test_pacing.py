@@ -119,6 +119,32 @@ async def test_an_ending_is_told_when_all_before_it_stands(tmp_path: Path) -> No
     assert said.texts == ["working", "half", "whole", "done", "completed"]
 
 
+@pytest.mark.anyio
+@pytest.mark.parametrize(
+    ("follows", "texts"),
+    [
+        ([Drawn(key="say.0", text="whole")], ["ended", "whole", "completed"]),
+        ([Drawn(key="say.0", gone=True)], ["completed"]),
+        ([], ["completed"]),
+    ],
+)
+async def test_a_run_that_ended_before_its_first_message_is_told_so_too(
+    tmp_path: Path, follows: list[Drawn], texts: list[str]
+) -> None:
+    """G9: the first message comes before what was said, and its ending after."""
+    clock, ledger, said = Clock(), Ledger(tmp_path / "slack.db"), Said()
+    meanwhile = Drawn(key="status", text="ended")
+    shown = [Drawn(key="status", text="completed", last=True, meanwhile=meanwhile), *follows]
+    mouth = Mouth(cast("SlackWeb", said), Gates(1.0, clock, clock.sleep), ledger)
+    speaker = Speaker(mouth, Place(channel="C1", thread="1.0"), "c.1", lambda: shown)
+    async with anyio.create_task_group() as group:
+        group.start_soon(speaker.run)
+        await speaker.settled()
+        group.cancel_scope.cancel()
+    ledger.close()
+    assert said.texts == texts
+
+
 class Refusing(Said):
     """Refuses blocks that take more than `most`, with `word`, until that is None."""
 

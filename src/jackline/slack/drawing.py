@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import sys
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import accumulate
 from typing import TYPE_CHECKING, Any, Final, assert_never
 
@@ -53,13 +53,15 @@ _HEADS: Final = {
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Drawn:
     """One message. `key` names it within its run. Nothing is to be seen of it once it is `gone`. One that is
-    `last` is brought to this when all others stand as they are drawn."""
+    `last` is brought to this when all others stand as they are drawn; where it is not posted yet and others
+    follow, `meanwhile` is posted in its place."""
 
     key: str
     text: str = ""
     blocks: list[Block] = field(default_factory=list[Block])
     gone: bool = False
     last: bool = False
+    meanwhile: Drawn | None = None
 
     @property
     def digest(self) -> str:
@@ -101,12 +103,19 @@ class Drawing:
 
     def status(self) -> Drawn:
         """How it stands."""
-        story = self.story
-        head = _HEADS.get(story.state, escape(story.state))
+        state = self.story.state
         if self.gone:
-            head = "🗑️ *Not there any more*"
-        elif self.away is not None:
-            head = "🔌 *No connection to Jackline*"
+            return self._status("🗑️ *Not there any more*", state)
+        if self.away is not None:
+            return self._status("🔌 *No connection to Jackline*", "no connection to Jackline:")
+        drawn = self._status(_HEADS.get(state, escape(state)), state)
+        if not self.story.ended:
+            return drawn
+        # Who reads that it is completed must find all of it below.
+        return replace(drawn, last=True, meanwhile=self._status("📝 *Ended*, and being told", "ended"))
+
+    def _status(self, head: str, state: str) -> Drawn:
+        story = self.story
         parts = [head]
         if story.by:
             parts.append(f"for {escape(story.by)}")
@@ -123,10 +132,7 @@ class Drawing:
         blocks = [section("\n".join(lines))]
         if not story.ended and not self.gone:
             blocks.append(buttons(button("stop", "Stop", story.run_id, style="danger")))
-        state = story.state if self.away is None else "no connection to Jackline:"
-        text = _notification(f"{state} run {story.run_id}")
-        # Who reads that it is completed must find all of it below.
-        return Drawn(key="status", text=text, blocks=blocks, last=story.ended)
+        return Drawn(key="status", text=_notification(f"{state} run {story.run_id}"), blocks=blocks)
 
     def _remarks(self) -> list[str]:
         story = self.story

@@ -184,12 +184,15 @@ class Speaker:
         """What to send next: of what is due, that which was sent least recently; nothing out of order."""
         due: list[tuple[int, int, _Step]] = []
         last: _Step | None = None
-        for at, drawn in enumerate(map(self._fit, self._draw())):
+        drawing = [self._fit(drawn) for drawn in self._draw()]
+        for at, drawn in enumerate(drawing):
             known = self._posted.get(drawn.key)
             if known is None or known.ts is None:
                 if drawn.gone and known is None:
                     continue
-                due.append((self._turn.get(_POST, 0), at, _Step(method="post", drawn=drawn)))
+                early = drawn.meanwhile if any(not each.gone for each in drawing[at + 1 :]) else None
+                step = _Step(method="post", drawn=drawn if early is None else self._fit(early))
+                due.append((self._turn.get(_POST, 0), at, step))
                 break
             if known.ts and known.digest != drawn.digest:
                 if drawn.last:
