@@ -55,7 +55,7 @@ from jackline.run import RunState, stop_name, weight
 from jackline.summary import after, encode_summary, read_summary, summarise
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Mapping, Sequence, Set
 
     from jackline.events import Event
     from jackline.log.base import Appended, Due, EventLog, Head, Nobody, Store
@@ -186,7 +186,7 @@ class Commands:
         schema, several runs, wrong kind of answer; fields `decisions.0.args` …, or `args` … with
         one decision), `Overloaded` (too many edited arguments are being checked)."""
         run_id = one_run(decisions)
-        checked: list[Edit] = []
+        checked: set[tuple[int, int]] = set()
         for _ in range(MAX_TRIES):
             state = await read_state(self._store, run_id)
             now = await self._store.now_ms()
@@ -194,12 +194,12 @@ class Commands:
                 answer_to(state, decision, by=by, now_ms=now, field=field_of(decisions, at))
                 for at, decision in enumerate(decisions)
             ]
-            edits = [edit for edit in await self._edits(state, decisions, answers) if edit not in checked]
+            edits = await self._edits(state, decisions, answers, checked)
             if edits:
                 # Once for all tries: what moves on meanwhile is the log and the clock, not what is asked.
                 # Those are read anew: a check may take a while, and the question's time may be over.
-                await self._edited.check(edits, by=by)
-                checked += edits
+                await self._edited.check(list(edits.values()), by=by)
+                checked |= edits.keys()
                 continue
             news = [answer for answer in answers if isinstance(answer, Approval)]
             standing = [answer for answer in answers if isinstance(answer, Decided)]
@@ -238,19 +238,26 @@ class Commands:
         raise Conflict("the run changes too fast; try again", run_id=run_id)
 
     async def _edits(
-        self, state: RunState, decisions: Sequence[Decision], answers: Sequence[Approval | Decided]
-    ) -> list[Edit]:
-        """The edited arguments of what is answered now, with their tools' schemas. Raises `Invalid`."""
-        edits: list[Edit] = []
+        self,
+        state: RunState,
+        decisions: Sequence[Decision],
+        answers: Sequence[Approval | Decided],
+        checked: Set[tuple[int, int]],
+    ) -> dict[tuple[int, int], Edit]:
+        """The edited arguments of what is answered now, with their tools' schemas, but for those that are
+        `checked`: by the decision's place, and the round. Raises `Invalid`."""
+        edits: dict[tuple[int, int], Edit] = {}
         for at, (decision, answer) in enumerate(zip(decisions, answers, strict=True)):
             if decision.args is UNSET or not isinstance(answer, Approval) or answer.by == SYSTEM:
+                continue
+            if (at, answer.round) in checked:
                 continue
             schema = state.questions[answer.call_id, answer.round].args_schema
             aside = artifact_id(state.run_id, f"{answer.call_id}:schema")
             field = field_of(decisions, at)
             if is_stand_in(schema, aside):
                 schema = await self._schema(state.run_id, aside, field)
-            edits.append(Edit(schema=schema, args=decision.args, field=field))
+            edits[at, answer.round] = Edit(schema=schema, args=decision.args, field=field)
         return edits
 
     async def _schema(self, run_id: str, aside: str, field: str) -> Json:

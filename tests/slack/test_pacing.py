@@ -5,6 +5,8 @@ from __future__ import annotations
 import contextlib
 import sqlite3
 import time
+from collections.abc import AsyncGenerator, Awaitable, Callable
+from contextlib import asynccontextmanager
 from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
@@ -98,15 +100,30 @@ class Said:
         self.texts.append(text)
 
 
+@asynccontextmanager
+async def speaking(
+    path: Path,
+    said: Said,
+    draw: Callable[[], list[Drawn]],
+    sleep: Callable[[float], Awaitable[None]] = anyio.sleep,
+) -> AsyncGenerator[Speaker]:
+    """A speaker that runs, with a ledger of its own at `path`."""
+    clock, ledger = Clock(), Ledger(path)
+    mouth = Mouth(cast("SlackWeb", said), Gates(1.0, clock, clock.sleep), ledger)
+    speaker = Speaker(mouth, Place(channel="C1", thread="1.0"), "c.1", draw, sleep)
+    async with anyio.create_task_group() as group:
+        group.start_soon(speaker.run)
+        yield speaker
+        group.cancel_scope.cancel()
+    ledger.close()
+
+
 @pytest.mark.anyio
 async def test_an_ending_is_told_when_all_before_it_stands(tmp_path: Path) -> None:
     """G9: who reads that a run is completed has all of it before them."""
-    clock, ledger, said = Clock(), Ledger(tmp_path / "slack.db"), Said()
+    said = Said()
     shown = [Drawn(key="status", text="working"), Drawn(key="say.0", text="half")]
-    mouth = Mouth(cast("SlackWeb", said), Gates(1.0, clock, clock.sleep), ledger)
-    speaker = Speaker(mouth, Place(channel="C1", thread="1.0"), "c.1", lambda: shown)
-    async with anyio.create_task_group() as group:
-        group.start_soon(speaker.run)
+    async with speaking(tmp_path / "slack.db", said, lambda: shown) as speaker:
         await speaker.settled()
         shown[:] = [
             Drawn(key="status", text="completed", last=True),
@@ -114,8 +131,6 @@ async def test_an_ending_is_told_when_all_before_it_stands(tmp_path: Path) -> No
             Drawn(key="calls.1", text="done"),
         ]
         await speaker.settled()
-        group.cancel_scope.cancel()
-    ledger.close()
     assert said.texts == ["working", "half", "whole", "done", "completed"]
 
 
@@ -132,16 +147,11 @@ async def test_a_run_that_ended_before_its_first_message_is_told_so_too(
     tmp_path: Path, follows: list[Drawn], texts: list[str]
 ) -> None:
     """G9: the first message comes before what was said, and its ending after."""
-    clock, ledger, said = Clock(), Ledger(tmp_path / "slack.db"), Said()
+    said = Said()
     meanwhile = Drawn(key="status", text="ended")
     shown = [Drawn(key="status", text="completed", last=True, meanwhile=meanwhile), *follows]
-    mouth = Mouth(cast("SlackWeb", said), Gates(1.0, clock, clock.sleep), ledger)
-    speaker = Speaker(mouth, Place(channel="C1", thread="1.0"), "c.1", lambda: shown)
-    async with anyio.create_task_group() as group:
-        group.start_soon(speaker.run)
+    async with speaking(tmp_path / "slack.db", said, lambda: shown) as speaker:
         await speaker.settled()
-        group.cancel_scope.cancel()
-    ledger.close()
     assert said.texts == texts
 
 
@@ -167,16 +177,11 @@ async def test_a_question_that_slack_does_not_take_is_told_in_short(tmp_path: Pa
     read. And what cannot be said in short either does not hold up the rest."""
     for most, said_then in ((400, ["a: waits", "rest"]), (2, ["rest"])):
         path = tmp_path / f"{most}.db"
-        clock, ledger, said = Clock(), Ledger(path), Refusing("invalid_blocks", most)
+        said = Refusing("invalid_blocks", most)
         long = [section("x" * 1000), buttons(button("approve", "Approve", "v"))]
         shown = [Drawn(key="ask.1", text="a: waits", blocks=long), Drawn(key="say.2", text="rest")]
-        mouth = Mouth(cast("SlackWeb", said), Gates(1.0, clock, clock.sleep), ledger)
-        speaker = Speaker(mouth, Place(channel="C1", thread="1.0"), "c.1", lambda shown=shown: shown)
-        async with anyio.create_task_group() as group:
-            group.start_soon(speaker.run)
+        async with speaking(path, said, lambda shown=shown: shown) as speaker:
             await speaker.settled()
-            group.cancel_scope.cancel()
-        ledger.close()
         assert said.texts == said_then
 
 
@@ -184,7 +189,7 @@ async def test_a_question_that_slack_does_not_take_is_told_in_short(tmp_path: Pa
 async def test_a_thread_in_which_nothing_can_be_said_is_tried_again(tmp_path: Path) -> None:
     """G8: the bot was removed, and is invited again later: what is missing comes then, and not before it is
     asked for too often."""
-    clock, ledger, said = Clock(), Ledger(tmp_path / "slack.db"), Refusing("not_in_channel", -1)
+    said = Refusing("not_in_channel", -1)
     waits: list[float] = []
 
     async def sleep(seconds: float) -> None:
@@ -193,16 +198,11 @@ async def test_a_thread_in_which_nothing_can_be_said_is_tried_again(tmp_path: Pa
             said.word = None
         await anyio.lowlevel.checkpoint()
 
-    mouth = Mouth(cast("SlackWeb", said), Gates(1.0, clock, clock.sleep), ledger)
     shown = [Drawn(key="status", text="working")]
-    speaker = Speaker(mouth, Place(channel="C1", thread="1.0"), "c.1", lambda: shown, sleep)
-    async with anyio.create_task_group() as group:
-        group.start_soon(speaker.run)
+    async with speaking(tmp_path / "slack.db", said, lambda: shown, sleep) as speaker:
         with anyio.fail_after(30):
             while not said.texts:
                 await speaker.settled()
-        group.cancel_scope.cancel()
-    ledger.close()
     assert (said.texts, waits, said.refused) == (["working"], [60, 300, 1800, 1800], 4)
     assert not speaker.lost
 
@@ -219,17 +219,14 @@ class Stubborn(Said):
 @pytest.mark.anyio
 async def test_an_edit_that_is_refused_keeps_no_question_from_its_thread(tmp_path: Path) -> None:
     """G5: what nobody sees, nobody answers."""
-    clock, ledger, said = Clock(), Ledger(tmp_path / "slack.db"), Stubborn()
+    said = Stubborn()
 
     async def sleep(seconds: float) -> None:
         del seconds
         await anyio.lowlevel.checkpoint()
 
-    mouth = Mouth(cast("SlackWeb", said), Gates(1.0, clock, clock.sleep), ledger)
     shown = [Drawn(key="status", text="working")]
-    speaker = Speaker(mouth, Place(channel="C1", thread="1.0"), "c.1", lambda: shown, sleep)
-    async with anyio.create_task_group() as group:
-        group.start_soon(speaker.run)
+    async with speaking(tmp_path / "slack.db", said, lambda: shown, sleep) as speaker:
         await speaker.settled()
         shown = [
             Drawn(key="status", text="odd"),
@@ -238,8 +235,6 @@ async def test_an_edit_that_is_refused_keeps_no_question_from_its_thread(tmp_pat
         ]
         for _ in range(5):
             await speaker.settled()
-        group.cancel_scope.cancel()
-    ledger.close()
     assert said.texts == ["working", "half", "?"]
 
 

@@ -6,11 +6,21 @@ import hashlib
 import json
 import sys
 from dataclasses import dataclass, field, replace
-from itertools import accumulate
 from typing import TYPE_CHECKING, Any, Final, assert_never
 
 from jackline.client.shape import members
-from jackline.slack.mrkdwn import block, code, escape, link, one_line, render, size, unrendered, visible
+from jackline.slack.mrkdwn import (
+    block,
+    code,
+    escape,
+    fitting,
+    link,
+    one_line,
+    render,
+    size,
+    unrendered,
+    visible,
+)
 from jackline.slack.pieces import pieces
 from jackline.slack.receipt import asked_for_by, in_words
 from jackline.slack.story import Call, Calls, Question, Questions, Say, Story
@@ -277,7 +287,7 @@ class Drawing:
 def section(text: str) -> Block:
     """`verbatim`: Slack must find no mention, channel or link in it that was not made here."""
     if size(text) > SECTION:
-        text = text[: sum(end < SECTION for end in accumulate(map(size, text)))] + "…"
+        text = text[: fitting(text, SECTION - 1, escaped=True)] + "…"
     return {"type": "section", "text": {"type": "mrkdwn", "text": text, "verbatim": True}}
 
 

@@ -51,15 +51,18 @@ def _written_out(found: Match[str]) -> str:
 def size(text: str) -> int:
     """The length of `text` for Slack's limits. Whether a sign beyond the basic plane counts once or twice
     Slack does not say; it does where strings are UTF-16."""
-    return len(text) + sum(sign > "\uffff" for sign in text)
+    return sum(map(_units, text))
 
 
-def fitting(text: str, limit: int) -> int:
-    """How many characters of `text` take at most `limit` once they are escaped."""
+def _units(sign: str) -> int:
+    return 2 if sign > "\uffff" else 1
+
+
+def fitting(text: str, limit: int, *, escaped: bool = False) -> int:
+    """How many characters of `text` take at most `limit` once they are escaped; `escaped`: they are."""
     cost = 0
     for at, sign in enumerate(text):
-        # Beyond the basic plane a sign counts twice where strings are UTF-16.
-        cost += _COST.get(sign, 2 if sign > "\uffff" else 1)
+        cost += _units(sign) if escaped else _COST.get(sign, _units(sign))
         if cost > limit:
             return at
     return len(text)
@@ -101,6 +104,11 @@ def render(markdown: str) -> str:
 def unrendered(markdown: str) -> str:
     """Markdown as it was written, for what takes too much room as mrkdwn."""
     return escape(_UNSAFE.sub("", markdown))
+
+
+def says_stop(request: str) -> bool:
+    """Whether what a person wrote asks to stop, and nothing else."""
+    return request.lower().strip(" .!") == "stop"
 
 
 def request(text: str, bot: str) -> str:

@@ -11,7 +11,7 @@ import structlog
 
 from jackline.slack.asked import Asked, key_of
 from jackline.slack.forms import stranger
-from jackline.slack.mrkdwn import request
+from jackline.slack.mrkdwn import request, says_stop
 from jackline.slack.starts import PATIENCE_S
 from jackline.slack.web import SlackError
 
@@ -79,7 +79,7 @@ class Orders:
         match taken.kind:
             case "mention":
                 await self._mention(taken, asked, client)
-            case "command" if self._says_stop(taken):
+            case "command" if says_stop(request(str(body["text"]), self._bot)):
                 await self._stops.stop(asked, client, run_id=None, key=key_of(taken.id))
             case "command":
                 await self._starts.command(taken, asked, client)
@@ -97,10 +97,7 @@ class Orders:
         text = request(str(taken.body["text"]), self._bot)
         if not text:
             await self._whispers.whisper(asked, f"Say what is to be done: <@{self._bot}> is the disk full?")
-        elif self._says_stop(taken):
+        elif says_stop(text):
             await self._stops.stop(asked, client, run_id=None, key=key_of(taken.id))
         else:
             await self._starts.start(taken, asked, client, text)
-
-    def _says_stop(self, taken: Taken) -> bool:
-        return request(str(taken.body["text"]), self._bot).lower().strip(" .!") == "stop"

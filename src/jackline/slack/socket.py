@@ -23,7 +23,7 @@ from jackline.slack import forms
 from jackline.slack.answers import because
 from jackline.slack.asked import Asked
 from jackline.slack.decisions import question_now, submit
-from jackline.slack.mrkdwn import request
+from jackline.slack.mrkdwn import request, says_stop
 from jackline.slack.web import SlackError
 
 if TYPE_CHECKING:
@@ -119,8 +119,8 @@ class Intake:
             return
         if not self._doors.open(body, str(event["channel"])):
             return
-        text = request(str(event.get("text", "")), self._bot).lower().strip(" .!")
-        if text != "stop" or f"<@{self._bot}" in str(event.get("text", "")):
+        text = str(event.get("text", ""))
+        if not says_stop(request(text, self._bot)) or f"<@{self._bot}" in text:
             return
         if self._ledger.thread_at(str(event["channel"]), str(thread)) is not None:
             asked = self._asked(event["user"], event["channel"], thread, within=True)
