@@ -402,6 +402,6 @@ class SlackSide:
             delivering.cancel()
             with contextlib.suppress(asyncio.CancelledError):
                 await delivering
-            for socket in list(self._sockets):
-                await socket.close()
+            # At once: each waits for the other side, which may be gone.
+            await asyncio.gather(*(socket.close() for socket in list(self._sockets)))
             await runner.cleanup()
